@@ -1,0 +1,16 @@
+"""The Pulumi program: from the stack file to its outputs."""
+
+import pulumi
+
+from planning.plan import plan
+from planning.problems import PlanError
+from settings.loader import load
+from settings.problems import SettingsError
+from stack import deploy
+
+try:
+    planned = plan(load())
+except (SettingsError, PlanError) as error:
+    raise pulumi.RunError(str(error)) from None
+for name, value in deploy(planned).items():
+    pulumi.export(name, value)

@@ -1,0 +1,200 @@
+"""The pod that every engine runs in: unprivileged, on a GPU node, with its volumes and its way to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_kubernetes as k8s
+from pulumi_kubernetes.apps.v1 import DeploymentStrategyArgsDict
+from pulumi_kubernetes.core.v1 import (
+    ContainerArgsDict,
+    EnvVarArgsDict,
+    NodeAffinityArgsDict,
+    PodSpecArgsDict,
+    SecurityContextArgsDict,
+    TolerationArgsDict,
+    VolumeArgsDict,
+    VolumeMountArgsDict,
+)
+
+from components._labels import INSTANCE
+from planning.gpu_runtime import GPU_RESOURCE
+from planning.nodes import GPU_MODEL_LABEL
+from planning.ollama import OllamaPlan
+from planning.plan import ServerPlan
+from planning.rollout import Rollout
+
+RUNTIME_CLASS = "llm-nvidia"
+"""A class of our own for the handler `nvidia`: k3s ships one named `nvidia` itself, so creating that would conflict."""
+
+USER_ID = 2000
+"""The user that vLLM's image is made for; Ollama's has none and takes any."""
+
+UNPRIVILEGED: SecurityContextArgsDict = {
+    "allow_privilege_escalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "read_only_root_filesystem": True,
+}
+
+TOLERATIONS: list[TolerationArgsDict] = [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}]
+"""GPU nodes are often tainted so, to keep other pods away."""
+
+_MIB = 2**20
+
+
+def mebibytes(size_bytes: int) -> str:
+    """`size_bytes` as a Kubernetes quantity, rounded up to whole Mi."""
+    return f"{-(-size_bytes // _MIB)}Mi"
+
+
+def environment(variables: Mapping[str, str]) -> list[EnvVarArgsDict]:
+    """Container environment in a stable order."""
+    return [{"name": name, "value": value} for name, value in sorted(variables.items())]
+
+
+def pod_spec(
+    containers: Sequence[ContainerArgsDict],
+    *,
+    service_account: pulumi.Input[str],
+    volumes: Sequence[VolumeArgsDict],
+) -> PodSpecArgsDict:
+    """A pod that meets Pod Security's level `restricted`; GPUs come by `on_gpu_node`."""
+    return {
+        "service_account_name": service_account,
+        "automount_service_account_token": False,
+        # A Service named vllm would otherwise inject VLLM_PORT=tcp://..., which vLLM refuses at start.
+        "enable_service_links": False,
+        "security_context": {
+            "run_as_non_root": True,
+            "run_as_user": USER_ID,
+            "run_as_group": 0,
+            "fs_group": 0,
+            # Changing the owner of a large model cache file by file would delay each start by minutes.
+            "fs_group_change_policy": "OnRootMismatch",
+            "seccomp_profile": {"type": "RuntimeDefault"},
+        },
+        "containers": list(containers),
+        "volumes": [*volumes, {"name": "tmp", "empty_dir": {}}],
+    }
+
+
+def gpu_pod_spec(
+    plan: ServerPlan,
+    container: ContainerArgsDict,
+    *,
+    service_account: pulumi.Input[str],
+    volumes: Sequence[VolumeArgsDict],
+) -> PodSpecArgsDict:
+    """The pod of a server: `container` with its GPUs, where the plan puts it."""
+    return {
+        **pod_spec([container], service_account=service_account, volumes=volumes),
+        "runtime_class_name": RUNTIME_CLASS,
+        "affinity": {"node_affinity": node_affinity(plan)},
+        "tolerations": TOLERATIONS,
+        "termination_grace_period_seconds": plan.shutdown.grace_period_seconds,
+    }
+
+
+def node_affinity(plan: ServerPlan) -> NodeAffinityArgsDict:
+    """The GPU that the plan counted with is required; the very node only preferred, so that its loss can be mended."""
+    return {
+        "required_during_scheduling_ignored_during_execution": {
+            "node_selector_terms": [
+                {"match_expressions": [{"key": GPU_MODEL_LABEL, "operator": "In", "values": [plan.gpu_model]}]}
+            ]
+        },
+        "preferred_during_scheduling_ignored_during_execution": [
+            {
+                "weight": 100,
+                "preference": {
+                    "match_expressions": [
+                        {"key": "kubernetes.io/hostname", "operator": "In", "values": sorted(set(plan.nodes))}
+                    ]
+                },
+            }
+        ],
+    }
+
+
+def server_container(
+    plan: ServerPlan,
+    *,
+    name: str,
+    port: int,
+    mounts: Sequence[VolumeMountArgsDict],
+) -> ContainerArgsDict:
+    """What the serving containers of all engines share; the caller adds arguments and probes."""
+    return {
+        "name": name,
+        "image": plan.image,
+        "env": environment(plan.environment),
+        "ports": [{"name": "http", "container_port": port}],
+        "resources": {
+            # No CPU limit: throttling would slow every request, and the request already shares the CPU out.
+            "requests": {
+                "cpu": "250m",
+                "memory": mebibytes(plan.host_memory.request_bytes),
+                GPU_RESOURCE: str(plan.gpus),
+            },
+            "limits": {"memory": mebibytes(plan.host_memory.limit_bytes), GPU_RESOURCE: str(plan.gpus)},
+        },
+        "lifecycle": {"pre_stop": {"sleep": {"seconds": plan.shutdown.pre_stop_seconds}}},
+        "security_context": UNPRIVILEGED,
+        # The real path: the file systems of engines are read-only, and /tmp is a volume of the pod.
+        "volume_mounts": [*mounts, {"name": "tmp", "mount_path": "/tmp"}],
+    }
+
+
+def strategy(rollout: Rollout) -> DeploymentStrategyArgsDict:
+    """The Deployment strategy that the plan chose."""
+    if rollout.strategy == "Recreate":
+        return {"type": "Recreate"}
+    return {
+        "type": "RollingUpdate",
+        "rolling_update": {"max_surge": rollout.max_surge, "max_unavailable": rollout.max_unavailable},
+    }
+
+
+def wait(plan: ServerPlan) -> pulumi.CustomTimeouts:
+    """How long Pulumi waits for a server: its old pod's end and the new one's start, with a margin."""
+    seconds = rollout_seconds(plan) + 60
+    return pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")
+
+
+def rollout_seconds(plan: ServerPlan) -> int:
+    """Seconds after which a rollout without progress has failed."""
+    downloading = plan.download_budget_seconds if isinstance(plan, OllamaPlan) else 0
+    return plan.shutdown.grace_period_seconds + plan.startup.budget_seconds + downloading
+
+
+def allow_from_edge(
+    name: str,
+    *,
+    namespace: pulumi.Input[str],
+    selector: Mapping[str, str],
+    port: int,
+    opts: pulumi.ResourceOptions,
+) -> k8s.networking.v1.NetworkPolicy:
+    """Nobody reaches the pods that `selector` selects but the ingress controller and pods of the same namespace."""
+    return k8s.networking.v1.NetworkPolicy(
+        name,
+        metadata={"name": selector[INSTANCE], "namespace": namespace},
+        spec={
+            "pod_selector": {"match_labels": dict(selector)},
+            "policy_types": ["Ingress"],
+            "ingress": [
+                {
+                    "from_": [
+                        {"pod_selector": {}},
+                        {
+                            "namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": "kube-system"}},
+                            "pod_selector": {"match_labels": {"app.kubernetes.io/name": "traefik"}},
+                        },
+                    ],
+                    "ports": [{"port": port, "protocol": "TCP"}],
+                }
+            ],
+        },
+        opts=opts,
+    )

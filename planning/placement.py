@@ -1,0 +1,60 @@
+"""Which node runs which replica, and which GPUs stay free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from settings.node import NodeSettings
+from settings.stack import ModelSettings
+from settings.vllm import VllmSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where everything runs."""
+
+    nodes: dict[str, tuple[str, ...]]
+    """By server: the node of each replica."""
+
+    free: dict[str, int]
+    """By node: GPUs (slices, where they are time-sliced) that no replica takes."""
+
+
+def replicas_of(server: ModelSettings) -> int:
+    """Pods of `server`; Ollama is one process that queues by itself."""
+    return server.replicas if isinstance(server, VllmSettings) else 1
+
+
+def place(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings], problems: list[str]) -> Placement:
+    """Give each replica a node: largest servers first, each to the node where the least stays free.
+
+    A pod on a time-sliced node takes one slice; more slices would give it no more of the GPU, so servers of several
+    GPUs go to nodes without slices. What finds no place is added to `problems` and left out.
+    """
+    free = {name: node.gpus.count * node.gpus.time_slices for name, node in nodes.items()}
+    placed: dict[str, tuple[str, ...]] = {}
+    for name, server in sorted(servers.items(), key=lambda item: (-item[1].gpus, item[0])):
+        suitable = [n for n, node in nodes.items() if server.gpus == 1 or node.gpus.time_slices == 1]
+        largest = max((nodes[n].gpus.count for n in suitable), default=0)
+        if largest < server.gpus:
+            problems.append(
+                f"models.{name}.gpus: {server.gpus} GPUs for one pod, but the largest node that is not time-sliced has "
+                f"{largest}: the pod would stay Pending for ever. Lower gpus, or add such a node."
+            )
+            continue
+        chosen: list[str] = []
+        for _ in range(replicas_of(server)):
+            fitting = [n for n in suitable if free[n] >= server.gpus]
+            if not fitting:
+                missing = replicas_of(server) - len(chosen)
+                problems.append(
+                    f"models.{name}: {missing} of {replicas_of(server)} replicas find no free GPU (each takes "
+                    f"{server.gpus}), so their pods would stay Pending. Add GPUs or slices, or take something away."
+                )
+                break
+            node = min(fitting, key=lambda n: free[n])
+            free[node] -= server.gpus
+            chosen.append(node)
+        placed[name] = tuple(chosen)
+    return Placement(nodes={name: placed[name] for name in servers if name in placed}, free=free)

@@ -1,0 +1,90 @@
+"""From settings to the plan of a whole environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planning.catalogue import gpu_models
+from planning.nodes import NodePlan, plan_nodes
+from planning.ollama import OllamaPlan, plan_ollama
+from planning.placement import place, replicas_of
+from planning.problems import PlanError
+from planning.rollout import rollout
+from planning.routes import Route, plan_routes
+from planning.vllm import VllmPlan, plan_vllm
+from settings.stack import Settings
+from settings.vllm import VllmSettings
+
+ServerPlan = VllmPlan | OllamaPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngressPlan:
+    """The edge: its host and routes."""
+
+    host: str
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an environment is made of."""
+
+    namespace: str
+    nodes: dict[str, NodePlan]
+    servers: dict[str, ServerPlan]
+    ingress: IngressPlan | None
+    storage_class: str | None
+
+
+def plan(settings: Settings) -> Plan:
+    """The plan of `settings`.
+
+    Raises:
+        PlanError: with every problem of every node, model and route.
+    """
+    problems: list[str] = []
+    nodes = plan_nodes(settings.nodes, problems)
+    _check_shares(settings, problems)
+    routes = plan_routes(settings.ingress, settings.models, problems) if settings.ingress else ()
+    placement = place(settings.nodes, settings.models, problems)
+    servers: dict[str, ServerPlan] = {}
+    for name, placed in placement.nodes.items():
+        if not placed or any(settings.nodes[n].gpus.model not in gpu_models() for n in placed):
+            continue  # the problem is told already
+        server, node = settings.models[name], settings.nodes[placed[0]]
+        strategy = rollout(replicas=replicas_of(server), gpus=server.gpus, nodes=placed, free=placement.free)
+        if isinstance(server, VllmSettings):
+            servers[name] = plan_vllm(
+                name,
+                server,
+                nodes=placed,
+                node=node,
+                rollout=strategy,
+                storage=settings.storage,
+                problems=problems,
+            )
+        else:
+            servers[name] = plan_ollama(
+                name, server, nodes=placed, node=node, rollout=strategy, storage=settings.storage
+            )
+    if problems:
+        raise PlanError(problems)
+    return Plan(
+        namespace=settings.namespace,
+        nodes=nodes,
+        servers=servers,
+        ingress=IngressPlan(host=settings.ingress.host, routes=routes) if settings.ingress else None,
+        storage_class=settings.storage.class_name,
+    )
+
+
+def _check_shares(settings: Settings, problems: list[str]) -> None:
+    """A share may not exceed a slice's part: the scheduler, not the plan, picks who shares a GPU with whom."""
+    slices = min((node.gpus.time_slices for node in settings.nodes.values()), default=1)
+    for name, server in settings.models.items():
+        if server.gpu_share is not None and server.gpu_share * slices > 1 and slices > 1:
+            problems.append(
+                f"models.{name}.gpuShare: {server.gpu_share} of a GPU that {slices} pods share; together they may want "
+                f"more than the card has, and nothing isolates their memory. Write {1 / slices:g} or less."
+            )

@@ -1,0 +1,78 @@
+"""Models served by Ollama."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from settings.base import Name, Size, StrictModel
+
+# [registry/][namespace/]model[:tag], as types/model/name.go of Ollama has it.
+_MODEL_NAME = re.compile(r"([\w][\w.:-]{0,349}/)?([\w][\w-]{0,79}/)?[\w][\w.-]{0,79}(:[\w][\w.-]{0,79})?", re.ASCII)
+
+
+def _model_name(name: str) -> str:
+    if not _MODEL_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not an Ollama model name; write e.g. 'qwen3:4b'.")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
+Scalar = int | float | bool | str
+
+
+class ModelfileSettings(StrictModel):
+    """A custom model, made from another one as a Modelfile would make it."""
+
+    from_: ModelName = Field(alias="from", description="Model that this one is made from (FROM).")
+    system: str | None = Field(default=None, min_length=1, description="System prompt (SYSTEM).")
+    parameters: dict[str, Scalar] = Field(
+        default_factory=dict, description="Run-time parameters by name (PARAMETER), e.g. temperature: 0.7."
+    )
+
+    @model_validator(mode="after")
+    def _system_can_be_quoted(self) -> ModelfileSettings:
+        if self.system is not None and '"""' in self.system:
+            raise ValueError('system: contains """, which ends the text in a Modelfile; leave the quotes out.')
+        return self
+
+
+class OllamaSettings(StrictModel):
+    """One Ollama server with its models, on one GPU or on a slice of it."""
+
+    engine: Literal["ollama"] = Field(description="The engine that serves the models.")
+    image: str = Field(
+        default="docker.io/ollama/ollama:0.32.15",
+        min_length=1,
+        description="Container image of Ollama, with a release tag or a digest.",
+    )
+    pull: Annotated[list[ModelName], Field(min_length=1)] = Field(
+        description="Models that are on disk before the server is called ready, e.g. 'qwen3:4b'."
+    )
+    modelfiles: dict[Name, ModelfileSettings] = Field(
+        default_factory=dict, description="Custom models, keyed by the name they are served under."
+    )
+    gpus: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="GPUs of the server.")
+    gpu_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Part of a GPU's memory that is this server's (0 to 1); by default one slice's part."
+    )
+    context_length: Annotated[int, Field(ge=128)] = Field(
+        default=8192, description="Context in tokens where a request sets none (OLLAMA_CONTEXT_LENGTH)."
+    )
+    keep_alive_seconds: Annotated[int, Field(ge=-1)] = Field(
+        default=300, description="Seconds that an idle model stays loaded; -1 keeps it for ever."
+    )
+    storage: Size = Field(default="50Gi", description="Volume that keeps the models.")
+
+    @model_validator(mode="after")
+    def _custom_models_have_a_base(self) -> OllamaSettings:
+        made = set(self.pull) | set(self.modelfiles)
+        for name, modelfile in self.modelfiles.items():
+            if modelfile.from_ not in made:
+                raise ValueError(
+                    f"modelfiles.{name}.from: {modelfile.from_!r} is not pulled by this server, so the model could "
+                    f"not be made. Add it to pull."
+                )
+        return self

@@ -1,0 +1,34 @@
+"""Everything that one stack file says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from settings.base import Name, StrictModel
+from settings.ingress import IngressSettings
+from settings.node import NodeSettings
+from settings.ollama import OllamaSettings
+from settings.storage import StorageSettings
+from settings.vllm import VllmSettings
+
+ModelSettings = Annotated[VllmSettings | OllamaSettings, Field(discriminator="engine")]
+
+
+class Settings(StrictModel):
+    """One environment: its nodes, the models that run on them and the way in."""
+
+    namespace: Name = Field(default="llm", description="Namespace of the model servers.")
+    nodes: Annotated[dict[Name, NodeSettings], Field(min_length=1)] = Field(
+        description="GPU nodes, keyed by their Kubernetes name."
+    )
+    models: Annotated[dict[Name, ModelSettings], Field(min_length=1)] = Field(
+        description="Model servers, keyed by the name of their Service."
+    )
+    ingress: IngressSettings | None = Field(
+        default=None, description="The way in from outside the cluster; closed by default."
+    )
+    storage: StorageSettings = Field(
+        default_factory=StorageSettings, description="How fast models come to a node and into memory."
+    )

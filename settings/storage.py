@@ -1,0 +1,24 @@
+"""How fast models come to a node and into memory; start-up budgets are made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from settings.base import StrictModel
+
+
+class StorageSettings(StrictModel):
+    """Speeds of the site, and the class of its volumes."""
+
+    class_name: str | None = Field(
+        default=None, min_length=1, description="StorageClass of all volumes; the cluster's default by default."
+    )
+    # 140 GB in about 5 minutes from SSD (mission.md's published table).
+    read_megabytes_per_second: Annotated[int, Field(ge=1)] = Field(
+        default=450, description="Speed at which weights are read from a node's disk, in MB/s."
+    )
+    download_megabytes_per_second: Annotated[int, Field(ge=1)] = Field(
+        default=25, description="Speed at which models are downloaded, in MB/s."
+    )
