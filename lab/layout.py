@@ -1,0 +1,106 @@
+"""Where a lab keeps its files: in its state folder, and as its node sees them.
+
+The node's paths are k3s' own, so that what is read on a k3s node is found here too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+API_PORT = 6443
+
+# As the node sees them (in the lab's mount namespace).
+KUBELET_ROOT = Path("/var/lib/kubelet")
+K3S_AGENT = Path("/var/lib/rancher/k3s/agent")
+CONTAINERD_ROOT = K3S_AGENT / "containerd"
+CONTAINERD_STATE = Path("/run/k3s/containerd")
+CONTAINERD_SOCKET = CONTAINERD_STATE / "containerd.sock"
+CONTAINERD_CONFIG = K3S_AGENT / "etc/containerd/config.toml"
+NVIDIA_BASE_SPEC = K3S_AGENT / "etc/containerd/nvidia-base-spec.json"
+CNI_CONFIG = K3S_AGENT / "etc/cni/net.d"
+STORAGE = Path("/var/lib/rancher/k3s/storage")
+DRIVER = Path("/run/nvidia-lab")
+"""What stands for NVIDIA's driver: the runtime handler `nvidia` shows this folder to a container."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one lab, below its state folder."""
+
+    root: Path
+
+    @property
+    def identity(self) -> str:
+        """Eight hex digits that tell this lab from others on the same machine."""
+        return hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
+
+    @property
+    def interface(self) -> str:
+        """Name of the network interface on the machine that leads into the lab."""
+        return f"lab-{self.identity}"
+
+    @property
+    def cgroup(self) -> str:
+        """The lab's cgroup, relative to each hierarchy's root."""
+        return f"llm-lab-{self.identity}"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the command that changes the lab."""
+        return self.root / "lock"
+
+    @property
+    def supervisor(self) -> Path:
+        """Held by the supervisor as long as it lives; says who it is."""
+        return self.root / "supervisor.json"
+
+    @property
+    def spec(self) -> Path:
+        """The spec that the lab was last brought up with."""
+        return self.root / "spec.json"
+
+    @property
+    def network(self) -> Path:
+        """The lab's subnet."""
+        return self.root / "network.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Administrator's access from the machine."""
+        return self.root / "kubeconfig"
+
+    @property
+    def logs(self) -> Path:
+        """One log file for each component."""
+        return self.root / "logs"
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates."""
+        return self.root / "pki"
+
+    @property
+    def config(self) -> Path:
+        """Configuration files of the components."""
+        return self.root / "config"
+
+    @property
+    def driver(self) -> Path:
+        """The folder that the node sees as DRIVER."""
+        return self.root / "driver"
+
+    @property
+    def var(self) -> Path:
+        """The folder that the node sees as /var."""
+        return self.root / "var"
+
+    @property
+    def applied(self) -> Path:
+        """Digest of the manifests that were applied last."""
+        return self.root / "applied"
+
+    def on_machine(self, path: Path) -> Path:
+        """Where the node's `path` below /var is on the machine."""
+        return self.var / path.relative_to("/var")

@@ -1,0 +1,3 @@
+module lab/standins/pause
+
+go 1.26.0
