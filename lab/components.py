@@ -37,17 +37,16 @@ _API_READY = f"{API_SERVER}/readyz"
 
 @dataclass(frozen=True)
 class Programs:
-    """Executables that are built (`kube` is the one with all of Kubernetes in it), and what runs Python's."""
+    """Executables: the one with all of Kubernetes in it, the network policies' controller, and Python."""
 
     kube: Path
     netpol: Path
     python: Path
-    repository: Path
 
 
 def certificates(node_name: str, network: Network) -> list[Certificate]:
     """Every certificate of the cluster, issuers first."""
-    node_names = (f"DNS:{node_name}", f"IP:{network.node}", "IP:127.0.0.1")
+    addresses = (f"IP:{network.node}", "IP:127.0.0.1")
     api_names = (
         "DNS:localhost",
         *(f"DNS:kubernetes{rest}" for rest in ("", ".default", ".default.svc", ".default.svc.cluster.local")),
@@ -57,13 +56,13 @@ def certificates(node_name: str, network: Network) -> list[Certificate]:
     return [
         Certificate("ca", "/CN=lab-ca"),
         Certificate("front-proxy-ca", "/CN=lab-front-proxy-ca"),
-        Certificate("kube-apiserver", "/CN=kube-apiserver", "serverAuth", "ca", (*node_names, *api_names)),
+        Certificate("kube-apiserver", "/CN=kube-apiserver", "serverAuth", "ca", (*addresses, *api_names)),
         Certificate("admin", "/O=system:masters/CN=system:admin", "clientAuth", "ca"),
         Certificate("kube-controller-manager", "/CN=system:kube-controller-manager", "clientAuth", "ca"),
         Certificate("kube-scheduler", "/CN=system:kube-scheduler", "clientAuth", "ca"),
         Certificate("kube-proxy", "/CN=system:kube-proxy", "clientAuth", "ca"),
         Certificate("kubelet", node, "clientAuth", "ca"),
-        Certificate("kubelet-serving", node, "serverAuth", "ca", node_names),
+        Certificate("kubelet-serving", node, "serverAuth", "ca", (f"DNS:{node_name}", *addresses)),
         Certificate("apiserver-kubelet", "/O=system:masters/CN=kube-apiserver-kubelet-client", "clientAuth", "ca"),
         Certificate("front-proxy", "/CN=front-proxy-client", "clientAuth", "front-proxy-ca"),
     ]

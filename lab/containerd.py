@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.images import Image, write_archive
 from lab.layout import CONTAINERD_SOCKET
+from toolchain.steps import StepFailed
 
 Run = Callable[[list[str]], str]
 """Runs a command in the lab and gives its standard output."""
@@ -27,7 +28,11 @@ class Archive:
     @property
     def name(self) -> str:
         """The reference under which containerd imports it, before it gets the names that are asked for."""
-        return f"lab.invalid/{self.path.stem}:{self.digest.removeprefix('sha256:')[:12]}"
+        return _imported(self.path.stem)
+
+
+def _imported(name: str) -> str:
+    return f"lab.invalid/{name}:imported"
 
 
 def archive(image: Image, name: str, folder: Path) -> Archive:
@@ -40,7 +45,7 @@ def archive(image: Image, name: str, folder: Path) -> Archive:
     for old in folder.glob(f"{name}-????????????????.json"):
         old.unlink()
     partial = path.with_suffix(".partial")
-    digest = write_archive(image, f"lab.invalid/{name}:imported", partial)
+    digest = write_archive(image, _imported(name), partial)
     partial.rename(path)
     facts.write_text(json.dumps({"digest": digest}))
     return Archive(path, digest)
@@ -69,33 +74,33 @@ def present(run: Run) -> dict[str, str]:
     return {fields[0]: fields[2] for fields in (line.split() for line in lines)}
 
 
-def bring_in(archives: Mapping[str, Archive], run: Run) -> list[str]:
-    """Import what is missing.
+def answers(run: Run) -> bool:
+    """Whether containerd takes commands."""
+    try:
+        run([*CTR, "version"])
+    except StepFailed:
+        return False
+    return True
 
-    Args:
-        archives: the archive for each image reference, as the stack writes it.
-        run: runs commands in the lab.
 
-    Returns:
-        The references that were missing or had another digest.
-    """
+def missing(archives: Mapping[str, Archive], run: Run) -> dict[str, Archive]:
+    """Those of `archives` (by image reference, as the stack writes it) that are not there, or in another version."""
     there = present(run)
     wanted = {normalise(reference): item for reference, item in archives.items()}
-    missing = {reference: item for reference, item in wanted.items() if there.get(reference) != item.digest}
-    contents = {item.digest: item for item in missing.values() if item.digest not in there.values()}
+    return {reference: item for reference, item in wanted.items() if there.get(reference) != item.digest}
+
+
+def bring_in(archives: Mapping[str, Archive], run: Run) -> None:
+    """Import each archive once and give it the names (full references) that it has in `archives`."""
+    sources = {digest: reference for reference, digest in present(run).items()}
+    contents = {item.digest: item for item in archives.values() if item.digest not in sources}
     with ThreadPoolExecutor(max_workers=2) as pool:
-        list(pool.map(lambda item: _import(item, run), contents.values()))
-    sources = {digest: reference for reference, digest in present(run).items()} if missing else {}
-    for reference, item in missing.items():
+        for item in pool.map(lambda item: _import(item, run), contents.values()):
+            sources[item.digest] = item.name
+    for reference, item in archives.items():
         run([*CTR, "images", "tag", "--force", sources[item.digest], reference])
-    return list(missing)
 
 
-def _import(item: Archive, run: Run) -> None:
+def _import(item: Archive, run: Run) -> Archive:
     run([*CTR, "images", "import", str(item.path)])
-
-
-def remove(references: Iterable[str], run: Run) -> None:
-    """Forget images by their full references."""
-    for reference in references:
-        run([*CTR, "images", "remove", reference])
+    return item

@@ -53,8 +53,8 @@ def main() -> None:
     _mount(layout, kept)
     _wait_for_interface()
     network.configure_node(network.load(layout))
-    os.environ["TMPDIR"] = "/var/tmp"  # noqa: S108 - the node's own /var, not the machine's
-    processes = Processes(layout.root / "components.json", layout.logs, layout.root / "components-status.json", _note)
+    os.environ["TMPDIR"] = "/var/tmp"  # the node's own /var, not the machine's
+    processes = Processes(layout.components, layout.logs, layout.status, _note)
     _note("starting components")
     while not stop:
         processes.tick()

@@ -57,6 +57,25 @@ class Layout:
         return self.root / "supervisor.json"
 
     @property
+    def components(self) -> Path:
+        """Definitions of the processes that init keeps running on the node."""
+        return self.root / "components.json"
+
+    @property
+    def status(self) -> Path:
+        """What init says of them."""
+        return self.root / "components-status.json"
+
+    @property
+    def forwards(self) -> Path:
+        """Definitions of the processes that the supervisor keeps running on the machine."""
+        return self.root / "forwards.json"
+
+    def is_forwarding(self) -> bool:
+        """Whether there are any."""
+        return self.forwards.exists() and self.forwards.read_text() != "[]"
+
+    @property
     def spec(self) -> Path:
         """The spec that the lab was last brought up with."""
         return self.root / "spec.json"

@@ -45,7 +45,7 @@ class Network:
 
     @property
     def internet(self) -> IPv4Address:
-        """Where what stands in for sites of the internet answers: an address of its own, because the edge has port 443 of the node's."""
+        """Where the stand-ins of internet sites answer: on port 443, which the edge has at the node's address."""
         return self.subnet[3]
 
 

@@ -1,8 +1,8 @@
 """The lab's one process on the machine's side: makes the namespaces, joins their network to the machine's, forwards
 the edge's ports, and takes the lab away when it ends.
 
-Started detached by `Lab.up` as `python -m lab.supervisor STATE_FOLDER KEPT_FOLDER...`. It holds a lock for as long as it lives, which
-the kernel lets go however it ends; the lab's init ends with it.
+Started detached by `Lab.up` as `python -m lab.supervisor STATE_FOLDER KEPT_FOLDER...`. It holds a lock for as long as
+it lives, which the kernel lets go however it ends; the lab's init ends with it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -50,7 +49,7 @@ def main() -> None:
     cgroups.create(layout.cgroup, init)
     network.connect(layout.interface, network.load(layout), init)
     _note(f"init is process {init}")
-    forwards = Processes(layout.root / "forwards.json", layout.logs, layout.root / "forwards-status.json", _note)
+    forwards = Processes(layout.forwards, layout.logs, layout.root / "forwards-status.json", _note)
     ended = False
     while not stop and not ended:
         ended = unshare in forwards.tick()

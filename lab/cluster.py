@@ -1,0 +1,85 @@
+"""What is done to the lab through its API server, by kubectl: packaged parts applied, the node labelled, readiness."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from lab import manifests
+from lab.spec import LabSpec
+from toolchain.steps import StepFailed
+
+Kubectl = Callable[..., str]
+"""`kubectl(*arguments, stdin=None)`: gives standard output, raises StepFailed."""
+
+_APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=lab", "--filename=-")
+
+
+def is_ready(kubectl: Kubectl) -> bool:
+    """Whether the API server says that it is ready."""
+    try:
+        return kubectl("get", "--raw=/readyz") == "ok"
+    except StepFailed:
+        return False
+
+
+def has_node(kubectl: Kubectl, name: str) -> bool:
+    """Whether the kubelet has registered the node `name`."""
+    return name in _nodes(kubectl)
+
+
+def apply(kubectl: Kubectl, rendered: str) -> None:
+    """Apply manifests as the lab's field manager: what it no longer says is taken back."""
+    kubectl(*_APPLY, stdin=rendered)
+
+
+def set_up_node(kubectl: Kubectl, spec: LabSpec) -> None:
+    """Label the node as the spec says, and delete those that the lab had before.
+
+    Nothing else would delete them, and their pods would stay in Terminating: no kubelet is left to end them.
+    """
+    apply(kubectl, json.dumps(_labelled(spec)))
+    for other in _nodes(kubectl):
+        if other != spec.node_name:
+            where = f"--field-selector=spec.nodeName={other}"
+            kubectl("delete", "pods", "--all-namespaces", where, "--force", "--grace-period=0", "--wait=false")
+            kubectl("delete", "node", other)
+
+
+def publish_edge(kubectl: Kubectl, address: str) -> None:
+    """Say in the status of Traefik's Service where it is reached, as k3s' ServiceLB does."""
+    status = {"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
+    options = ("--namespace=kube-system", "--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
+    kubectl("patch", "service", "traefik", *options)
+
+
+def not_ready(kubectl: Kubectl, spec: LabSpec) -> list[str]:
+    """Names of what is not ready of the node and the packaged parts."""
+    listed = json.loads(kubectl("get", "nodes,deployments.apps", "--namespace=kube-system", "--output=json"))
+    ready = {f"{item['kind'].lower()}/{item['metadata']['name']}" for item in listed["items"] if item_ready(item)}
+    wanted = [f"node/{spec.node_name}", *(f"deployment/{name}" for name in manifests.DEPLOYMENTS)]
+    return [name for name in wanted if name not in ready]
+
+
+def item_ready(item: dict[str, Any]) -> bool:
+    """Whether a Node is Ready, or a Deployment has all its replicas in the newest version."""
+    status = item.get("status", {})
+    if item["kind"] == "Deployment":
+        current = status.get("observedGeneration") == item["metadata"]["generation"]
+        updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
+        return bool(current and updated == ready == item["spec"]["replicas"])
+    return any(found["type"] == "Ready" and found["status"] == "True" for found in status.get("conditions", ()))
+
+
+def _nodes(kubectl: Kubectl) -> list[str]:
+    return [name.removeprefix("node/") for name in kubectl("get", "nodes", "--output=name").split()]
+
+
+def _labelled(spec: LabSpec) -> dict[str, Any]:
+    labels = {
+        "node-role.kubernetes.io/control-plane": "true",
+        "node.kubernetes.io/instance-type": "k3s",
+        **spec.node.labels,
+    }
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": spec.node_name, "labels": labels}}

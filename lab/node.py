@@ -1,0 +1,166 @@
+"""The lab's node as a set of processes on this machine: started, entered, stopped, and cleared away after a kill."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import cgroups, network
+from lab.layout import Layout
+from lab.processes import start_time
+from toolchain.paths import REPOSITORY
+from toolchain.steps import StepFailed
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 40.0
+_GONE_SECONDS = 20.0
+_LOG_TAIL_LINES = 10
+
+
+class Node:
+    """The node of the lab with this layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def init_pid(self) -> int:
+        """Process id on this machine of the lab's init, 0 when the lab does not run."""
+        return self._recorded_init() if self._supervisor_pid() else 0
+
+    def start(self, kept: Iterable[Path]) -> None:
+        """Start the supervisor, and with it the node; returns when the node can be entered.
+
+        Args:
+            kept: folders of this machine that the node must see.
+
+        Raises:
+            StepFailed: it ends at once, or something of a former run is in the way.
+        """
+        log = self._layout.logs / "lab.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lab.supervisor", str(self._layout.root), *map(str, kept)],
+                cwd="/",
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+        def started() -> bool:
+            if process.poll() is not None:
+                raise StepFailed(f"The lab's supervisor ended at once. The end of {log}:\n{self.log_tail()}")
+            return bool(self.init_pid())
+
+        self.wait(started, _START_SECONDS, "its init does not start")
+
+    def run(self, command: Sequence[str], *, stdin: str | None = None) -> str:
+        """Run `command` as root on the node and give its standard output.
+
+        Raises:
+            StepFailed: the lab is not up, or the command failed; with its standard error.
+        """
+        init = self.init_pid()
+        if not init:
+            raise StepFailed("The lab is not up, so nothing can run on its node. Bring it up first.")
+        enter = ["nsenter", "--target", str(init), "--mount", "--net", "--pid", "--wd=/", "--"]
+        return output([*enter, *command], stdin=stdin)
+
+    def stop(self) -> None:
+        """End the node, and return when it has ended."""
+        pid = self._supervisor_pid()
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            self.wait(lambda: not self._supervisor_pid(), _STOP_SECONDS, "its supervisor does not end")
+
+    def clear(self) -> None:
+        """Wait for what a node that was killed leaves for a moment, and remove what it leaves for good.
+
+        Raises:
+            StepFailed: processes of the former run do not end.
+        """
+        if self._layout.supervisor.exists():
+            self.wait(lambda: not self._recorded_init(), _GONE_SECONDS, "a process of its former run does not end")
+        network.disconnect(self._layout.interface)
+        left = cgroups.remove(self._layout.cgroup)
+        if left:
+            raise StepFailed(
+                f"Processes of the lab's former run are left in {left[0]}, so it can be neither started nor removed. "
+                "End them first."
+            )
+
+    def wait(self, condition: Callable[[], bool], seconds: float, problem: str | Callable[[], str]) -> None:
+        """Wait until `condition` holds.
+
+        Raises:
+            StepFailed: it does not within `seconds`; `problem` says what is wrong, and the node's log is quoted.
+        """
+        until = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > until:
+                text = problem if isinstance(problem, str) else problem()
+                raise StepFailed(
+                    f"The lab did not get ready: {text} after {seconds:.0f} s. Logs are in {self._layout.logs}; "
+                    f"the end of lab.log:\n{self.log_tail()}"
+                )
+            time.sleep(0.1)
+
+    def log_tail(self) -> str:
+        """The last lines that supervisor and init wrote."""
+        log = self._layout.logs / "lab.log"
+        if not log.exists():
+            return ""
+        return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
+
+    def _supervisor_pid(self) -> int:
+        """The supervisor's process id, 0 when none runs: the lock that it holds tells, the file says who."""
+        try:
+            file = self._layout.supervisor.open()
+        except FileNotFoundError:
+            return 0
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(_record(file.read()).get("pid", 0))
+            return 0
+
+    def _recorded_init(self) -> int:
+        """Process id of the init that was last started, 0 when that process is gone."""
+        record = _record(self._layout.supervisor.read_text())
+        pid = int(record.get("init", 0))
+        try:
+            return pid if pid and start_time(pid) == record["init_started"] else 0
+        except FileNotFoundError:
+            return 0
+
+
+def output(command: Sequence[str], *, stdin: str | None = None) -> str:
+    """Run `command` and give its standard output.
+
+    Raises:
+        StepFailed: it failed; with its standard error.
+    """
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip() or done.stdout.strip()
+        raise StepFailed(f"`{' '.join(command)[:200]}` failed with exit code {done.returncode}: {said}")
+    return done.stdout
+
+
+def _record(text: str) -> dict[str, Any]:
+    """The supervisor's record; empty as long as it has not written it, or if it was killed while it did."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
