@@ -51,7 +51,8 @@ def remove(name: str, *, seconds: float = 10.0) -> list[Path]:
     until = time.monotonic() + seconds
     while True:
         left: list[Path] = []
-        for hierarchy in hierarchies():
+        # runc makes the group in version 2's hierarchy too where that is mounted beside version 1's.
+        for hierarchy in (_ROOT, *_ROOT.iterdir()):
             for folder, _, _ in os.walk(hierarchy / name, topdown=False):
                 try:
                     Path(folder).rmdir()

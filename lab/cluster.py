@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from lab import manifests
@@ -54,22 +55,48 @@ def publish_edge(kubectl: Kubectl, address: str) -> None:
     kubectl("patch", "service", "traefik", *options)
 
 
-def not_ready(kubectl: Kubectl, spec: LabSpec) -> list[str]:
-    """Names of what is not ready of the node and the packaged parts."""
-    listed = json.loads(kubectl("get", "nodes,deployments.apps", "--namespace=kube-system", "--output=json"))
-    ready = {f"{item['kind'].lower()}/{item['metadata']['name']}" for item in listed["items"] if item_ready(item)}
+def not_ready(kubectl: Kubectl, spec: LabSpec, since: float) -> list[str]:
+    """Names of what is not ready of the node and the packaged parts.
+
+    Args:
+        kubectl: runs kubectl.
+        spec: the lab's spec.
+        since: when the node started (seconds since 1970): what the API server says of an earlier time is history.
+    """
+    kinds = "nodes,deployments.apps,pods"
+    listed = json.loads(kubectl("get", kinds, "--namespace=kube-system", "--output=json"))
+    ready = {_name(item) for item in listed["items"] if item_ready(item, since)}
     wanted = [f"node/{spec.node_name}", *(f"deployment/{name}" for name in manifests.DEPLOYMENTS)]
+    packaged = tuple(f"pod/{name}-" for name in manifests.DEPLOYMENTS)
+    wanted += [_name(item) for item in listed["items"] if _name(item).startswith(packaged)]
     return [name for name in wanted if name not in ready]
 
 
-def item_ready(item: dict[str, Any]) -> bool:
-    """Whether a Node is Ready, or a Deployment has all its replicas in the newest version."""
+def item_ready(item: dict[str, Any], since: float) -> bool:
+    """Whether a Node is Ready, a Deployment has all its replicas in the newest version, or a Pod's containers run.
+
+    A node's word and a container's start count only from `since` on.
+    """
     status = item.get("status", {})
     if item["kind"] == "Deployment":
         current = status.get("observedGeneration") == item["metadata"]["generation"]
         updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
         return bool(current and updated == ready == item["spec"]["replicas"])
-    return any(found["type"] == "Ready" and found["status"] == "True" for found in status.get("conditions", ()))
+    if item["kind"] == "Pod":
+        states = [container["state"].get("running") for container in status.get("containerStatuses", ())]
+        return bool(states) and all(state and _time(state["startedAt"]) >= int(since) for state in states)
+    return any(
+        found["type"] == "Ready" and found["status"] == "True" and _time(found["lastHeartbeatTime"]) >= int(since)
+        for found in status.get("conditions", ())
+    )
+
+
+def _name(item: dict[str, Any]) -> str:
+    return f"{item['kind'].lower()}/{item['metadata']['name']}"
+
+
+def _time(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def _nodes(kubectl: Kubectl) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,10 +10,13 @@ from pathlib import Path
 
 from lab.images import Image, write_archive
 from lab.layout import CONTAINERD_SOCKET
+from lab.processes import write_atomically
 from toolchain.steps import StepFailed
 
 Run = Callable[[list[str]], str]
 """Runs a command in the lab and gives its standard output."""
+
+_KEPT_SECONDS = 7 * 24 * 3600.0
 
 CTR = ["ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io"]
 
@@ -23,32 +26,34 @@ class Archive:
     """An image archive in the cache folder."""
 
     path: Path
+    name: str
     digest: str
-
-    @property
-    def name(self) -> str:
-        """The reference under which containerd imports it, before it gets the names that are asked for."""
-        return _imported(self.path.stem)
 
 
 def _imported(name: str) -> str:
+    """The reference under which containerd imports an image, before it gets the names that are asked for."""
     return f"lab.invalid/{name}:imported"
 
 
 def archive(image: Image, name: str, folder: Path) -> Archive:
-    """The archive of `image` in `folder`, made if it is not there; older ones of the same name are removed."""
-    facts = folder / f"{name}-{image.key()}.json"
-    path = folder / f"{name}.tar"
-    if facts.exists() and path.exists():
-        return Archive(path, json.loads(facts.read_text())["digest"])
+    """The archive of `image` in `folder`, made if it is not there; those that no lab used for a week are removed.
+
+    Only one process at a time may work on the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(f"{name}-????????????????.json"):
-        old.unlink()
-    partial = path.with_suffix(".partial")
-    digest = write_archive(image, _imported(name), partial)
-    partial.rename(path)
-    facts.write_text(json.dumps({"digest": digest}))
-    return Archive(path, digest)
+    path = folder / f"{name}-{image.key()}.tar"
+    digest = path.with_suffix(".digest")
+    if not digest.exists():
+        partial = path.with_suffix(".partial")
+        found = write_archive(image, _imported(name), partial)
+        partial.rename(path)
+        write_atomically(digest, found)
+    path.touch()
+    for old in folder.glob(f"{name}-*.tar"):
+        if old.stat().st_mtime < time.time() - _KEPT_SECONDS:
+            old.with_suffix(".digest").unlink(missing_ok=True)
+            old.unlink()
+    return Archive(path, name, digest.read_text())
 
 
 def normalise(reference: str) -> str:
@@ -96,7 +101,7 @@ def bring_in(archives: Mapping[str, Archive], run: Run) -> None:
     contents = {item.digest: item for item in archives.values() if item.digest not in sources}
     with ThreadPoolExecutor(max_workers=2) as pool:
         for item in pool.map(lambda item: _import(item, run), contents.values()):
-            sources[item.digest] = item.name
+            sources[item.digest] = _imported(item.name)
     for reference, item in archives.items():
         run([*CTR, "images", "tag", "--force", sources[item.digest], reference])
 

@@ -23,7 +23,7 @@ from lab.processes import Processes
 
 _TICK_SECONDS = 0.1
 _NETWORK_SECONDS = 10.0
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 3.0
 
 # The kubelet sets these for the whole machine if they differ. It reads the values that it wants from files of the
 # lab instead, and leaves the machine's alone.
@@ -117,10 +117,13 @@ def _wait_for_interface() -> None:
 
 
 def _stop(processes: Processes) -> None:
-    """As a machine shuts down: the kubelet first, so that it restarts nothing; then all at once, politely."""
-    processes.stop(lambda name: name == "kubelet", 2.0)
-    os.kill(-1, signal.SIGTERM)
-    processes.stop(lambda _: True, _STOP_SECONDS)
+    """As a machine shuts down: the kubelet first, so that it restarts nothing, and etcd after those that use it."""
+    processes.stop(lambda name: name == "kubelet", _STOP_SECONDS)
+    processes.stop(lambda name: name.startswith("kube-") or name == "netpol", _STOP_SECONDS)
+    os.kill(-1, signal.SIGTERM)  # the pods' processes too; what does not end by this ends with this process
+    left = processes.stop(lambda _: True, _STOP_SECONDS)
+    if left:
+        _note(f"{', '.join(left)} did not end within {_STOP_SECONDS:.0f} s and is killed")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from lab.standins import internet
 from toolchain import gobuild, paths
 from toolchain.steps import step
 
+_OTHER_COMMAND = "Waiting for another command that changes this lab"
 _API_SECONDS = 60.0
 _NODE_SECONDS = 30.0
 _READY_SECONDS = 120.0
@@ -80,8 +81,7 @@ class Lab:
             StepFailed: it cannot be done here; the message says why and what to do.
         """
         packages.ensure()
-        self.layout.root.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with locked(self.layout.lock, _OTHER_COMMAND):
             spec = spec or self._last_spec() or LabSpec()
             programs = self._programs(spec)
             archives = self._archives(spec, programs)
@@ -101,7 +101,7 @@ class Lab:
         """
         if not self.layout.root.exists():
             return
-        with self._locked():
+        with locked(self.layout.lock, _OTHER_COMMAND):
             with step("Stopping the lab"):
                 self._node.stop()
                 self._node.clear()
@@ -146,14 +146,15 @@ class Lab:
 
     def _archives(self, spec: LabSpec, programs: dict[str, Path]) -> dict[str, containerd.Archive]:
         """The archive for each image reference."""
-        authority = internet.ensure_authority(self._cache / "internet")
         folder = self._cache / "images"
         found: dict[str, containerd.Archive] = {}
-        for name, reference in recipes.SYSTEM_IMAGES.items():
-            found[reference] = containerd.archive(recipes.system_image(name, programs), name, folder)
-        for role, references in spec.images.items():
-            item = containerd.archive(recipes.role_image(role, programs, authority), role, folder)
-            found |= dict.fromkeys(references, item)
+        with locked(self._cache / "lock", "Waiting for another lab that makes images"):
+            authority = internet.ensure_authority(self._cache / "internet")
+            for name, reference in recipes.SYSTEM_IMAGES.items():
+                found[reference] = containerd.archive(recipes.system_image(name, programs), name, folder)
+            for role, references in spec.images.items():
+                item = containerd.archive(recipes.role_image(role, programs, authority), role, folder)
+                found |= dict.fromkeys(references, item)
         return found
 
     def _prepare(self, spec: LabSpec, programs: dict[str, Path]) -> None:
@@ -189,14 +190,14 @@ class Lab:
             self._node.start((*kept, Path(sys.prefix), Path(sys.base_prefix)))
 
     def _bring_in(self, archives: dict[str, containerd.Archive]) -> None:
-        self._node.wait(lambda: containerd.answers(self.run), _NODE_SECONDS, "containerd does not answer")
+        self._node.wait(lambda: containerd.answers(self.run), _NODE_SECONDS, lambda: "containerd does not answer")
         missing = containerd.missing(archives, self.run)
         if missing:
             with step(f"Importing {len(missing)} images"):
                 containerd.bring_in(missing, self.run)
 
     def _apply(self, spec: LabSpec) -> None:
-        self._node.wait(lambda: cluster.is_ready(self.kubectl), _API_SECONDS, "the API server is not ready")
+        self._node.wait(lambda: cluster.is_ready(self.kubectl), _API_SECONDS, lambda: "the API server is not ready")
         rendered = manifests.render(self.network, recipes.SYSTEM_IMAGES, internet.HOSTS, self._traefik_crds())
         digest = manifests.digest(rendered + spec.to_json())
         if self.layout.applied.exists() and self.layout.applied.read_text() == digest:
@@ -205,8 +206,8 @@ class Lab:
             cluster.apply(self.kubectl, rendered)
             cluster.publish_edge(self.kubectl, str(self.network.node))
             name = spec.node_name
-            registered = f"node {name} is not registered"
-            self._node.wait(lambda: cluster.has_node(self.kubectl, name), _NODE_SECONDS, registered)
+            problem = f"node {name} is not registered"
+            self._node.wait(lambda: cluster.has_node(self.kubectl, name), _NODE_SECONDS, lambda: problem)
             cluster.set_up_node(self.kubectl, spec)
         write_atomically(self.layout.applied, digest)
 
@@ -220,8 +221,11 @@ class Lab:
         return copy.read_text()
 
     def _wait_ready(self, spec: LabSpec) -> None:
+        since = self._node.started_at()
+
         def missing() -> list[str]:
-            return cluster.not_ready(self.kubectl, spec)
+            stopped = [name for name, (pid, _) in self.status().components.items() if not pid]
+            return stopped or cluster.not_ready(self.kubectl, spec, since)
 
         if missing():
             with step("Waiting until the node and its system pods are ready"):
@@ -230,16 +234,18 @@ class Lab:
     def _last_spec(self) -> LabSpec | None:
         return LabSpec.from_file(self.layout.spec) if self.layout.spec.exists() else None
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one command at a time change the lab; another one waits."""
-        with self.layout.lock.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                with step("Waiting for another command that changes this lab"):
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+
+@contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock file `path`, so that one process at a time does what follows; `waiting` is said if it must wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with step(waiting):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _write(path: Path, text: str) -> None:

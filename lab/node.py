@@ -44,8 +44,10 @@ class Node:
         Raises:
             StepFailed: it ends at once, or something of a former run is in the way.
         """
-        log = self._layout.logs / "lab.log"
-        with log.open("ab") as output:
+        log = self._log
+        if log.exists():
+            log.rename(log.with_name(f"{log.name}.1"))
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "lab.supervisor", str(self._layout.root), *map(str, kept)],
                 cwd="/",
@@ -61,7 +63,7 @@ class Node:
                 raise StepFailed(f"The lab's supervisor ended at once. The end of {log}:\n{self.log_tail()}")
             return bool(self.init_pid())
 
-        self.wait(started, _START_SECONDS, "its init does not start")
+        self._until(started, _START_SECONDS, lambda: "its init does not start")
 
     def run(self, command: Sequence[str], *, stdin: str | None = None) -> str:
         """Run `command` as root on the node and give its standard output.
@@ -80,7 +82,7 @@ class Node:
         pid = self._supervisor_pid()
         if pid:
             os.kill(pid, signal.SIGTERM)
-            self.wait(lambda: not self._supervisor_pid(), _STOP_SECONDS, "its supervisor does not end")
+            self._until(lambda: not self._supervisor_pid(), _STOP_SECONDS, lambda: "its supervisor does not end")
 
     def clear(self) -> None:
         """Wait for what a node that was killed leaves for a moment, and remove what it leaves for good.
@@ -89,7 +91,9 @@ class Node:
             StepFailed: processes of the former run do not end.
         """
         if self._layout.supervisor.exists():
-            self.wait(lambda: not self._recorded_init(), _GONE_SECONDS, "a process of its former run does not end")
+            self._until(
+                lambda: not self._recorded_init(), _GONE_SECONDS, lambda: "a process of its former run does not end"
+            )
         network.disconnect(self._layout.interface)
         left = cgroups.remove(self._layout.cgroup)
         if left:
@@ -98,28 +102,44 @@ class Node:
                 "End them first."
             )
 
-    def wait(self, condition: Callable[[], bool], seconds: float, problem: str | Callable[[], str]) -> None:
-        """Wait until `condition` holds.
+    def wait(self, condition: Callable[[], bool], seconds: float, problem: Callable[[], str]) -> None:
+        """Wait until `condition` holds for the running node.
 
         Raises:
-            StepFailed: it does not within `seconds`; `problem` says what is wrong, and the node's log is quoted.
+            StepFailed: it does not within `seconds`, or the node ends; `problem` says what is wrong, and the
+                node's log is quoted.
         """
-        until = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > until:
-                text = problem if isinstance(problem, str) else problem()
-                raise StepFailed(
-                    f"The lab did not get ready: {text} after {seconds:.0f} s. Logs are in {self._layout.logs}; "
-                    f"the end of lab.log:\n{self.log_tail()}"
-                )
-            time.sleep(0.1)
+
+        def met() -> bool:
+            if not self.init_pid():
+                raise StepFailed(f"The lab ended while it got ready. The end of {self._log}:\n{self.log_tail()}")
+            return condition()
+
+        self._until(met, seconds, problem)
+
+    def started_at(self) -> float:
+        """When the running node started, in seconds since 1970; 0 when it does not run."""
+        return float(self._record().get("time", 0)) if self.init_pid() else 0.0
 
     def log_tail(self) -> str:
         """The last lines that supervisor and init wrote."""
-        log = self._layout.logs / "lab.log"
-        if not log.exists():
+        if not self._log.exists():
             return ""
-        return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
+
+    @property
+    def _log(self) -> Path:
+        return self._layout.logs / "lab.log"
+
+    def _until(self, condition: Callable[[], bool], seconds: float, problem: Callable[[], str]) -> None:
+        until = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > until:
+                raise StepFailed(
+                    f"The lab cannot go on: {problem()} after {seconds:.0f} s. Logs are in {self._layout.logs}; the "
+                    f"end of {self._log.name}:\n{self.log_tail()}"
+                )
+            time.sleep(0.1)
 
     def _supervisor_pid(self) -> int:
         """The supervisor's process id, 0 when none runs: the lock that it holds tells, the file says who."""
@@ -131,17 +151,25 @@ class Node:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return int(_record(file.read()).get("pid", 0))
+                return int(self._record().get("pid", 0))
             return 0
 
     def _recorded_init(self) -> int:
         """Process id of the init that was last started, 0 when that process is gone."""
-        record = _record(self._layout.supervisor.read_text())
+        record = self._record()
         pid = int(record.get("init", 0))
         try:
             return pid if pid and start_time(pid) == record["init_started"] else 0
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return 0
+
+    def _record(self) -> dict[str, Any]:
+        """What the supervisor wrote of itself; empty before it has, or if it was killed while it did."""
+        try:
+            found = json.loads(self._layout.supervisor.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def output(command: Sequence[str], *, stdin: str | None = None) -> str:
@@ -155,12 +183,3 @@ def output(command: Sequence[str], *, stdin: str | None = None) -> str:
         said = done.stderr.strip() or done.stdout.strip()
         raise StepFailed(f"`{' '.join(command)[:200]}` failed with exit code {done.returncode}: {said}")
     return done.stdout
-
-
-def _record(text: str) -> dict[str, Any]:
-    """The supervisor's record; empty as long as it has not written it, or if it was killed while it did."""
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -145,8 +145,12 @@ class Processes:
             self._write_status()
         return strangers
 
-    def stop(self, names: Callable[[str], bool], seconds: float) -> None:
-        """End the processes whose name `names` accepts, and wait up to `seconds` for them."""
+    def stop(self, names: Callable[[str], bool], seconds: float) -> list[str]:
+        """End the processes whose name `names` accepts, and wait up to `seconds` for them.
+
+        Returns:
+            The names of those that still run.
+        """
         chosen = [process for process in self._processes.values() if names(process.definition.name)]
         for process in chosen:
             process.wanted = False
@@ -156,6 +160,7 @@ class Processes:
         while any(process.pid for process in chosen) and time.monotonic() < until:
             self._reap()
             time.sleep(0.02)
+        return [process.definition.name for process in chosen if process.pid]
 
     def _follow(self) -> None:
         try:

@@ -44,7 +44,8 @@ def main() -> None:
     unshare = _start_init(layout, sys.argv[2:])
     init = _child_of(unshare)
     lock.truncate(0)
-    lock.write(json.dumps({"pid": os.getpid(), "init": init, "init_started": start_time(init)}))
+    record = {"pid": os.getpid(), "init": init, "init_started": start_time(init), "time": time.time()}
+    lock.write(json.dumps(record))
     lock.flush()
     cgroups.create(layout.cgroup, init)
     network.connect(layout.interface, network.load(layout), init)
