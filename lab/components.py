@@ -44,6 +44,14 @@ class Programs:
     python: Path
 
 
+@dataclass(frozen=True)
+class Registry:
+    """What the stand-in for registry.ollama.ai serves: certificates' folder, and the file of each model."""
+
+    certificates: Path
+    models: dict[str, Path]
+
+
 def certificates(node_name: str, network: Network) -> list[Certificate]:
     """Every certificate of the cluster, issuers first."""
     addresses = (f"IP:{network.node}", "IP:127.0.0.1")
@@ -177,7 +185,9 @@ def _gpu_uuid(node_name: str, index: int) -> str:
     return f"GPU-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
 
 
-def definitions(layout: Layout, network: Network, spec: LabSpec, programs: Programs) -> list[Definition]:
+def definitions(
+    layout: Layout, network: Network, spec: LabSpec, programs: Programs, registry: Registry
+) -> list[Definition]:
     """Every process of the node; each waits for what it needs, so their order says nothing."""
 
     def kube(component: str, *flags: str, after: tuple[str, ...] = (_API_READY,), reads: str = "") -> Definition:
@@ -292,6 +302,14 @@ def definitions(layout: Layout, network: Network, spec: LabSpec, programs: Progr
                 f"--service-cluster-ip-range={net.SERVICE_CIDR}",
             ),
             (_API_READY,),
+        ),
+        Definition(
+            "ollama-registry",
+            (
+                *(str(programs.python), "-m", "lab.standins.ollama_registry"),
+                *(str(network.internet), "443", str(registry.certificates)),
+                *(f"{name}={file}" for name, file in registry.models.items()),
+            ),
         ),
     ]
 

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import cluster, components, containerd, forwards, manifests, network, packages, pki, recipes
-from lab.components import Programs
+from lab.components import Programs, Registry
 from lab.layout import API_PORT, CNI_CONFIG, CONTAINERD_CONFIG, NVIDIA_BASE_SPEC, Layout
 from lab.network import Network
 from lab.node import Node, output
 from lab.processes import write_atomically, write_definitions
 from lab.spec import LabSpec
-from lab.standins import internet
+from lab.standins import internet, ollama_models
 from toolchain import gobuild, paths
 from toolchain.steps import step
 
 _OTHER_COMMAND = "Waiting for another command that changes this lab"
+_OTHER_LAB = "Waiting for another lab that makes images or models"
 _API_SECONDS = 60.0
 _NODE_SECONDS = 30.0
 _READY_SECONDS = 120.0
@@ -148,7 +149,7 @@ class Lab:
         """The archive for each image reference."""
         folder = self._cache / "images"
         found: dict[str, containerd.Archive] = {}
-        with locked(self._cache / "lock", "Waiting for another lab that makes images"):
+        with locked(self._cache / "lock", _OTHER_LAB):
             authority = internet.ensure_authority(self._cache / "internet")
             for name, reference in recipes.SYSTEM_IMAGES.items():
                 found[reference] = containerd.archive(recipes.system_image(name, programs), name, folder)
@@ -179,9 +180,18 @@ class Lab:
         if self._forward and not (self._node.init_pid() and layout.is_forwarding()):
             forwards.check_free()
         executables = Programs(programs["kube"], programs["netpol"], Path(sys.executable))
-        write_definitions(layout.components, components.definitions(layout, addresses, spec, executables))
+        defined = components.definitions(layout, addresses, spec, executables, self._registry(spec))
+        write_definitions(layout.components, defined)
         write_definitions(layout.forwards, forwards.definitions(addresses) if self._forward else [])
         _write(layout.spec, spec.to_json())
+
+    def _registry(self, spec: LabSpec) -> Registry:
+        folder = self._cache / "models"
+        with locked(self._cache / "lock", _OTHER_LAB):
+            files = {
+                name: ollama_models.model_file(ollama_models.Name.parse(name), folder) for name in spec.ollama_models
+            }
+        return Registry(self._cache / "internet", files)
 
     def _start(self) -> None:
         with step("Starting the lab's node"):
