@@ -1,0 +1,274 @@
+"""The LanguageRuntime service: what the engine asks of a language host, for Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, NoReturn, TypeVar
+
+import grpc
+import pulumi
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import language_pb2 as pb
+from pulumi.runtime.proto import language_pb2_grpc, plugin_pb2
+
+from plugins.language_python.children import Children
+from plugins.language_python.environment import EnvironmentProblem, PythonEnvironment, python_environment
+from plugins.language_python.packages import dependencies, installed, required_packages
+from plugins.language_python.policy_proxy import PolicyProxy
+
+RUNNER = Path(__file__).with_name("runner.py")
+ERROR_WAS_SHOWN = 32
+"""Exit code of a program that has shown its own error, so that none is added."""
+
+T = TypeVar("T")
+
+
+class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
+    """Starts programs and policy packs, each in its own environment, and ends them when told to."""
+
+    def __init__(self, engine: str) -> None:
+        """`engine` is the engine's address; empty if the handshake brings it."""
+        self._engine = engine
+        self._children = Children()
+
+    def stop(self) -> None:
+        """End all programs and packs."""
+        self._children.stop()
+
+    def Handshake(
+        self, request: pb.LanguageHandshakeRequest, context: grpc.ServicerContext
+    ) -> pb.LanguageHandshakeResponse:
+        """Take the engine's address."""
+        self._engine = request.engine_address
+        return pb.LanguageHandshakeResponse()
+
+    def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
+        """The version: that of the SDK that the stubs come from."""
+        return plugin_pb2.PluginInfo(version=_sdk_version())
+
+    def GetRequiredPackages(
+        self, request: pb.GetRequiredPackagesRequest, context: grpc.ServicerContext
+    ) -> pb.GetRequiredPackagesResponse:
+        """The plugins that the program's installed packages need."""
+        packages = _or_abort(context, lambda: required_packages(installed(python_environment(request.info))))
+        return pb.GetRequiredPackagesResponse(packages=packages)
+
+    def GetProgramDependencies(
+        self, request: pb.GetProgramDependenciesRequest, context: grpc.ServicerContext
+    ) -> pb.GetProgramDependenciesResponse:
+        """The program's installed packages."""
+        packages = _or_abort(context, lambda: installed(python_environment(request.info)))
+        found = dependencies(packages, transitive=request.transitiveDependencies)
+        return pb.GetProgramDependenciesResponse(dependencies=found)
+
+    def About(self, request: pb.AboutRequest, context: grpc.ServicerContext) -> pb.AboutResponse:
+        """The interpreter and its version."""
+        environment = _or_abort(context, lambda: python_environment(request.info))
+        python = _or_abort(context, environment.python)
+        script = "import platform, sys; print(sys.executable); print(platform.python_version())"
+        done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+        if done.returncode:
+            context.abort(grpc.StatusCode.UNKNOWN, f"{python} does not run: {done.stderr.strip()}")
+        executable, version = done.stdout.splitlines()
+        return pb.AboutResponse(
+            executable=executable, version=version, metadata={"toolchain": environment.toolchain, "typechecker": "none"}
+        )
+
+    def InstallDependencies(
+        self, request: pb.InstallDependenciesRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.InstallDependenciesResponse]:
+        """Create the environment and install what requirements.txt or uv.lock names."""
+        environment = _or_abort(context, lambda: python_environment(request.info))
+        yield pb.InstallDependenciesResponse(stdout=b"Installing dependencies...\n\n")
+        try:
+            for line in environment.install(Path(request.info.program_directory)):
+                yield pb.InstallDependenciesResponse(stdout=line)
+        except EnvironmentProblem as problem:
+            context.abort(grpc.StatusCode.UNKNOWN, str(problem))
+        yield pb.InstallDependenciesResponse(stdout=b"Finished installing dependencies\n\n")
+
+    def RuntimeOptionsPrompts(
+        self, request: pb.RuntimeOptionsRequest, context: grpc.ServicerContext
+    ) -> pb.RuntimeOptionsResponse:
+        """Nothing to ask: what Pulumi.yaml says is all there is."""
+        return pb.RuntimeOptionsResponse()
+
+    def Run(self, request: pb.RunRequest, context: grpc.ServicerContext) -> pb.RunResponse:
+        """Run a program to its end; its output is this process's output."""
+        if request.attach_debugger:
+            _refuse(context, "attaching a debugger")
+        environment = _or_abort(context, lambda: python_environment(request.info))
+        python = _or_abort(context, environment.python)
+        # -u: what the program prints and what it writes to standard error come in the order in which they were said.
+        command = [python, "-u", str(RUNNER), *_program_arguments(request, self._engine)]
+        variables = environment.variables(os.environ) | {
+            "PULUMI_CONFIG": json.dumps(dict(request.config)),
+            "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
+        }
+        process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL)
+        context.add_callback(lambda: _end_abandoned(self._children, process))
+        with self._children.keep(process):
+            code = process.wait()
+        if code == ERROR_WAS_SHOWN:
+            return pb.RunResponse(bail=True)
+        if code < 0:
+            return pb.RunResponse(error=f"program exited unexpectedly: signal {-code}")
+        return pb.RunResponse(error=f"program exited with non-zero exit code: {code}" if code else "")
+
+    def RunPlugin(self, request: pb.RunPluginRequest, context: grpc.ServicerContext) -> Iterator[pb.RunPluginResponse]:
+        """Run a policy pack; its output comes as a stream, its end with its exit code."""
+        if request.kind != "analyzer":
+            _refuse(context, f"running a plugin of kind {request.kind}")
+        if request.attach_debugger:
+            _refuse(context, "attaching a debugger")
+        environment = _or_abort(context, lambda: python_environment(request.info))
+        python = _or_abort(context, environment.python)
+        proxy = PolicyProxy()
+        try:
+            yield pb.RunPluginResponse(stdout=f"{proxy.port}\n".encode())
+            yield from self._run_pack(request, context, environment, python, proxy)
+        finally:
+            proxy.close()
+
+    def _run_pack(
+        self,
+        request: pb.RunPluginRequest,
+        context: grpc.ServicerContext,
+        environment: PythonEnvironment,
+        python: str,
+        proxy: PolicyProxy,
+    ) -> Iterator[pb.RunPluginResponse]:
+        folder = request.info.program_directory
+        context.add_callback(proxy.close)
+        told = proxy.environment()
+        variables = environment.variables(dict(entry.split("=", 1) for entry in request.env)) | told
+        process = subprocess.Popen(
+            [python, "-u", "-m", "pulumi.policy", *request.args, folder],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        context.add_callback(lambda: _end_abandoned(self._children, process))
+        with self._children.keep(process):
+            for name, line in _lines(process):
+                if name == "stdout" and told is not None and line.strip().isdigit():
+                    proxy.attach(int(line))
+                    told = None  # type: ignore[assignment]  # only the first number is the port
+                    continue
+                yield pb.RunPluginResponse(stdout=line) if name == "stdout" else pb.RunPluginResponse(stderr=line)
+            yield pb.RunPluginResponse(exitcode=process.wait())
+
+    def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        """Interrupt what runs, without waiting for its end: the engine waits for that in Run."""
+        threading.Thread(target=self._children.stop).start()
+        return empty_pb2.Empty()
+
+    def Template(self, request: pb.TemplateRequest, context: grpc.ServicerContext) -> pb.TemplateResponse:
+        """Refused: see `_refuse`."""
+        _refuse(context, "making a project from a template (pulumi new)")
+
+    def GenerateProgram(
+        self, request: pb.GenerateProgramRequest, context: grpc.ServicerContext
+    ) -> pb.GenerateProgramResponse:
+        """Refused: see `_refuse`."""
+        _refuse(context, "generating a program (pulumi import's code, pulumi convert)")
+
+    def GenerateProject(
+        self, request: pb.GenerateProjectRequest, context: grpc.ServicerContext
+    ) -> pb.GenerateProjectResponse:
+        """Refused: see `_refuse`."""
+        _refuse(context, "generating a project (pulumi convert)")
+
+    def GeneratePackage(
+        self, request: pb.GeneratePackageRequest, context: grpc.ServicerContext
+    ) -> pb.GeneratePackageResponse:
+        """Refused: see `_refuse`."""
+        _refuse(context, "generating an SDK (pulumi package)")
+
+    def Pack(self, request: pb.PackRequest, context: grpc.ServicerContext) -> pb.PackResponse:
+        """Refused: see `_refuse`."""
+        _refuse(context, "packing an SDK (pulumi package)")
+
+    def Link(self, request: pb.LinkRequest, context: grpc.ServicerContext) -> pb.LinkResponse:
+        """Refused: see `_refuse`."""
+        _refuse(context, "linking an SDK (pulumi package add)")
+
+
+def _sdk_version() -> str:
+    from importlib.metadata import version
+
+    return version(pulumi.__name__)
+
+
+def _program_arguments(request: pb.RunRequest, engine: str) -> list[str]:
+    """The runner's arguments: each as --name value if the engine has given one, then the program and its own."""
+    named = {
+        "monitor": request.monitor_address,
+        "engine": engine,
+        "project": request.project,
+        "root_directory": request.info.root_directory,
+        "stack": request.stack,
+        "pwd": request.pwd,
+        "dry_run": "true" if request.dryRun else "false",
+        "parallel": str(request.parallel),
+        "organization": request.organization,
+    }
+    options = [part for name, value in named.items() if value for part in (f"--{name}", value)]
+    return [*options, request.info.entry_point, *request.args]
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, bytes]]:
+    """What `process` writes, as (`stdout` or `stderr`, line), until both have ended."""
+    lines: queue.Queue[tuple[str, bytes | None]] = queue.Queue()
+
+    def read(name: str, stream: IO[bytes]) -> None:
+        for line in stream:
+            lines.put((name, line))
+        lines.put((name, None))
+
+    streams = {"stdout": process.stdout, "stderr": process.stderr}
+    readers = [threading.Thread(target=read, args=item, daemon=True) for item in streams.items() if item[1]]
+    for reader in readers:
+        reader.start()
+    ended = 0
+    while ended < len(readers):
+        name, line = lines.get()
+        if line is None:
+            ended += 1
+        else:
+            yield name, line
+
+
+def _end_abandoned(children: Children, process: subprocess.Popen[bytes]) -> None:
+    """End a process whose call is over; gRPC's callbacks must return at once."""
+    if process.poll() is None:
+        threading.Thread(target=children.end, args=(process,)).start()
+
+
+def _or_abort(context: grpc.ServicerContext, ask: Callable[[], T]) -> T:
+    """What `ask` gives, or the call's end with the problem as its message."""
+    try:
+        return ask()
+    except EnvironmentProblem as problem:
+        context.abort(grpc.StatusCode.UNKNOWN, str(problem))
+
+
+def _refuse(context: grpc.ServicerContext, what: str) -> NoReturn:
+    """End the call: `what` is not done here."""
+    context.abort(
+        grpc.StatusCode.UNIMPLEMENTED,
+        f"{what} is not done by this language host, a stand-in for the official one: use the official Pulumi.",
+    )
+
+
+def register(host: LanguageHost, server: grpc.Server) -> None:
+    """Add `host` to `server`."""
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)  # type: ignore[no-untyped-call]  # generated
