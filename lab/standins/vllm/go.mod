@@ -1,0 +1,3 @@
+module lab/standins/vllm
+
+go 1.26.0
