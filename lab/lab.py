@@ -176,7 +176,7 @@ class Lab:
         _write(layout.on_machine(CNI_CONFIG) / "10-lab.conflist", components.cni_config())
         default = json.loads(output(["ctr", "oci", "spec"]))
         _write(layout.on_machine(NVIDIA_BASE_SPEC), components.nvidia_base_spec(default))
-        _write(layout.driver / "gpus.json", components.driver_file(spec))
+        _write(layout.driver / "gpus.json", components.driver_file(spec), mode=0o644)
         if self._forward and not (self._node.init_pid() and layout.is_forwarding()):
             forwards.check_free()
         executables = Programs(programs["kube"], programs["netpol"], Path(sys.executable))
@@ -258,10 +258,10 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
         yield
 
 
-def _write(path: Path, text: str) -> None:
-    """Write what may hold secrets, if it differs."""
+def _write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write `text` if it differs; by default as what may hold secrets."""
     if path.exists() and path.read_text() == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)
-    path.chmod(0o600)
+    path.chmod(mode)

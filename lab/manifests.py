@@ -30,7 +30,9 @@ def render(network: Network, images: Mapping[str, str], internet: tuple[str, ...
         "dns_ip": net.DNS_IP,
         "node_ip": str(network.node),
         "storage": str(STORAGE),
+        "internet_names": ":53 ".join(internet),
         "internet_hosts": f"{network.internet} {' '.join(internet)}",
+        "coredns_checksum": digest(f"{network.internet} {internet} {(_TEMPLATES / 'coredns.yaml').read_text()}")[:16],
         **{f"{name}_image": reference for name, reference in images.items()},
     }
     texts = [crds, *(Template(path.read_text()).substitute(values) for path in sorted(_TEMPLATES.glob("*.yaml")))]
