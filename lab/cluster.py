@@ -43,9 +43,9 @@ def set_up_node(kubectl: Kubectl, spec: LabSpec) -> None:
     apply(kubectl, json.dumps(_labelled(spec)))
     for other in _nodes(kubectl):
         if other != spec.node_name:
+            kubectl("delete", "node", other)  # first: as long as it is there, DaemonSets make new pods on it
             where = f"--field-selector=spec.nodeName={other}"
             kubectl("delete", "pods", "--all-namespaces", where, "--force", "--grace-period=0", "--wait=false")
-            kubectl("delete", "node", other)
 
 
 def publish_edge(kubectl: Kubectl, address: str) -> None:

@@ -154,6 +154,8 @@ def kubelet_config(layout: Layout) -> str:
             "cgroupRoot": f"/{layout.cgroup}",
             "failCgroupV1": False,
             "failSwapOn": False,
+            # By default 10 s go by until the node says that a device plugin has registered.
+            "nodeStatusUpdateFrequency": "2s",
             "oomScoreAdj": 0,  # lowering it needs a right that containers and virtual machines often lack
             "serializeImagePulls": False,
             # Images come from no registry: one that is collected could not be pulled again.

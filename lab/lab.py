@@ -83,9 +83,13 @@ class Lab:
         """
         packages.ensure()
         with locked(self.layout.lock, _OTHER_COMMAND):
-            spec = spec or self._last_spec() or LabSpec()
+            last = self._last_spec()
+            spec = spec or last or LabSpec()
             programs = self._programs(spec)
             archives = self._archives(spec, programs)
+            if last and last.node_name != spec.node_name:
+                # Under its new name the kubelet would start pods beside those that it has not yet ended.
+                self._stop()
             self._prepare(spec, programs)
             if not self._node.init_pid():
                 self._start()
@@ -103,9 +107,7 @@ class Lab:
         if not self.layout.root.exists():
             return
         with locked(self.layout.lock, _OTHER_COMMAND):
-            with step("Stopping the lab"):
-                self._node.stop()
-                self._node.clear()
+            self._stop()
             if not keep_state:
                 shutil.rmtree(self.layout.root)
 
@@ -198,6 +200,11 @@ class Lab:
             self._node.clear()
             kept = (self.layout.root, self._cache, paths.cache_dir(), paths.REPOSITORY)
             self._node.start((*kept, Path(sys.prefix), Path(sys.base_prefix)))
+
+    def _stop(self) -> None:
+        with step("Stopping the lab's node"):
+            self._node.stop()
+            self._node.clear()
 
     def _bring_in(self, archives: dict[str, containerd.Archive]) -> None:
         self._node.wait(lambda: containerd.answers(self.run), _NODE_SECONDS, lambda: "containerd does not answer")

@@ -89,6 +89,10 @@ func (p *plugin) serve(until func() bool) error {
 	if err != nil {
 		return err
 	}
+	own, err := os.Stat(socket)
+	if err != nil {
+		return err
+	}
 	server := grpc.NewServer()
 	api.RegisterDevicePluginServer(server, p)
 	go server.Serve(listener)
@@ -99,8 +103,9 @@ func (p *plugin) serve(until func() bool) error {
 	log.Printf("Registered device plugin for '%s' with Kubelet (%d devices)", p.resource, len(p.devices))
 	for {
 		time.Sleep(watchInterval)
-		// A kubelet that starts empties its folder and forgets its plugins.
-		if _, err := os.Stat(socket); err != nil || until() {
+		// A kubelet that starts empties its folder and forgets its plugins; a plugin that is about to end may have
+		// put its own socket there.
+		if now, err := os.Stat(socket); err != nil || !os.SameFile(own, now) || until() {
 			return nil
 		}
 	}
