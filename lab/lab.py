@@ -85,6 +85,8 @@ class Lab:
         with locked(self.layout.lock, _OTHER_COMMAND):
             last = self._last_spec()
             spec = spec or last or LabSpec()
+            if self._forward and not (self._node.init_pid() and self.layout.is_forwarding()):
+                forwards.check_free()
             programs = self._programs(spec)
             archives = self._archives(spec, programs)
             if last and last.node_name != spec.node_name:
@@ -179,8 +181,6 @@ class Lab:
         default = json.loads(output(["ctr", "oci", "spec"]))
         _write(layout.on_machine(NVIDIA_BASE_SPEC), components.nvidia_base_spec(default))
         _write(layout.driver / "gpus.json", components.driver_file(spec), mode=0o644)
-        if self._forward and not (self._node.init_pid() and layout.is_forwarding()):
-            forwards.check_free()
         executables = Programs(programs["kube"], programs["netpol"], Path(sys.executable))
         defined = components.definitions(layout, addresses, spec, executables, self._registry(spec))
         write_definitions(layout.components, defined)

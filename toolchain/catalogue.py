@@ -62,7 +62,12 @@ PROGRAMS: dict[str, Program] = {
             " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34",
         ),
         Program("traefik", "github.com/traefik/traefik/v3/cmd/traefik"),
-        Program("ollama", "github.com/ollama/ollama", cgo=True),
+        Program(
+            "ollama",
+            "github.com/ollama/ollama",
+            ldflags=f"{_STRIPPED} -X github.com/ollama/ollama/version.Version=0.11.4",
+            cgo=True,
+        ),
         Program("llm-d-inference-sim", "github.com/llm-d/llm-d-inference-sim/cmd/llm-d-inference-sim"),
         Program("coredns", "github.com/coredns/coredns"),
         Program("local-path-provisioner", "github.com/rancher/local-path-provisioner"),

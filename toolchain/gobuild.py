@@ -242,5 +242,3 @@ class _Build:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a group of its own, so that abort() reaches the compilers too
             )
-
-
