@@ -1,0 +1,292 @@
+"""Asks an object's check again and again, shows what it says, and ends with the object, an error or a time-out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from plugins._engine import INFO, WARNING, Status
+from plugins.kubernetes.awaiting.others import (
+    check_api_service,
+    check_claim,
+    check_definition,
+    check_ingress,
+    check_service,
+    check_volume,
+)
+from plugins.kubernetes.awaiting.pods import check_pod
+from plugins.kubernetes.awaiting.progress import Check, Progress, Related
+from plugins.kubernetes.awaiting.workloads import (
+    check_daemon_set,
+    check_deployment,
+    check_job,
+    check_stateful_set,
+)
+from plugins.kubernetes.cluster import ApiError, Unreachable
+from plugins.kubernetes.discovery import UnknownKind
+from plugins.kubernetes.objects import (
+    SKIP_AWAIT,
+    TIMEOUT_SECONDS,
+    Object,
+    annotation,
+    group_version_kind,
+    name_of,
+    pluck,
+)
+from plugins.kubernetes.operations import Operations
+
+DEFAULT_TIMEOUT_SECONDS = 600.0
+_CLAIM_TIMEOUT_SECONDS = 300.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 1.5
+_EVENTS_EVERY_SECONDS = 5.0
+
+CHECKS: dict[str, Check] = {
+    "apps/v1/Deployment": check_deployment,
+    "apps/v1/StatefulSet": check_stateful_set,
+    "apps/v1/DaemonSet": check_daemon_set,
+    "batch/v1/Job": check_job,
+    "v1/Pod": check_pod,
+    "v1/Service": check_service,
+    "v1/PersistentVolumeClaim": check_claim,
+    "v1/PersistentVolume": check_volume,
+    "networking.k8s.io/v1/Ingress": check_ingress,
+    "apiextensions.k8s.io/v1/CustomResourceDefinition": check_definition,
+    "apiregistration.k8s.io/v1/APIService": check_api_service,
+}
+"""Kinds that are waited for. All others are done when the API server has taken them."""
+
+_CHECKED_ON_READ = frozenset(CHECKS) - {
+    "v1/PersistentVolumeClaim",
+    "v1/PersistentVolume",
+    "apiextensions.k8s.io/v1/CustomResourceDefinition",
+    "apiregistration.k8s.io/v1/APIService",
+}
+_DELETED_WITHOUT_WAITING = frozenset(
+    {"v1/Namespace", "v1/Pod", "v1/ReplicationController", "apps/v1/DaemonSet", "apps/v1/Deployment"}
+    | {"apps/v1/StatefulSet", "batch/v1/Job"}
+)
+"""Kinds whose skipAwait holds for their deletion too."""
+
+
+@dataclass
+class NotReady(Exception):
+    """The object is there, but not what it should be: its last state, and why, one reason each."""
+
+    text: str
+    live: Object
+    reasons: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Awaiter:
+    """Waits for objects of one cluster."""
+
+    def __init__(self, operations: Operations, cancelled: threading.Event) -> None:
+        self._operations = operations
+        self._cancelled = cancelled
+
+    def ready(self, obj: Object, last: Object | None, inputs: Object, *, timeout: float, status: Status) -> Object:
+        """Wait until the object is what it should be, and give it as it is then.
+
+        Args:
+            obj: the object as the API server gave it after the change.
+            last: the object before an update; None for a new one.
+            inputs: the inputs, whose annotations may shorten or skip the waiting.
+            timeout: seconds from the resource's customTimeouts; 0 for none.
+            status: shows what is waited for.
+
+        Raises:
+            NotReady: it failed, the time is over, or the user has cancelled.
+        """
+        check = CHECKS.get(group_version_kind(obj))
+        if check is None or annotation(inputs, SKIP_AWAIT) == "true":
+            return obj
+        limit = _limit(obj, inputs, timeout)
+        return _Wait(self._operations, self._cancelled, check, obj, last, limit, status).run()
+
+    def problems(self, obj: Object, inputs: Object) -> list[str] | None:
+        """Why the object is not ready now; None if it is, or if its kind is not looked at. For a refresh."""
+        check = CHECKS.get(group_version_kind(obj))
+        if check is None or group_version_kind(obj) not in _CHECKED_ON_READ or annotation(inputs, SKIP_AWAIT) == "true":
+            return None
+        progress = check(obj, obj, related(self._operations, obj))
+        ready = progress.ready or progress.settled_after is not None
+        return None if ready else progress.errors
+
+    def gone(self, obj: Object, inputs: Object, *, timeout: float, status: Status) -> None:
+        """Wait until the object is gone, or another one is in its place.
+
+        Raises:
+            NotReady: the time is over, or the user has cancelled.
+        """
+        skipped = annotation(inputs, SKIP_AWAIT) == "true" and group_version_kind(obj) in _DELETED_WITHOUT_WAITING
+        if skipped:
+            return
+        deadline = time.monotonic() + (timeout or _annotated(inputs) or DEFAULT_TIMEOUT_SECONDS)
+        pause, live = 0.1, obj
+        while True:
+            try:
+                live = self._operations.read(obj)
+            except UnknownKind:
+                return
+            except ApiError as error:
+                if error.not_found:
+                    return
+                raise
+            if pluck(live, "metadata", "uid") != pluck(obj, "metadata", "uid"):
+                return
+            finalizers = ", ".join(pluck(live, "metadata", "finalizers", default=None) or [])
+            status.show(f"Resource scheduled for deletion{f' (finalizers: {finalizers})' if finalizers else ''}")
+            over = time.monotonic() > deadline
+            if over or self._cancelled.wait(pause):
+                if finalizers:
+                    status.log(WARNING, f"finalizers might be preventing deletion ({finalizers})")
+                text = "timed out waiting for the condition" if over else _cancelled_text(live)
+                raise NotReady(
+                    text, live, [f"finalizers might be preventing deletion ({finalizers})"] if finalizers else []
+                )
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+class _Wait:
+    """One object's waiting."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        cancelled: threading.Event,
+        check: Check,
+        obj: Object,
+        last: Object | None,
+        limit: float,
+        status: Status,
+    ) -> None:
+        self._operations, self._cancelled, self._check = operations, cancelled, check
+        self._live, self._last, self._limit, self._status = obj, last, limit, status
+        self._start = time.monotonic()
+        self._shown: list[tuple[int, str]] = []
+        self._collected: list[str] = []
+        self._events = _Events(operations, obj)
+
+    def run(self) -> Object:
+        pause = _FIRST_PAUSE
+        progress = Progress()
+        while True:
+            progress = self._look(progress)
+            elapsed = time.monotonic() - self._start
+            if progress.ready or (progress.settled_after is not None and elapsed >= progress.settled_after):
+                return self._live
+            if progress.failed:
+                raise NotReady(
+                    f"Resource '{name_of(self._live)}' was created but failed to initialize",
+                    self._live,
+                    self._reasons(progress),
+                )
+            if elapsed > self._limit:
+                text = f"'{name_of(self._live)}' timed out waiting to be Ready"
+                raise NotReady(text, self._live, self._reasons(progress))
+            if self._cancelled.wait(min(pause, max(0.05, self._limit - elapsed))):
+                raise NotReady(_cancelled_text(self._live), self._live, self._reasons(progress))
+            pause = min(pause * 1.3, _LONGEST_PAUSE)
+
+    def _look(self, before: Progress) -> Progress:
+        """One round; an API server that does not answer meanwhile leaves things as they were, until the time is over."""
+        try:
+            self._live = self._operations.read(self._live)
+            progress = self._check(self._live, self._last, related(self._operations, self._live))
+            events = self._events.new()
+            progress.warnings += events
+            # A Job's pods may be gone by the time it is given up.
+            passing = [*progress.warnings] if self._live.get("kind") == "Job" else events
+            self._collected += [line for line in passing if line not in self._collected]
+        except Unreachable as error:
+            self._status.warn(str(error))
+            before.ready = before.failed = False
+            return before
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            text = f"'{name_of(self._live)}' was deleted while it was waited for"
+            raise NotReady(text, self._live, [text]) from error
+        self._show(progress)
+        return progress
+
+    def _show(self, progress: Progress) -> None:
+        lines = [(WARNING, line) for line in progress.warnings] + [(INFO, line) for line in progress.infos]
+        for severity, line in lines:
+            if (severity, line) not in self._shown:
+                self._status.show(line, severity)
+        self._shown = lines
+
+    def _reasons(self, progress: Progress) -> list[str]:
+        """The check's errors, then what was seen on the way and has not come up among them: a pod that is gone by now."""
+        return [*progress.errors, *(line for line in self._collected if line not in progress.errors)][:20]
+
+
+class _Events:
+    """Warning events about an object and its pods since the waiting began."""
+
+    def __init__(self, operations: Operations, obj: Object) -> None:
+        self._operations, self._obj = operations, obj
+        self._next = time.monotonic() + _EVENTS_EVERY_SECONDS
+        self._seen: dict[str, str] = {}
+
+    def new(self) -> list[str]:
+        """`Reason: message` of each event that is new; asked for every few seconds only."""
+        if time.monotonic() < self._next:
+            return []
+        self._next = time.monotonic() + _EVENTS_EVERY_SECONDS
+        found = []
+        name, uid = name_of(self._obj), pluck(self._obj, "metadata", "uid")
+        created = pluck(self._obj, "metadata", "creationTimestamp", default="")
+        for event in related(self._operations, self._obj).all("v1", "Event"):
+            about = event.get("involvedObject") or {}
+            mine = about.get("uid") == uid or (
+                about.get("kind") == "Pod" and about.get("name", "").startswith(f"{name}-")
+            )
+            when = event.get("lastTimestamp") or event.get("eventTime") or ""
+            if event.get("type") != "Warning" or not mine or when < created:
+                continue
+            text = f"{event.get('reason')}: {event.get('message')}"
+            if self._seen.get(about.get("name", "")) != text:
+                self._seen[about.get("name", "")] = text
+                found.append(text)
+        return found
+
+
+def related(operations: Operations, obj: Object) -> Related:
+    """What lies beside `obj`, read from the cluster."""
+
+    def path(api_version: str, kind: str) -> str:
+        return operations.discovery.resource(api_version, kind).path(obj)
+
+    def listing(api_version: str, kind: str) -> list[Object]:
+        found: list[Object] = operations.cluster.get(path(api_version, kind)).get("items") or []
+        return found
+
+    def reading(api_version: str, kind: str, name: str) -> Object | None:
+        try:
+            return operations.cluster.get(operations.discovery.resource(api_version, kind).item_path(obj, name))
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    return Related(listing, reading)
+
+
+def _limit(obj: Object, inputs: Object, timeout: float) -> float:
+    default = _CLAIM_TIMEOUT_SECONDS if obj.get("kind") == "PersistentVolumeClaim" else DEFAULT_TIMEOUT_SECONDS
+    return timeout or _annotated(inputs) or default
+
+
+def _annotated(inputs: Object) -> float:
+    given = annotation(inputs, TIMEOUT_SECONDS)
+    return float(given) if given.isdigit() else 0.0
+
+
+def _cancelled_text(obj: Object) -> str:
+    return f'Resource operation was cancelled for "{name_of(obj)}"'

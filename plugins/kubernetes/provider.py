@@ -1,0 +1,432 @@
+"""The ResourceProvider service for Kubernetes: what the engine asks, and what the other modules answer."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import empty_pb2
+from kubernetes.config import ConfigException
+from pulumi.runtime.proto import provider_pb2 as pb
+
+from plugins._engine import INFO, WARNING, Status
+from plugins._provider import Failure, InitFailure, Provider, Refused, rpc
+from plugins._values import UNKNOWN, conceal, from_struct, has_unknown, reveal, to_struct
+from plugins.kubernetes import checking, config, state
+from plugins.kubernetes.awaiting.loop import Awaiter, NotReady
+from plugins.kubernetes.cluster import ApiError, Cancelled, Cluster, Unreachable
+from plugins.kubernetes.diffing import changes, observed
+from plugins.kubernetes.discovery import Discovery, UnknownKind, namespaced_by_name
+from plugins.kubernetes.immutable import immutable_fields
+from plugins.kubernetes.objects import (
+    AUTONAMED,
+    Object,
+    annotation,
+    identifier,
+    is_patch_type,
+    name_of,
+    namespace_of,
+    parse_identifier,
+)
+from plugins.kubernetes.operations import Operations
+
+_DELETED_OUTSIDE = pb.ReadResponse()
+"""An answer without an id: the object is not there any more."""
+
+_HINT_UNREACHABLE = (
+    "If the cluster was deleted, you can remove this resource from Pulumi state by rerunning the operation with the "
+    'PULUMI_K8S_DELETE_UNREACHABLE environment variable set to "true"'
+)
+
+
+class KubernetesProvider(Provider):
+    """One configured provider: one cluster."""
+
+    def __init__(self, version: str, engine: str) -> None:
+        super().__init__("kubernetes", version, engine)
+        self._options = config.options({}, "")
+        self._unreachable = "the provider is not configured"
+        self._operations: Operations | None = None
+        self._awaiter: Awaiter | None = None
+
+    # --- the provider itself ---
+
+    @rpc
+    def CheckConfig(self, request: pb.CheckRequest, context: grpc.ServicerContext) -> pb.CheckResponse:
+        """Refuse options that are not done here."""
+        failures = [
+            pb.CheckFailure(property=name, reason=reason)
+            for name, reason in config.problems(reveal(from_struct(request.news)))
+        ]
+        return pb.CheckResponse(inputs=request.news, failures=failures)
+
+    @rpc
+    def DiffConfig(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
+        """Another cluster replaces everything; anything else is an update of the provider alone."""
+        olds, news = reveal(from_struct(request.olds)), reveal(from_struct(request.news))
+        changed = sorted(name for name in olds.keys() | news.keys() if olds.get(name) != news.get(name))
+        unknown = [name for name in ("kubeconfig", "context", "cluster") if news.get(name) is UNKNOWN]
+        if unknown:
+            same_cluster = news.get("clusterIdentifier") and news["clusterIdentifier"] == olds.get("clusterIdentifier")
+            replaces = [] if same_cluster else unknown
+        else:
+            replaces = config.replacing_changes(olds, news) if changed else []
+        some = pb.DiffResponse.DIFF_SOME if changed else pb.DiffResponse.DIFF_NONE
+        return pb.DiffResponse(changes=some, diffs=changed, replaces=replaces)
+
+    @rpc
+    def Configure(self, request: pb.ConfigureRequest, context: grpc.ServicerContext) -> pb.ConfigureResponse:
+        """Connect; a cluster that cannot be reached is said once, and previews go on from the inputs."""
+        properties = reveal(from_struct(request.args))
+        try:
+            kubeconfig = config.kubeconfig(properties)
+            configuration = config.client_configuration(kubeconfig)
+            cluster = Cluster(configuration, self.cancelled)
+            namespace = config.active_context(kubeconfig or {}).get("namespace", "")
+            self._options = config.options(properties, namespace)
+            self._operations = Operations(cluster, Discovery(cluster), self._options.patch_force)
+            self._awaiter = Awaiter(self._operations, self.cancelled)
+            cluster.version()
+            self._unreachable = ""
+        except (config.BadKubeconfig, ConfigException) as error:
+            self._unreachable = f"kubeconfig: {error}"
+        except Unreachable as error:
+            self._unreachable = str(error)
+        except ApiError as error:
+            self._unreachable = f"the Kubernetes API server refuses the provider's credentials: {error}"
+        if self._unreachable:
+            self._options = config.options(properties, self._options.namespace)
+            self.engine.log(
+                WARNING,
+                f"configured Kubernetes cluster is unreachable: {self._unreachable}. Previews are made from the "
+                "inputs alone, unchecked by an API server; anything else will fail.",
+            )
+        return pb.ConfigureResponse(acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True)
+
+    # --- resources ---
+
+    @rpc
+    def Check(self, request: pb.CheckRequest, context: grpc.ServicerContext) -> pb.CheckResponse:
+        """Complete the inputs: name, namespace, a Secret's data."""
+        token = _token(request.urn)
+        checking.refuse(token)
+        news = checking.dashed(from_struct(request.news))
+        plain = reveal(news)
+        if not isinstance(plain.get("metadata", {}), dict):
+            plain = {**plain, "metadata": UNKNOWN}
+        patch = is_patch_type(token, plain.get("kind"))
+        proposed = None
+        if request.HasField("autonaming"):
+            disabled = request.autonaming.mode == pb.CheckRequest.AutonamingOptions.DISABLE
+            proposed = "" if disabled else request.autonaming.proposed_name
+        name = request.name or request.urn.rpartition("::")[2]
+        olds = checking.dashed(reveal(from_struct(request.olds)))
+        plain = checking.with_name(
+            checking.normalized(plain), olds, name=name, proposed=proposed, seed=request.randomSeed, patch=patch
+        )
+        checking.check_annotations(plain)
+        if plain["metadata"] is not UNKNOWN and not plain["metadata"].get("namespace") and self._namespaced(plain):
+            plain = {**plain, "metadata": {**plain["metadata"], "namespace": self._options.namespace}}
+        # A Secret's data holds what was in stringData, and is secret whatever was said.
+        return pb.CheckResponse(inputs=to_struct(checking.concealed_secret(conceal(plain, news))))
+
+    @rpc
+    def Diff(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
+        """Compare the new inputs with those of the last time, which a refresh has set to what is there."""
+        before = from_struct(request.olds)
+        old = checking.normalized(state.old_inputs(before) or checking.dashed(reveal(from_struct(request.old_inputs))))
+        new = checking.normalized(checking.dashed(reveal(from_struct(request.news))))
+        old, new = self._canonical(old), self._canonical(new)
+        patch = is_patch_type(_token(request.urn), new.get("kind"))
+        found = changes(old, new, immutable_fields(new, self._options, patch=patch))
+        kinds = pb.PropertyDiff
+        detailed = {
+            change.shown_path: pb.PropertyDiff(
+                kind={
+                    ("add", False): kinds.ADD,
+                    ("add", True): kinds.ADD_REPLACE,
+                    ("delete", False): kinds.DELETE,
+                    ("delete", True): kinds.DELETE_REPLACE,
+                    ("update", False): kinds.UPDATE,
+                    ("update", True): kinds.UPDATE_REPLACE,
+                }[change.kind, change.replace],
+                inputDiff=change.kind == "delete",
+            )
+            for change in found
+        }
+        replaces = [change.shown_path for change in found if change.replace]
+        live = state.old_live(before)
+        same_object = name_of(new) == name_of(live) and (namespace_of(new) or "default") == (
+            namespace_of(live) or "default"
+        )
+        fixed_name = name_of(new) != "" and annotation(new, AUTONAMED) != "true"
+        return pb.DiffResponse(
+            changes=pb.DiffResponse.DIFF_SOME if found else pb.DiffResponse.DIFF_NONE,
+            replaces=replaces,
+            deleteBeforeReplace=bool(replaces) and fixed_name and same_object,
+            diffs=sorted({str(change.path[0]) for change in found}),
+            detailedDiff=detailed,
+            hasDetailedDiff=True,
+        )
+
+    @rpc
+    def Create(self, request: pb.CreateRequest, context: grpc.ServicerContext) -> pb.CreateResponse:
+        """Create the object and wait for it; a preview asks the API server by a dry run."""
+        kept = checking.dashed(from_struct(request.properties))
+        inputs = reveal(kept)
+        patch = is_patch_type(_token(request.urn), inputs.get("kind"))
+        unchecked = pb.CreateResponse(properties=request.properties)
+        if request.preview and (self._unreachable or has_unknown(inputs) or patch):
+            return unchecked
+        operations, awaiter = self._connected()
+        status = Status(self.engine, request.urn)
+        manager = state.field_manager({}, inputs) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
+        try:
+            inputs = self._placed(inputs)
+            if patch:
+                operations.read(inputs)  # a Patch changes what is there; it must not make a half-empty object
+            live = operations.create(
+                inputs, manager=manager, apply=patch or self._options.upsert, preview=request.preview, status=status
+            )
+        except (ApiError, UnknownKind) as error:
+            if request.preview and _not_previewable(error):
+                return unchecked
+            if isinstance(error, UnknownKind):
+                raise Failure(
+                    f'creation of resource "{request.urn}" with kind {inputs["apiVersion"]}/{inputs["kind"]} failed '
+                    "because the Kubernetes API server reported that the apiVersion for this resource does not exist. "
+                    f"Verify that any required CRDs have been created: {error}"
+                ) from error
+            raise Failure(
+                f'resource "{request.urn}" was not successfully created by the Kubernetes API server: {error}'
+            ) from error
+        except (Failure, Unreachable, Cancelled) as error:
+            _fail(f'resource "{request.urn}" was not successfully created by the Kubernetes API server', error)
+        api_version = str(inputs["apiVersion"])
+
+        def kept_state(live: Object) -> dict[str, Any]:
+            return state.checkpoint(inputs=kept, live=live, api_version=api_version, field_manager=manager)
+
+        if request.preview:
+            live.pop("status", None)
+            return pb.CreateResponse(properties=to_struct(kept_state(live)))
+        try:
+            live = awaiter.ready(live, None, inputs, timeout=request.timeout, status=status)
+        except NotReady as problem:
+            raise InitFailure(
+                f'resource "{request.urn}" was successfully created, but the Kubernetes API server reported that it '
+                f"failed to fully initialize or become live: {problem}",
+                id_=identifier(problem.live),
+                state=kept_state(problem.live),
+                reasons=[str(problem), *problem.reasons],
+            ) from problem
+        status.clear()
+        return pb.CreateResponse(id=identifier(live), properties=to_struct(kept_state(live)))
+
+    @rpc
+    def Update(self, request: pb.UpdateRequest, context: grpc.ServicerContext) -> pb.UpdateResponse:
+        """Apply the new inputs and wait; a preview asks the API server by a dry run."""
+        kept = checking.dashed(from_struct(request.news))
+        inputs = checking.normalized(reveal(kept))
+        unchecked = pb.UpdateResponse(properties=request.news)
+        if request.preview and (self._unreachable or has_unknown(inputs)):
+            return unchecked
+        operations, awaiter = self._connected()
+        before = from_struct(request.olds)
+        was = state.old_live(before)
+        status = Status(self.engine, request.urn)
+        old_manager = state.field_manager(before, state.old_inputs(before))
+        manager = state.field_manager(before, inputs)
+        patch = is_patch_type(_token(request.urn), inputs.get("kind"))
+        api_version = state.initial_api_version(before, inputs)
+        try:
+            inputs = self._placed(inputs)
+            last = operations.read(inputs, name_of(was))
+            live = operations.update(
+                inputs,
+                last,
+                manager=manager,
+                ignored=list(request.ignoreChanges),
+                preview=request.preview,
+                patch=patch,
+                status=status,
+            )
+            if old_manager and old_manager != manager and not request.preview:
+                operations.release(live, old_manager)
+        except (ApiError, UnknownKind, Failure, Unreachable, Cancelled) as error:
+            if request.preview and isinstance(error, ApiError | UnknownKind) and _not_previewable(error):
+                return unchecked
+            _fail(f'update of resource "{request.urn}" failed', error)
+
+        def kept_state(live: Object) -> dict[str, Any]:
+            return state.checkpoint(inputs=kept, live=live, api_version=api_version, field_manager=manager)
+
+        if request.preview:
+            return pb.UpdateResponse(properties=to_struct(kept_state(live)))
+        try:
+            live = awaiter.ready(live, last, inputs, timeout=request.timeout, status=status)
+        except NotReady as problem:
+            raise InitFailure(
+                f'the Kubernetes API server reported that "{identifier(problem.live)}" failed to fully initialize or '
+                f"become live: {problem}",
+                id_=identifier(problem.live),
+                state=kept_state(problem.live),
+                reasons=[str(problem), *problem.reasons],
+            ) from problem
+        status.clear()
+        return pb.UpdateResponse(properties=to_struct(kept_state(live)))
+
+    @rpc
+    def Read(self, request: pb.ReadRequest, context: grpc.ServicerContext) -> pb.ReadResponse:
+        """The object as it is, for a refresh or an import."""
+        if self._unreachable:
+            if self._say_unreachable(request.urn):
+                return _DELETED_OUTSIDE
+            raise Failure(f"failed to read resource state due to unreachable cluster. {_HINT_UNREACHABLE}")
+        operations, awaiter = self._connected()
+        before = from_struct(request.properties)
+        kept = checking.dashed(from_struct(request.inputs))
+        inputs = checking.normalized(reveal(kept))
+        importing = not inputs
+        namespace, name = parse_identifier(request.id)
+        wanted = inputs or state.old_live(before) or _kind_of(_token(request.urn))
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+        try:
+            live = operations.read({**wanted, "metadata": metadata})
+        except UnknownKind:
+            return _DELETED_OUTSIDE
+        except ApiError as error:
+            if error.not_found:
+                return _DELETED_OUTSIDE
+            raise Failure(f"{request.id} could not be read: {error}") from error
+        except (Unreachable, Cancelled) as error:
+            _fail(f"{request.id} could not be read", error)
+        found = _imported(live) if importing else observed(inputs, live)
+        found = checking.concealed_secret(conceal(found, kept))
+        manager = state.field_manager(before, inputs) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
+        kept_state = state.checkpoint(
+            inputs=found,
+            live=live,
+            api_version=state.initial_api_version(before, found),
+            field_manager=manager,
+        )
+        problems = None if importing else awaiter.problems(live, inputs)
+        if problems is not None:
+            text = f"Resource '{name}' was created but failed to initialize"
+            raise InitFailure(text, id_=request.id, state=kept_state, reasons=[text, *problems], inputs=found)
+        return pb.ReadResponse(id=request.id, properties=to_struct(kept_state), inputs=to_struct(found))
+
+    @rpc
+    def Delete(self, request: pb.DeleteRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        """Delete the object and wait until it is gone; a Patch resource only gives its fields up."""
+        if self._unreachable:
+            if self._say_unreachable(request.urn):
+                return empty_pb2.Empty()
+            raise Failure(f"configured Kubernetes cluster is unreachable: {self._unreachable}. {_HINT_UNREACHABLE}")
+        operations, awaiter = self._connected()
+        before = from_struct(request.properties)
+        inputs, live = state.old_inputs(before), state.old_live(before)
+        manager = state.field_manager(before, inputs)
+        status = Status(self.engine, request.urn)
+        try:
+            if is_patch_type(_token(request.urn), live.get("kind")):
+                operations.release(live, manager)
+                return empty_pb2.Empty()
+            operations.delete(live, inputs)
+            awaiter.gone(live, inputs, timeout=request.timeout, status=status)
+        except NotReady as problem:
+            kept_state = state.checkpoint(
+                inputs=inputs,
+                live=problem.live,
+                api_version=state.initial_api_version(before, inputs),
+                field_manager=manager,
+            )
+            raise InitFailure(
+                str(problem), id_=request.id, state=kept_state, reasons=[str(problem), *problem.reasons]
+            ) from problem
+        except (ApiError, Failure, Unreachable, Cancelled) as error:
+            _fail(f"{request.id} could not be deleted", error)
+        status.clear()
+        return empty_pb2.Empty()
+
+    @rpc
+    def Invoke(self, request: pb.InvokeRequest, context: grpc.ServicerContext) -> pb.InvokeResponse:
+        """Refused: YAML, Helm and Kustomize are rendered by the official provider alone."""
+        raise Refused(request.tok)
+
+    # --- helpers ---
+
+    def _connected(self) -> tuple[Operations, Awaiter]:
+        if self._unreachable or self._operations is None or self._awaiter is None:
+            raise Failure(f"configured Kubernetes cluster is unreachable: {self._unreachable}")
+        return self._operations, self._awaiter
+
+    def _say_unreachable(self, urn: str) -> bool:
+        """Whether the resource is to be taken as gone with its cluster."""
+        if self._options.delete_unreachable:
+            self.engine.log(
+                INFO,
+                "configured Kubernetes cluster is unreachable and the `deleteUnreachable` option is enabled. Deleting "
+                "the unreachable resource from Pulumi state",
+                urn,
+            )
+        return self._options.delete_unreachable
+
+    def _namespaced(self, obj: Object) -> bool:
+        """Whether the object's kind has a namespace: the server's word, or by its name where the server has none."""
+        api_version, kind = str(obj.get("apiVersion")), str(obj.get("kind"))
+        if not self._unreachable and self._operations is not None:
+            try:
+                return self._operations.discovery.resource(api_version, kind).namespaced
+            except (UnknownKind, ApiError, Unreachable):
+                return namespaced_by_name(api_version, kind)  # its CRD may be among what is about to be created
+        return namespaced_by_name(api_version, kind)
+
+    def _canonical(self, obj: Object) -> Object:
+        """`obj` with the namespace that it really has: `default` if it names none, none if its kind has none."""
+        metadata = obj.get("metadata")
+        if not isinstance(metadata, dict):
+            return obj
+        rest = {name: value for name, value in metadata.items() if name != "namespace"}
+        if self._namespaced(obj):
+            rest["namespace"] = metadata.get("namespace") or "default"
+        return {**obj, "metadata": rest}
+
+    def _placed(self, obj: Object) -> Object:
+        """`obj` without a namespace if its kind turns out to have none."""
+        return obj if self._namespaced(obj) else self._canonical(obj)
+
+
+def _token(urn: str) -> str:
+    """The resource's type from its URN: the last of its chain of parents' types."""
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def _kind_of(token: str) -> Object:
+    """apiVersion and kind from a type token: `kubernetes:apps/v1:Deployment`."""
+    _, module, kind = token.split(":")
+    return {"apiVersion": module.removeprefix("core/"), "kind": kind}
+
+
+def _imported(live: Object) -> Object:
+    """The inputs of an object that is taken over: all that is not the server's own."""
+    inputs = checking.normalized({name: value for name, value in live.items() if name != "status"})
+    annotations = dict(inputs["metadata"].get("annotations") or {})
+    for servers in ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"):
+        annotations.pop(servers, None)
+    metadata = {name: value for name, value in inputs["metadata"].items() if name != "annotations"}
+    return {**inputs, "metadata": metadata | ({"annotations": annotations} if annotations else {})}
+
+
+def _not_previewable(error: ApiError | UnknownKind) -> bool:
+    """Whether a dry run fails for a reason that will not be there at the real run, or is not the program's."""
+    if isinstance(error, UnknownKind):
+        return True
+    dry_run = "dry run" in error.message and error.code == 400
+    return error.namespace_not_found or error.already_exists or error.code == 403 or dry_run
+
+
+def _fail(what: str, error: Exception) -> NoReturn:
+    reason = "cancelled" if isinstance(error, Cancelled) else str(error)
+    raise Failure(f"{what}: {reason}") from error

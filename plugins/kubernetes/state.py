@@ -1,0 +1,61 @@
+"""What is kept of an object in Pulumi's state, and how it is read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plugins._values import Secret, conceal, reveal
+from plugins.kubernetes.checking import concealed_secret, dashed, underscored
+from plugins.kubernetes.objects import PATCH_FIELD_MANAGER, Object, annotation
+
+INPUTS, API_VERSION, FIELD_MANAGER = "__inputs", "__initialApiVersion", "__fieldManager"
+
+
+def checkpoint(*, inputs: Object, live: Object, api_version: str, field_manager: str) -> dict[str, Any]:
+    """The outputs of a resource.
+
+    Args:
+        inputs: its inputs, with their secrets marked.
+        live: the object as the API server gave it.
+        api_version: the apiVersion with which it was first created.
+        field_manager: the name under which its fields are applied.
+
+    Returns:
+        The live object with the secrets of the inputs marked, and what the next operation has to know.
+    """
+    outputs = concealed_secret(conceal(underscored(live), underscored(inputs)))
+    return {
+        **outputs,
+        INPUTS: underscored(concealed_secret(inputs)),
+        API_VERSION: api_version,
+        FIELD_MANAGER: field_manager,
+    }
+
+
+def old_inputs(state: dict[str, Any]) -> Object:
+    """The inputs in a resource's outputs, with secrets laid open."""
+    found: Object = dashed(reveal(state.get(INPUTS) or {}))
+    return found
+
+
+def old_live(state: dict[str, Any]) -> Object:
+    """The object in a resource's outputs, with secrets laid open."""
+    live = {name: value for name, value in state.items() if name not in (INPUTS, API_VERSION, FIELD_MANAGER)}
+    found: Object = dashed(reveal(live))
+    return found
+
+
+def field_manager(state: dict[str, Any], inputs: Object) -> str:
+    """The field manager's name: the annotation's, else the state's; empty for a new resource."""
+    return annotation(inputs, PATCH_FIELD_MANAGER) or _text(state, FIELD_MANAGER)
+
+
+def initial_api_version(state: dict[str, Any], inputs: Object) -> str:
+    """The apiVersion with which the resource was first created."""
+    return _text(state, API_VERSION) or str(inputs.get("apiVersion", ""))
+
+
+def _text(state: dict[str, Any], name: str) -> str:
+    value = state.get(name)
+    value = value.value if isinstance(value, Secret) else value
+    return value if isinstance(value, str) else ""
