@@ -117,11 +117,10 @@ def _wait_for_interface() -> None:
 
 
 def _stop(processes: Processes) -> None:
-    """As a machine shuts down: the kubelet first, so that it restarts nothing, and etcd after those that use it."""
-    processes.stop(lambda name: name == "kubelet", _STOP_SECONDS)
-    processes.stop(lambda name: name.startswith("kube-") or name == "netpol", _STOP_SECONDS)
+    """As a machine shuts down: the kubelet first, so that it restarts nothing; then all, of which two have data."""
+    left = processes.stop(lambda name: name == "kubelet", _STOP_SECONDS)
     os.kill(-1, signal.SIGTERM)  # the pods' processes too; what does not end by this ends with this process
-    left = processes.stop(lambda _: True, _STOP_SECONDS)
+    left += processes.stop(lambda name: name in ("containerd", "etcd"), _STOP_SECONDS)
     if left:
         _note(f"{', '.join(left)} did not end within {_STOP_SECONDS:.0f} s and is killed")
 

@@ -15,7 +15,7 @@ from lab import cluster, components, containerd, forwards, manifests, network, p
 from lab.components import Programs, Registry
 from lab.layout import API_PORT, CNI_CONFIG, CONTAINERD_CONFIG, NVIDIA_BASE_SPEC, Layout
 from lab.network import Network
-from lab.node import Node, output
+from lab.node import Node, environment, output
 from lab.processes import write_atomically, write_definitions
 from lab.spec import LabSpec
 from lab.standins import internet, ollama_models
@@ -138,7 +138,8 @@ class Lab:
             StepFailed: kubectl failed; with its standard error.
         """
         kube = str(gobuild.program_path("kube"))
-        return output([kube, "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments], stdin=stdin)
+        command = [kube, "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments]
+        return output(command, stdin=stdin, environment=environment())
 
     def _programs(self, spec: LabSpec) -> dict[str, Path]:
         names = ["kube", "netpol", *recipes.SYSTEM_PROGRAMS]
@@ -255,14 +256,18 @@ class Lab:
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
     """Hold the lock file `path`, so that one process at a time does what follows; `waiting` is said if it must wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with step(waiting):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    while True:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with step(waiting):
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists() and path.samefile(f"/proc/self/fd/{lock.fileno()}"):
+                yield
+                return
+        # Who held it has deleted the folder meanwhile: this was the lock of a lab that is no more.
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:

@@ -51,7 +51,7 @@ class Node:
             process = subprocess.Popen(
                 [sys.executable, "-m", "lab.supervisor", str(self._layout.root), *map(str, kept)],
                 cwd="/",
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                env={**environment(), "PYTHONPATH": str(REPOSITORY)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -172,13 +172,22 @@ class Node:
         return found if isinstance(found, dict) else {}
 
 
-def output(command: Sequence[str], *, stdin: str | None = None) -> str:
+def environment() -> dict[str, str]:
+    """This process' environment for the lab's programs: with system folders on PATH, and without a proxy.
+
+    A proxy cannot reach the lab's addresses, which exist on this machine only.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {**kept, "PATH": f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"}
+
+
+def output(command: Sequence[str], *, stdin: str | None = None, environment: dict[str, str] | None = None) -> str:
     """Run `command` and give its standard output.
 
     Raises:
         StepFailed: it failed; with its standard error.
     """
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip() or done.stdout.strip()
         raise StepFailed(f"`{' '.join(command)[:200]}` failed with exit code {done.returncode}: {said}")
