@@ -1,0 +1,48 @@
+# make up      sets everything up, brings the stack up and shows an answer of each engine
+# make test    everything: ruff, mypy, unit tests, conformance of the plugins, the lab
+# make down    takes it all away again
+#
+# STACK=prod   another environment than dev        YES=1   do not ask before the deployment
+# KUBECONFIG   a cluster of yours in place of the lab
+
+STACK ?= dev
+PYTHON ?= python3
+PYTEST = .venv/bin/python -m pytest
+MAKEFLAGS += --no-print-directory
+export STACK YES
+
+.PHONY: up down venv test unit lint lab-test plugins-test clean
+.DEFAULT_GOAL := up
+
+up: venv
+	@bin/llmctl up
+
+down: venv
+	@bin/llmctl down
+
+venv: .venv/.locked
+
+.venv/.locked: requirements.lock
+	@echo "==> Python environment from requirements.lock (about a minute, once)"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $@
+
+test: lint unit plugins-test lab-test
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+unit: venv
+	$(PYTEST) tests/unit
+
+plugins-test: venv
+	$(PYTEST) tests/plugins
+
+lab-test: venv
+	$(PYTEST) tests/lab
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""`llmctl`: what people type."""

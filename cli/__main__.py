@@ -1,0 +1,56 @@
+"""`llmctl`: plan, bring up and take down an LLM service on Kubernetes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from cli.deployment import Deployment
+from planning.problems import PlanError
+from settings.problems import SettingsError
+from toolchain.steps import StepFailed
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+Stack = Annotated[str, typer.Option(envvar="STACK", help="The environment: Pulumi.<stack>.yaml.")]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """End with the message of what was wrong rather than with a traceback."""
+    try:
+        yield
+    except (SettingsError, PlanError, StepFailed) as error:
+        sys.exit(f"\n{error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. The same command goes on from here.")
+
+
+def _deployment(stack: str, *, yes: bool) -> Deployment:
+    return Deployment(stack=stack, assume_yes=yes or os.environ.get("YES") == "1")
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask (as YES=1 does).")]
+
+
+@app.command()
+def up(stack: Stack = "dev", yes: Yes = False) -> None:
+    """Bring the stack up, on the lab unless KUBECONFIG names a cluster, and show an answer of each server."""
+    with _explained():
+        _deployment(stack, yes=yes).up()
+
+
+@app.command()
+def down(stack: Stack = "dev", yes: Yes = False) -> None:
+    """Take the stack away, and the lab with it unless KUBECONFIG names a cluster."""
+    with _explained():
+        _deployment(stack, yes=yes).down()
+
+
+if __name__ == "__main__":
+    app()

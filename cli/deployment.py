@@ -1,0 +1,122 @@
+"""From a stack file to answers, and back to nothing: what `make up` and `make down` do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.edge import endpoints, stream_chat
+from cli.lab_spec import lab_spec
+from cli.pulumi import Pulumi
+from lab.lab import Lab
+from planning.plan import Plan, plan
+from settings.loader import read
+from toolchain import gobuild
+from toolchain.paths import REPOSITORY
+from toolchain.steps import StepFailed, duration, step
+
+_PROMPT = "Say hello."
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """One stack on one cluster: the one that KUBECONFIG names, or the lab."""
+
+    stack: str
+    assume_yes: bool = False
+    """Confirm in the person's place; also done where there is no terminal to ask on."""
+
+    folder: Path = REPOSITORY
+    lab: Lab | None = field(default_factory=lambda: None if os.environ.get("KUBECONFIG") else Lab())
+
+    @property
+    def pulumi(self) -> Pulumi:
+        """The CLI for this stack on this cluster."""
+        environment = {"KUBECONFIG": str(self.lab.kubeconfig)} if self.lab else {}
+        return Pulumi(self.stack, environment=environment, folder=self.folder)
+
+    def up(self) -> None:
+        """Bring everything up and show an answer of each model server.
+
+        Raises:
+            SettingsError, PlanError: the stack file cannot be followed; nothing was touched.
+            StepFailed: a step could not be done.
+        """
+        start = time.monotonic()
+        with step(f"Planning Pulumi.{self.stack}.yaml"):
+            planned = plan(read(self.folder / f"Pulumi.{self.stack}.yaml"))
+        self._prepare(planned)
+        self._mend()
+        with step(f"Preview, policies and deployment of stack {self.stack}"):
+            self.pulumi.run("up", "--stack", self.stack, *self._policy(), *self._confirmation())
+        self._show(planned)
+        print(f"\nEverything is up after {duration(time.monotonic() - start)}.")
+
+    def down(self) -> None:
+        """Take the stack and, where it is ours, the cluster away. Nothing there is no error."""
+        pulumi = self.pulumi
+        if pulumi.exists():
+            if self.lab is None or self.lab.status().running:
+                self._unlock()
+                with step(f"Destroying stack {self.stack}"):
+                    pulumi.run("destroy", "--stack", self.stack, *self._confirmation())
+            # The stack file is the person's own and stays; where the lab is gone, so is all that the state tells of.
+            pulumi.output("stack", "rm", self.stack, "--yes", "--force", "--preserve-config")
+        if self.lab:
+            self.lab.down()
+
+    def _prepare(self, planned: Plan) -> None:
+        """Build what is not in the cache and bring the lab up as the plan needs it."""
+        if self.lab is None:
+            print(f"Using the cluster of KUBECONFIG={os.environ['KUBECONFIG']}; the lab is not started.")
+            return
+        with step("Programs of the lab and of Pulumi (built once, kept in the cache)"):
+            gobuild.build()
+        with step("The lab: a Kubernetes on this machine, with make-believe GPUs"):
+            self.lab.up(lab_spec(planned))
+
+    def _mend(self) -> None:
+        """Bring the state in order after a run that was killed."""
+        with step(f"State of stack {self.stack}"):
+            self.pulumi.select_stack()
+            self._unlock()
+            if adopted := self.pulumi.adopt_pending():
+                print(f"    an earlier run was interrupted while it created {', '.join(adopted)}: looked up again")
+
+    def _unlock(self) -> None:
+        for owner in self.pulumi.break_stale_locks():
+            print(f"    unlocked: {owner} held the stack, and is no more")
+
+    def _show(self, planned: Plan) -> None:
+        """The outputs, a line to paste for each route, and a real answer through it."""
+        outputs = self.pulumi.outputs()
+        print("\nOutputs:")
+        for path, url in sorted(outputs.get("urls", {}).items()):
+            print(f"  {path:12} {url}")
+        for endpoint in endpoints(planned):
+            print(f"\n{endpoint.server} ({endpoint.engine}), models {', '.join(endpoint.models)}. Try:")
+            print(f"  {endpoint.curl(_PROMPT)}")
+            print("It answers: ", end="", flush=True)
+            answer = ""
+            for piece in stream_chat(endpoint, _PROMPT, address=self._address()):
+                print(piece, end="", flush=True)
+                answer += piece
+            print()
+            if not answer.strip():
+                raise StepFailed(f"{endpoint.server} answered without a word; see its pod's log.")
+
+    def _address(self) -> str | None:
+        """Where the edge is reached; only the lab's is not where its name says."""
+        return str(self.lab.network.node) if self.lab else None
+
+    def _policy(self) -> list[str]:
+        levels = REPOSITORY / "policies" / "levels" / f"{self.stack}.json"
+        pack = ["--policy-pack", str(REPOSITORY / "policies")]
+        # Without a file of its own a stack gets each rule's own level, which is the strict one.
+        return [*pack, "--policy-pack-config", str(levels)] if levels.exists() else pack
+
+    def _confirmation(self) -> list[str]:
+        return ["--yes"] if self.assume_yes or not sys.stdin.isatty() else []

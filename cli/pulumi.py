@@ -1,0 +1,121 @@
+"""Drives the Pulumi CLI for one stack of this project, and mends what a killed run left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolchain.paths import REPOSITORY, state_dir
+from toolchain.steps import StepFailed
+
+PROJECT = "llm-serving"
+
+
+class Pulumi:
+    """The CLI for the project in `folder` and its stack `stack`."""
+
+    def __init__(self, stack: str, *, environment: Mapping[str, str], folder: Path = REPOSITORY) -> None:
+        self.stack = stack
+        self.folder = folder
+        self._environment = {**os.environ, **environment}
+
+    def run(self, *arguments: str) -> None:
+        """Run `pulumi` with its output, and its questions, on this terminal.
+
+        Raises:
+            StepFailed: it did not end with exit code 0; Pulumi itself has said why.
+        """
+        done = subprocess.run(self._command(arguments), cwd=self.folder, env=self._environment, check=False)
+        if done.returncode != 0:
+            raise StepFailed(f"`pulumi {arguments[0]}` ended with exit code {done.returncode}; its reason is above.")
+
+    def output(self, *arguments: str) -> str:
+        """Run `pulumi` and return its standard output.
+
+        Raises:
+            StepFailed: with its standard error.
+        """
+        done = self._captured(arguments)
+        if done.returncode != 0:
+            raise StepFailed(f"`pulumi {' '.join(arguments)}` failed:\n{done.stderr.strip()}")
+        return done.stdout
+
+    def select_stack(self) -> None:
+        """Select the stack, and make it where there is none yet."""
+        self.output("stack", "select", "--create", self.stack)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs; secrets are not shown."""
+        outputs: dict[str, Any] = json.loads(self.output("stack", "output", "--json", "--stack", self.stack))
+        return outputs
+
+    def exists(self) -> bool:
+        """Whether there is a state of this stack."""
+        found = json.loads(self.output("stack", "ls", "--json"))
+        return any(stack["name"].rpartition("/")[2] == self.stack for stack in found)
+
+    def break_stale_locks(self) -> list[str]:
+        """Unlock the stack where the run that locked it is dead; returns who they were.
+
+        Only locks of this machine in the built CLI's own backend are looked at: of another machine's process nothing
+        is known here, and `pulumi cancel` is for a person to decide.
+        """
+        broken = []
+        folder = state_dir() / "pulumi" / "backend" / ".pulumi" / "locks" / "organization" / PROJECT / self.stack
+        for file in sorted(folder.glob("*.json")):
+            lock = json.loads(file.read_text())
+            if lock["hostname"] == socket.gethostname() and not Path(f"/proc/{lock['pid']}").exists():
+                file.unlink()
+                broken.append(f"process {lock['pid']} of {lock['timestamp']}")
+        return broken
+
+    def adopt_pending(self) -> list[str]:
+        """Take what an interrupted run was just creating into the state; returns the resources' names.
+
+        The state knows only that they were begun. Those that have a name of their own are looked up by it: what is
+        there is taken over, what is not is forgotten and created anew.
+        """
+        state = json.loads(self.output("stack", "export", "--stack", self.stack))
+        pending = [
+            operation["resource"]
+            for operation in (state.get("deployment") or {}).get("pending_operations") or ()
+            if operation["type"] == "creating"
+        ]
+        if not pending:
+            return []
+        begun = [(r["urn"], identifier) for r in pending if (identifier := _identifier(r))]
+        for urn, identifier in begun:
+            done = self._captured(
+                ["refresh", "--yes", "--skip-preview", "--import-pending-creates", urn, "--import-pending-creates"]
+                + [identifier, "--stack", self.stack]
+            )
+            if done.returncode != 0:
+                break  # it is not there: the state forgets it below
+        self.output("refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", self.stack)
+        return [str(r["urn"]).rpartition("::")[2] for r in pending]
+
+    def _captured(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self._command(arguments),
+            cwd=self.folder,
+            env=self._environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return [str(REPOSITORY / "bin" / "pulumi"), *arguments]
+
+
+def _identifier(resource: Mapping[str, Any]) -> str | None:
+    """The id that the Kubernetes provider gives to an object: `namespace/name`, or `name`."""
+    metadata = (resource.get("inputs") or {}).get("metadata") or {}
+    if not str(resource.get("type", "")).startswith("kubernetes:") or "name" not in metadata:
+        return None
+    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else str(metadata["name"])
