@@ -5,7 +5,6 @@ The lab has no route to anywhere but the machine; the machine's own rules and se
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import subprocess
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from lab.layout import Layout
 from lab.processes import write_atomically
 from toolchain.steps import StepFailed
 
-POOL = ipaddress.ip_network("198.18.0.0/15")
+POOL = IPv4Network("198.18.0.0/15")
 """Set aside for tests of networks (RFC 2544): no other network should be using it."""
 PREFIX = 29
 
