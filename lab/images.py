@@ -19,17 +19,19 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Entry:
-    """One path of an image: a file with the content of `source`, a symbolic link, or else a folder.
+    """One path of an image: a file with the content of `source` or `text`, a symbolic link, or else a folder.
 
     Attributes:
         path: absolute path in the image; folders above it are made as needed.
         source: file on this machine.
+        text: the file's content itself.
         link: target of the symbolic link.
-        mode: permissions; those of the owner hold for all by default, so that any user may run the program.
+        mode: permissions; by default any user may read a file, run it, and enter a folder.
     """
 
     path: str
     source: Path | None = None
+    text: str = ""
     link: str = ""
     mode: int = 0o755
 
@@ -134,14 +136,17 @@ def _add_entry(archive: tarfile.TarFile, entry: Entry) -> None:
         with entry.source.open("rb") as content:
             _add(archive, name, entry.source.stat().st_size, entry.mode, content)
         return
+    if entry.text:
+        _add_bytes(archive, name, entry.text.encode(), entry.mode)
+        return
     info = _info(name, entry.mode)
     info.type = tarfile.SYMTYPE if entry.link else tarfile.DIRTYPE
     info.linkname = entry.link
     archive.addfile(info)
 
 
-def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    _add(archive, name, len(content), 0o644, io.BytesIO(content))
+def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    _add(archive, name, len(content), mode, io.BytesIO(content))
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, mode: int, content: BinaryIO | io.BytesIO) -> None:

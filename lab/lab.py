@@ -89,7 +89,7 @@ class Lab:
                 forwards.check_free()
             programs = self._programs(spec)
             archives = self._archives(spec, programs)
-            if last and last.node_name != spec.node_name:
+            if last and last.node_name != spec.node_name and self._node.init_pid():
                 # Under its new name the kubelet would start pods beside those that it has not yet ended.
                 self._stop()
             self._prepare(spec, programs)
@@ -198,6 +198,7 @@ class Lab:
 
     def _start(self) -> None:
         with step("Starting the lab's node"):
+            packages.ensure_kernel()
             self._node.clear()
             kept = (self.layout.root, self._cache, paths.cache_dir(), paths.REPOSITORY)
             self._node.start((*kept, Path(sys.prefix), Path(sys.base_prefix)))

@@ -67,6 +67,22 @@ def ensure() -> None:
             _apt("install", "-y", "-q", "--no-install-recommends", *packages)
 
 
+def ensure_kernel() -> None:
+    """Load the module by which the kernel's rules hold for packets between pods of one node.
+
+    Raises:
+        StepFailed: the kernel does not have it.
+    """
+    setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not setting.exists():
+        subprocess.run(["modprobe", "br_netfilter"], capture_output=True, check=False)
+    if not setting.exists():
+        raise StepFailed(
+            "This kernel has no br_netfilter, so services would not answer pods and network policies would not hold. "
+            "Install or enable that module and try again."
+        )
+
+
 @contextmanager
 def _no_services_started() -> Iterator[None]:
     """Keep Debian from starting the packages' services (containerd, etcd) on the machine: the lab runs its own."""

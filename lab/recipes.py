@@ -52,9 +52,10 @@ def role_image(role: str, programs: dict[str, Path], authority: Path) -> Image:
         return Image(
             (
                 *_tmp(),
-                Entry("/root", mode=0o700),
+                *_users("ubuntu:x:1000:1000::/home/ubuntu:/bin/sh"),
                 *_busybox(),
                 Entry("/bin/ollama", programs["ollama"]),
+                Entry("/usr/bin/ollama", link="/bin/ollama"),
                 *_libraries(programs["ollama"]),
                 Entry("/etc/ssl/certs/ca-certificates.crt", authority, mode=0o644),
             ),
@@ -75,6 +76,12 @@ def role_image(role: str, programs: dict[str, Path], authority: Path) -> Image:
 
 def _tmp() -> tuple[Entry, ...]:
     return (Entry("/tmp", mode=0o1777),)
+
+
+def _users(*others: str) -> tuple[Entry, ...]:
+    """The list of users, from which the container runtime takes HOME: without it that would be `/` for root too."""
+    lines = "\n".join(["root:x:0:0:root:/root:/bin/sh", *others, ""])
+    return (Entry("/root", mode=0o700), Entry("/etc/passwd", text=lines, mode=0o644))
 
 
 def _busybox() -> tuple[Entry, ...]:

@@ -77,6 +77,10 @@ func (p *parser) find(name string) *flag {
 	return p.flags["--"+strings.TrimPrefix(name, "--no-")]
 }
 
+func (f *flag) isJSON() bool {
+	return strings.Contains(f.Type, "loads") || strings.Contains(f.Type, "parse_dataclass")
+}
+
 func (f *flag) takes() (least, most int) {
 	switch f.NArgs {
 	case "+":
@@ -121,6 +125,9 @@ func (p *parser) parse(words []string) (*arguments, error) {
 			name = strings.ReplaceAll(name, "_", "-")
 		}
 		f := p.find(name)
+		if base, _, dotted := strings.Cut(name, "."); dotted && p.find(base) != nil && p.find(base).isJSON() {
+			f = &flag{Names: []string{name}, Dest: p.find(base).Dest + ".", Type: "str"} // one key of a JSON value
+		}
 		if f == nil {
 			unrecognized = append(unrecognized, word)
 			continue
@@ -182,8 +189,10 @@ func (f *flag) check(label, value string) error {
 		if value != "auto" && value != "-1" {
 			_, err = humanReadable(value)
 		}
-	case "loads", "parse_type(loads)", "parse_dataclass", "_compute_kwargs.<locals>.parse_dataclass":
-		err = json.Unmarshal([]byte(value), new(any))
+	default:
+		if f.isJSON() {
+			err = json.Unmarshal([]byte(value), new(any))
+		}
 	}
 	if err != nil {
 		return invalid("%s: invalid %s value: '%s'", label, kind, value)

@@ -19,6 +19,7 @@ func TestAcceptedAsByVLLM(t *testing.T) {
 		"m -tp 2":                                  {"tensor_parallel_size", "2"},
 		"m --served-model-name a b --port 1":       {"served_model_name", "a b"},
 		`m --speculative-config {"model":"x"}`:     {"speculative_config", `{"model":"x"}`},
+		"m --compilation-config.mode 3":            {"compilation_config.", "3"},
 		"--port 1 m":                               {"port", "1"},
 		"m --kv-cache-dtype fp8 --max-lora-rank 8": {"max_lora_rank", "8"},
 	} {
@@ -47,6 +48,7 @@ func TestRefusedAsByVLLM(t *testing.T) {
 		"m --max-model-len 1.5K":    "invalid human_readable_int_or_auto value: '1.5K'",
 		"m --served-model-name":     "expected at least one argument",
 		"m --speculative-config {x": "invalid loads value",
+		"m --port.x 3":              "unrecognized arguments: --port.x 3",
 		"m n":                       "unrecognized arguments: n",
 	} {
 		_, err := newParser().parse(strings.Fields(line))

@@ -58,6 +58,9 @@ func checkEngine(a *arguments, gpus int) error {
 	if a.on("enable_auto_tool_choice") && a.text("tool_call_parser", "") == "" {
 		return fmt.Errorf("TypeError: Error: --enable-auto-tool-choice requires --tool-call-parser")
 	}
+	if a.text("config", "") != "" {
+		return fmt.Errorf("the lab's stand-in does not read --config: give its content as flags")
+	}
 	if share := a.decimal("gpu_memory_utilization", 0.92); share <= 0 || share > 1 {
 		return fmt.Errorf("ValidationError: 1 validation error for CacheConfig\ngpu_memory_utilization\n  Input should be greater than 0 and less than or equal to 1 (input: %v)", share)
 	}
