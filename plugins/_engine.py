@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from plugins._serving import CHANNEL_OPTIONS
+
+if TYPE_CHECKING:
+    Severity: TypeAlias = engine_pb2.LogSeverity.ValueType
+else:
+    Severity = int
 
 DEBUG, INFO, WARNING, ERROR = engine_pb2.DEBUG, engine_pb2.INFO, engine_pb2.WARNING, engine_pb2.ERROR
 
@@ -21,15 +27,15 @@ class Engine:
             channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
             self._stub = engine_pb2_grpc.EngineStub(channel)
 
-    def log(self, severity: engine_pb2.LogSeverity, message: str, urn: str = "") -> None:
+    def log(self, severity: Severity, message: str, urn: str = "") -> None:
         """Show `message` for good, at the resource `urn` if one is given."""
         self._send(severity, message, urn, ephemeral=False)
 
-    def status(self, severity: engine_pb2.LogSeverity, message: str, urn: str) -> None:
+    def status(self, severity: Severity, message: str, urn: str) -> None:
         """Show `message` beside the resource until the next one; an empty one clears it."""
         self._send(severity, message, urn, ephemeral=True)
 
-    def _send(self, severity: engine_pb2.LogSeverity, message: str, urn: str, *, ephemeral: bool) -> None:
+    def _send(self, severity: Severity, message: str, urn: str, *, ephemeral: bool) -> None:
         if self._stub is None:
             return
         request = engine_pb2.LogRequest(severity=severity, message=message, urn=urn, ephemeral=ephemeral)
@@ -46,7 +52,7 @@ class Status:
         self._urn = urn
         self._shown = ""
 
-    def show(self, message: str, severity: engine_pb2.LogSeverity = INFO) -> None:
+    def show(self, message: str, severity: Severity = INFO) -> None:
         """Show `message` beside the resource."""
         if message != self._shown:
             self._shown = message
@@ -56,7 +62,7 @@ class Status:
         """Show `message` as a warning beside the resource."""
         self.show(message, WARNING)
 
-    def log(self, severity: engine_pb2.LogSeverity, message: str) -> None:
+    def log(self, severity: Severity, message: str) -> None:
         """Show `message` for good."""
         self._engine.log(severity, message, self._urn)
 

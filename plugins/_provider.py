@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import grpc
-from google.protobuf import any_pb2, empty_pb2, message
+from google.protobuf import any_pb2, empty_pb2, message  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 from plugins._engine import Engine
@@ -103,53 +103,49 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self.engine = Engine(engine)
         self.cancelled = threading.Event()
 
-    def Handshake(self, request: provider_pb2.ProviderHandshakeRequest, context: grpc.ServicerContext) -> Any:
+    def Handshake(self, request: provider_pb2.ProviderHandshakeRequest, _context: grpc.ServicerContext) -> Any:
         """Take the engine's address and say what is understood."""
-        del context
         self.engine = Engine(request.engine_address)
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=True, accept_resources=False, accept_outputs=False, supports_autonaming_configuration=True
         )
 
-    def Attach(self, request: plugin_pb2.PluginAttach, context: grpc.ServicerContext) -> empty_pb2.Empty:
+    def Attach(self, request: plugin_pb2.PluginAttach, _context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Take the engine's address: the plugin was started by hand."""
-        del context
         self.engine = Engine(request.address)
         return empty_pb2.Empty()
 
-    def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
+    def GetPluginInfo(self, _request: empty_pb2.Empty, _context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
         """The version of the official plugin that this one stands in for."""
-        del request, context
         return plugin_pb2.PluginInfo(version=self.version)
 
-    def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
+    def Cancel(self, _request: empty_pb2.Empty, _context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Make operations under way stop at their next step."""
-        del request, context
         self.cancelled.set()
         return empty_pb2.Empty()
 
     @rpc
-    def GetSchema(self, request: provider_pb2.GetSchemaRequest, context: grpc.ServicerContext) -> Any:
+    def GetSchema(self, _request: provider_pb2.GetSchemaRequest, _context: grpc.ServicerContext) -> Any:
         """Refused: the schema is only needed to generate code."""
         raise Refused(f"the schema of {self.name} (pulumi package, pulumi import's code)")
 
     @rpc
-    def Parameterize(self, request: provider_pb2.ParameterizeRequest, context: grpc.ServicerContext) -> Any:
+    def Parameterize(self, _request: provider_pb2.ParameterizeRequest, _context: grpc.ServicerContext) -> Any:
         """Refused."""
         raise Refused(f"parameterizing {self.name}")
 
     @rpc
-    def Construct(self, request: provider_pb2.ConstructRequest, context: grpc.ServicerContext) -> Any:
+    def Construct(self, request: provider_pb2.ConstructRequest, _context: grpc.ServicerContext) -> Any:
         """Refused: remote components."""
         raise Refused(request.type)
 
     @rpc
-    def Call(self, request: provider_pb2.CallRequest, context: grpc.ServicerContext) -> Any:
+    def Call(self, request: provider_pb2.CallRequest, _context: grpc.ServicerContext) -> Any:
         """Refused: methods of remote components."""
         raise Refused(request.tok)
 
     @rpc
-    def Invoke(self, request: provider_pb2.InvokeRequest, context: grpc.ServicerContext) -> Any:
+    def Invoke(self, request: provider_pb2.InvokeRequest, _context: grpc.ServicerContext) -> Any:
         """Refused unless a provider knows the function."""
         raise Refused(request.tok)
 

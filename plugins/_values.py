@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import struct_pb2
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from pulumi.runtime import rpc
 
 SIGNATURE = rpc._special_sig_key

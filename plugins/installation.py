@@ -22,13 +22,18 @@ from pathlib import Path
 from toolchain import gobuild
 from toolchain.paths import REPOSITORY, state_dir
 
-COMMAND_VERSION = "1.2.1"
-"""Version that the stand-in for `command` answers with: the official one that it was written after."""
-
 
 def kubernetes_version() -> str:
     """Version that the stand-in for `kubernetes` answers with: that of the SDK in this environment."""
     return importlib.metadata.version("pulumi-kubernetes")
+
+
+def command_version() -> str:
+    """Version that the stand-in for `command` answers with: that of the SDK, if this environment has it."""
+    try:
+        return importlib.metadata.version("pulumi-command")
+    except importlib.metadata.PackageNotFoundError:
+        return "1.2.1"  # the official one that it was written after
 
 
 def root() -> Path:
@@ -47,7 +52,7 @@ def install() -> Path:
     folder = root()
     _link(cli, folder / "lib" / "pulumi")
     _write(folder / "lib" / "pulumi-language-python", _launcher("plugins.language_python"))
-    for name, version in (("kubernetes", kubernetes_version()), ("command", COMMAND_VERSION)):
+    for name, version in (("kubernetes", kubernetes_version()), ("command", command_version())):
         plugin = folder / "home" / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
         _write(plugin, _launcher(f"plugins.{name}"))
     _write(folder / "bin" / "pulumi", _launcher("plugins.launch"))

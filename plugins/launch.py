@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,12 +22,15 @@ def passphrase_file() -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another start was quicker
-        return path
+    descriptor, made = tempfile.mkstemp(dir=path.parent)  # mode 600
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(32))
+    try:
+        path.hardlink_to(made)  # whole, or not at all
+    except FileExistsError:  # another start was quicker
+        return path
+    finally:
+        Path(made).unlink()
     print(
         f"pulumi: made a passphrase for the secrets of your stacks in {path}. Without it their secrets cannot be "
         "read again: keep a copy, or set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
@@ -64,4 +68,4 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 if __name__ == "__main__":
     program = installation.root() / "lib" / "pulumi"
-    os.execve(program, [str(program), *sys.argv[1:]], environment(os.environ))
+    os.execve(program, [str(program), *sys.argv[1:]], environment(os.environ))  # noqa: S606 # no shell is meant

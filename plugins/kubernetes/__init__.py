@@ -1,1 +1,1 @@
-"""Stand-in for Pulumi's `kubernetes` provider: any kind, by API discovery, server-side apply and server-side dry run."""
+"""Stand-in for Pulumi's `kubernetes` provider: any kind, by server-side apply and dry run."""

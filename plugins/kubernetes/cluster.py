@@ -185,7 +185,7 @@ class Cluster:
 
     def _authorization(self) -> dict[str, str]:
         # auth_settings() refreshes tokens that expire.
-        settings = self._configuration.auth_settings().values()
+        settings: list[Any] = list(self._configuration.auth_settings().values())
         return {item["key"]: item["value"] for item in settings if item["in"] == "header" and item["value"]}
 
 

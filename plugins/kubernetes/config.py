@@ -104,7 +104,7 @@ def _switch(properties: Mapping[str, Any], name: str, *, default: bool = False) 
 
 
 def kubeconfig(properties: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The kubeconfig that the options name (content or path), else the ambient one, with `context` and `cluster` put in.
+    """The kubeconfig that the options name (content or path), else the ambient one, with `context`, `cluster`.
 
     Returns None where there is none: then the program may run inside a cluster.
 
@@ -114,13 +114,16 @@ def kubeconfig(properties: Mapping[str, Any]) -> dict[str, Any] | None:
     given = properties.get("kubeconfig")
     if isinstance(given, Mapping):
         found = dict(given)
-    elif given:
-        found = _parse(_content(str(given)))
+    elif given and ("\n" in given or given.lstrip().startswith("{")):
+        found = _parse(given)
     else:
-        paths = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-        if not any(Path(path).is_file() for path in paths.split(os.pathsep) if path):
+        paths = str(given or os.environ.get("KUBECONFIG") or "~/.kube/config")
+        there = any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path)
+        if not there and not given:
             return None
-        found = KubeConfigMerger(paths).config.value
+        if not there:
+            raise BadKubeconfig("it is neither a kubeconfig's content nor the path of one")
+        found = _from_files(paths)
     if properties.get("context"):
         found = {**found, "current-context": properties["context"]}
     if properties.get("cluster"):
@@ -134,15 +137,25 @@ def kubeconfig(properties: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def _content(given: str) -> str:
-    """`given` if it is a kubeconfig's content, else the file's that it names."""
-    if "\n" in given or given.lstrip().startswith("{"):
-        return given
-    path = Path(given).expanduser()
+_FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+def _from_files(paths: str) -> dict[str, Any]:
+    """The kubeconfigs at `paths` merged, with the files that they name made absolute."""
     try:
-        return path.read_text() if path.is_file() else given
-    except OSError as error:
-        raise BadKubeconfig(f"{path} cannot be read: {error.strerror}") from error
+        merged = KubeConfigMerger(paths).config  # type: ignore[no-untyped-call]  # the client is not typed
+    except (OSError, yaml.YAMLError, ConfigException) as error:
+        raise BadKubeconfig(f"{paths} cannot be read: {error}") from error
+    found: dict[str, Any] = dict(merged.value)
+    for kind, entry in (("clusters", "cluster"), ("users", "user"), ("contexts", "context")):
+        found[kind] = [_absolute(node.value, entry, Path(node.path).parent) for node in found.get(kind) or []]
+    return found
+
+
+def _absolute(item: dict[str, Any], entry: str, base: Path) -> dict[str, Any]:
+    settings = item.get(entry) or {}
+    files = {name: str(base / settings[name]) for name in _FILES if settings.get(name)}
+    return {**item, entry: {**settings, **files}}
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -183,9 +196,9 @@ def client_configuration(config: Mapping[str, Any] | None) -> Configuration:
     result = Configuration()
     try:
         if config is None:
-            load_incluster_config(client_configuration=result)
+            load_incluster_config(client_configuration=result)  # type: ignore[no-untyped-call]  # the client is not typed
         else:
-            load_kube_config_from_dict(dict(config), client_configuration=result)
+            load_kube_config_from_dict(dict(config), client_configuration=result)  # type: ignore[no-untyped-call]  # as above
     except ConfigException as error:
         raise BadKubeconfig(str(error) if config is not None else f"{_NO_CLUSTER}, and none is set: {error}") from error
     return result

@@ -1,46 +1,18 @@
-"""What changes between two versions of an object's inputs, property by property."""
+"""What changes between two versions of an object's inputs, and what of them is still there on the server."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from plugins._values import UNKNOWN
-from plugins.kubernetes.immutable import Path, replaces
-
-Kind = Literal["add", "delete", "update"]
+from plugins._properties import Change, Path, differences
+from plugins._properties import same as same_value
+from plugins.kubernetes.immutable import replaces
 
 _QUANTITY_PARENTS = frozenset({"requests", "limits", "capacity", "hard", "default", "defaultRequest", "max", "min"})
 _QUANTITY_NAMES = frozenset({"sizeLimit", "averageValue", "divisor"})
-_PLAIN_NAME = re.compile(r'[^."\[\]]+')
-
-
-@dataclass(frozen=True)
-class Change:
-    """One property that differs."""
-
-    path: Path
-    kind: Kind
-    replace: bool
-
-    @property
-    def shown_path(self) -> str:
-        """The path as Pulumi writes it: `spec.containers[0].image`, `metadata.labels["a.b/c"]`."""
-        text = ""
-        for part in self.path:
-            if isinstance(part, int):
-                text += f"[{part}]"
-            elif _PLAIN_NAME.fullmatch(part):
-                text += f".{part}" if text else part
-            else:
-                escaped = part.replace('"', '\\"')
-                text += f'["{escaped}"]'
-        return text
 
 
 def changes(old: dict[str, Any], new: dict[str, Any], immutable: list[Path]) -> list[Change]:
@@ -48,48 +20,15 @@ def changes(old: dict[str, Any], new: dict[str, Any], immutable: list[Path]) -> 
 
     A change in a field that cannot be changed in place is marked to replace, also where it is not known yet.
     """
-    found = []
-    for path, kind, value in _differences((), old, new):
-        found.append(Change(path, kind, replaces(path, immutable, value)))
-    return found
-
-
-def _differences(path: Path, old: Any, new: Any) -> Iterator[tuple[Path, Kind, Any]]:
-    """(path, kind, the value that is added or taken away) of what differs below `path`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            here = (*path, name)
-            if name not in new:
-                if old[name] is not None:
-                    yield here, "delete", old[name]
-            elif name not in old:
-                if new[name] is not None:
-                    yield here, "add", new[name]
-            else:
-                yield from _differences(here, old[name], new[name])
-    elif isinstance(old, list) and isinstance(new, list):
-        for index in range(max(len(old), len(new))):
-            here = (*path, index)
-            if index >= len(new):
-                yield here, "delete", old[index]
-            elif index >= len(old):
-                yield here, "add", new[index]
-            else:
-                yield from _differences(here, old[index], new[index])
-    elif new is None and old is not None:
-        yield path, "delete", old
-    elif old is None and new is not None:
-        yield path, "add", new
-    elif not same(path, old, new):
-        yield path, "update", new
+    return [
+        Change(change.path, change.kind, change.value, replace=replaces(change.path, immutable, change.value))
+        for change in differences(old, new, equal=same)
+    ]
 
 
 def same(path: Path, old: Any, new: Any) -> bool:
     """Whether two values mean the same at `path`: quantities may be written differently, e.g. 1024Mi and 1Gi."""
-    if new is UNKNOWN or old is UNKNOWN:
-        return False
-    # True == 1 in Python, not in JSON.
-    if isinstance(old, bool) == isinstance(new, bool) and old == new:
+    if same_value(path, old, new):
         return True
     if not _is_quantity(path):
         return False
@@ -112,7 +51,7 @@ def _quantity(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
-        parsed: Decimal = parse_quantity(value)
+        parsed: Decimal = parse_quantity(value)  # type: ignore[no-untyped-call]  # the client is not typed
     except ValueError:
         return None
     return parsed
@@ -141,10 +80,9 @@ def observed(inputs: Any, live: Any, path: Path = ()) -> Any:
                 result[name] = value
         return result
     if isinstance(inputs, list) and isinstance(live, list):
-        common = [
-            observed(value, live[index], (*path, index)) for index, value in enumerate(inputs) if index < len(live)
-        ]
-        # Elements that others have added are a change only where the list is one of plain values.
+        both = zip(inputs, live, strict=False)
+        common = [observed(value, there, (*path, index)) for index, (value, there) in enumerate(both)]
+        # What others have added is a change only to a list of plain values: a list of objects may be added to.
         grown = live[len(inputs) :] if not any(isinstance(item, dict) for item in live) else []
         return [*common, *grown]
     return inputs if same(path, inputs, live) else live

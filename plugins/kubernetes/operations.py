@@ -140,8 +140,9 @@ class Operations:
             ]
             if error.code == 422 and required:
                 raise Failure(
-                    "this Patch resource is currently managing a required field, so it can't be deleted directly. Either "
-                    "set the `retainOnDelete` resource option, or transfer ownership of the field before deleting: "
+                    "this Patch resource is currently managing a required field, so it can't be deleted directly. "
+                    "Either set the `retainOnDelete` resource option, or transfer ownership of the field before "
+                    "deleting: "
                     f"{', '.join(required)}"
                 ) from error
             raise
@@ -190,7 +191,7 @@ def _dry(preview: bool) -> dict[str, str]:
 
 
 def _warner(status: Status, *, preview: bool) -> Callable[[str], None] | None:
-    """Shows the server's warnings (unknown fields, deprecated versions) once: in the preview, where they can be mended."""
+    """Shows the server's warnings (unknown fields, deprecated versions) in the preview, where they can be mended."""
     if not preview:
         return None
     return lambda text: status.log(WARNING, text)

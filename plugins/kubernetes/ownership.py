@@ -111,7 +111,7 @@ def path_parts(path: str) -> list[str | int]:
 
 
 def _owned(fields: dict[str, Any], parts: list[str | int]) -> bool:
-    """Whether `fields` (a fieldsV1) has the path; lists are keyed by their elements there, so they are not gone into."""
+    """Whether `fields` (a fieldsV1) has the path; lists are not gone into: their elements have keys there."""
     here: Any = fields
     for part in parts:
         if isinstance(part, int):
@@ -125,7 +125,7 @@ def _owned(fields: dict[str, Any], parts: list[str | int]) -> bool:
 def _remove(obj: Any, parts: list[str | int]) -> None:
     parent = pluck(obj, *parts[:-1])
     if isinstance(parent, dict):
-        parent.pop(parts[-1], None)  # type: ignore[call-overload]  # a dict's part is a name
+        parent.pop(parts[-1], None)
 
 
 def _put(obj: Any, parts: list[str | int], value: Any) -> None:
@@ -140,5 +140,7 @@ def _put(obj: Any, parts: list[str | int], value: Any) -> None:
         else:
             return
     last = parts[-1]
-    if isinstance(obj, dict) or (isinstance(obj, list) and isinstance(last, int) and last < len(obj)):
+    if isinstance(last, str) and isinstance(obj, dict):
+        obj[last] = value
+    if isinstance(last, int) and isinstance(obj, list) and last < len(obj):
         obj[last] = value

@@ -6,11 +6,12 @@ import secrets
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from kubernetes.config import ConfigException
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from plugins._engine import INFO, WARNING, Status
+from plugins._properties import diff_response
 from plugins._provider import Failure, InitFailure, Provider, Refused, rpc
 from plugins._values import UNKNOWN, conceal, from_struct, has_unknown, reveal, to_struct
 from plugins.kubernetes import checking, config, state
@@ -53,7 +54,7 @@ class KubernetesProvider(Provider):
     # --- the provider itself ---
 
     @rpc
-    def CheckConfig(self, request: pb.CheckRequest, context: grpc.ServicerContext) -> pb.CheckResponse:
+    def CheckConfig(self, request: pb.CheckRequest, _context: grpc.ServicerContext) -> pb.CheckResponse:
         """Refuse options that are not done here."""
         failures = [
             pb.CheckFailure(property=name, reason=reason)
@@ -62,7 +63,7 @@ class KubernetesProvider(Provider):
         return pb.CheckResponse(inputs=request.news, failures=failures)
 
     @rpc
-    def DiffConfig(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
+    def DiffConfig(self, request: pb.DiffRequest, _context: grpc.ServicerContext) -> pb.DiffResponse:
         """Another cluster replaces everything; anything else is an update of the provider alone."""
         olds, news = reveal(from_struct(request.olds)), reveal(from_struct(request.news))
         changed = sorted(name for name in olds.keys() | news.keys() if olds.get(name) != news.get(name))
@@ -76,7 +77,7 @@ class KubernetesProvider(Provider):
         return pb.DiffResponse(changes=some, diffs=changed, replaces=replaces)
 
     @rpc
-    def Configure(self, request: pb.ConfigureRequest, context: grpc.ServicerContext) -> pb.ConfigureResponse:
+    def Configure(self, request: pb.ConfigureRequest, _context: grpc.ServicerContext) -> pb.ConfigureResponse:
         """Connect; a cluster that cannot be reached is said once, and previews go on from the inputs."""
         properties = reveal(from_struct(request.args))
         try:
@@ -107,7 +108,7 @@ class KubernetesProvider(Provider):
     # --- resources ---
 
     @rpc
-    def Check(self, request: pb.CheckRequest, context: grpc.ServicerContext) -> pb.CheckResponse:
+    def Check(self, request: pb.CheckRequest, _context: grpc.ServicerContext) -> pb.CheckResponse:
         """Complete the inputs: name, namespace, a Secret's data."""
         token = _token(request.urn)
         checking.refuse(token)
@@ -132,7 +133,7 @@ class KubernetesProvider(Provider):
         return pb.CheckResponse(inputs=to_struct(checking.concealed_secret(conceal(plain, news))))
 
     @rpc
-    def Diff(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
+    def Diff(self, request: pb.DiffRequest, _context: grpc.ServicerContext) -> pb.DiffResponse:
         """Compare the new inputs with those of the last time, which a refresh has set to what is there."""
         before = from_struct(request.olds)
         old = checking.normalized(state.old_inputs(before) or checking.dashed(reveal(from_struct(request.old_inputs))))
@@ -140,38 +141,16 @@ class KubernetesProvider(Provider):
         old, new = self._canonical(old), self._canonical(new)
         patch = is_patch_type(_token(request.urn), new.get("kind"))
         found = changes(old, new, immutable_fields(new, self._options, patch=patch))
-        kinds = pb.PropertyDiff
-        detailed = {
-            change.shown_path: pb.PropertyDiff(
-                kind={
-                    ("add", False): kinds.ADD,
-                    ("add", True): kinds.ADD_REPLACE,
-                    ("delete", False): kinds.DELETE,
-                    ("delete", True): kinds.DELETE_REPLACE,
-                    ("update", False): kinds.UPDATE,
-                    ("update", True): kinds.UPDATE_REPLACE,
-                }[change.kind, change.replace],
-                inputDiff=change.kind == "delete",
-            )
-            for change in found
-        }
-        replaces = [change.shown_path for change in found if change.replace]
         live = state.old_live(before)
         same_object = name_of(new) == name_of(live) and (namespace_of(new) or "default") == (
             namespace_of(live) or "default"
         )
         fixed_name = name_of(new) != "" and annotation(new, AUTONAMED) != "true"
-        return pb.DiffResponse(
-            changes=pb.DiffResponse.DIFF_SOME if found else pb.DiffResponse.DIFF_NONE,
-            replaces=replaces,
-            deleteBeforeReplace=bool(replaces) and fixed_name and same_object,
-            diffs=sorted({str(change.path[0]) for change in found}),
-            detailedDiff=detailed,
-            hasDetailedDiff=True,
-        )
+        replaced = any(change.replace for change in found)
+        return diff_response(found, delete_before_replace=replaced and fixed_name and same_object)
 
     @rpc
-    def Create(self, request: pb.CreateRequest, context: grpc.ServicerContext) -> pb.CreateResponse:
+    def Create(self, request: pb.CreateRequest, _context: grpc.ServicerContext) -> pb.CreateResponse:
         """Create the object and wait for it; a preview asks the API server by a dry run."""
         kept = checking.dashed(from_struct(request.properties))
         inputs = reveal(kept)
@@ -225,7 +204,7 @@ class KubernetesProvider(Provider):
         return pb.CreateResponse(id=identifier(live), properties=to_struct(kept_state(live)))
 
     @rpc
-    def Update(self, request: pb.UpdateRequest, context: grpc.ServicerContext) -> pb.UpdateResponse:
+    def Update(self, request: pb.UpdateRequest, _context: grpc.ServicerContext) -> pb.UpdateResponse:
         """Apply the new inputs and wait; a preview asks the API server by a dry run."""
         kept = checking.dashed(from_struct(request.news))
         inputs = checking.normalized(reveal(kept))
@@ -278,7 +257,7 @@ class KubernetesProvider(Provider):
         return pb.UpdateResponse(properties=to_struct(kept_state(live)))
 
     @rpc
-    def Read(self, request: pb.ReadRequest, context: grpc.ServicerContext) -> pb.ReadResponse:
+    def Read(self, request: pb.ReadRequest, _context: grpc.ServicerContext) -> pb.ReadResponse:
         """The object as it is, for a refresh or an import."""
         if self._unreachable:
             if self._say_unreachable(request.urn):
@@ -318,7 +297,7 @@ class KubernetesProvider(Provider):
         return pb.ReadResponse(id=request.id, properties=to_struct(kept_state), inputs=to_struct(found))
 
     @rpc
-    def Delete(self, request: pb.DeleteRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
+    def Delete(self, request: pb.DeleteRequest, _context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Delete the object and wait until it is gone; a Patch resource only gives its fields up."""
         if self._unreachable:
             if self._say_unreachable(request.urn):
@@ -351,7 +330,7 @@ class KubernetesProvider(Provider):
         return empty_pb2.Empty()
 
     @rpc
-    def Invoke(self, request: pb.InvokeRequest, context: grpc.ServicerContext) -> pb.InvokeResponse:
+    def Invoke(self, request: pb.InvokeRequest, _context: grpc.ServicerContext) -> pb.InvokeResponse:
         """Refused: YAML, Helm and Kustomize are rendered by the official provider alone."""
         raise Refused(request.tok)
 

@@ -13,7 +13,7 @@ from typing import IO, NoReturn, TypeVar
 
 import grpc
 import pulumi
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from pulumi.runtime.proto import language_pb2 as pb
 from pulumi.runtime.proto import language_pb2_grpc, plugin_pb2
 
@@ -42,13 +42,13 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         self._children.stop()
 
     def Handshake(
-        self, request: pb.LanguageHandshakeRequest, context: grpc.ServicerContext
+        self, request: pb.LanguageHandshakeRequest, _context: grpc.ServicerContext
     ) -> pb.LanguageHandshakeResponse:
         """Take the engine's address."""
         self._engine = request.engine_address
         return pb.LanguageHandshakeResponse()
 
-    def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
+    def GetPluginInfo(self, _request: empty_pb2.Empty, _context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
         """The version: that of the SDK that the stubs come from."""
         return plugin_pb2.PluginInfo(version=_sdk_version())
 
@@ -94,7 +94,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         yield pb.InstallDependenciesResponse(stdout=b"Finished installing dependencies\n\n")
 
     def RuntimeOptionsPrompts(
-        self, request: pb.RuntimeOptionsRequest, context: grpc.ServicerContext
+        self, _request: pb.RuntimeOptionsRequest, _context: grpc.ServicerContext
     ) -> pb.RuntimeOptionsResponse:
         """Nothing to ask: what Pulumi.yaml says is all there is."""
         return pb.RuntimeOptionsResponse()
@@ -166,38 +166,38 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 yield pb.RunPluginResponse(stdout=line) if name == "stdout" else pb.RunPluginResponse(stderr=line)
             yield pb.RunPluginResponse(exitcode=process.wait())
 
-    def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
+    def Cancel(self, _request: empty_pb2.Empty, _context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Interrupt what runs, without waiting for its end: the engine waits for that in Run."""
         threading.Thread(target=self._children.stop).start()
         return empty_pb2.Empty()
 
-    def Template(self, request: pb.TemplateRequest, context: grpc.ServicerContext) -> pb.TemplateResponse:
+    def Template(self, _request: pb.TemplateRequest, context: grpc.ServicerContext) -> pb.TemplateResponse:
         """Refused: see `_refuse`."""
         _refuse(context, "making a project from a template (pulumi new)")
 
     def GenerateProgram(
-        self, request: pb.GenerateProgramRequest, context: grpc.ServicerContext
+        self, _request: pb.GenerateProgramRequest, context: grpc.ServicerContext
     ) -> pb.GenerateProgramResponse:
         """Refused: see `_refuse`."""
         _refuse(context, "generating a program (pulumi import's code, pulumi convert)")
 
     def GenerateProject(
-        self, request: pb.GenerateProjectRequest, context: grpc.ServicerContext
+        self, _request: pb.GenerateProjectRequest, context: grpc.ServicerContext
     ) -> pb.GenerateProjectResponse:
         """Refused: see `_refuse`."""
         _refuse(context, "generating a project (pulumi convert)")
 
     def GeneratePackage(
-        self, request: pb.GeneratePackageRequest, context: grpc.ServicerContext
+        self, _request: pb.GeneratePackageRequest, context: grpc.ServicerContext
     ) -> pb.GeneratePackageResponse:
         """Refused: see `_refuse`."""
         _refuse(context, "generating an SDK (pulumi package)")
 
-    def Pack(self, request: pb.PackRequest, context: grpc.ServicerContext) -> pb.PackResponse:
+    def Pack(self, _request: pb.PackRequest, context: grpc.ServicerContext) -> pb.PackResponse:
         """Refused: see `_refuse`."""
         _refuse(context, "packing an SDK (pulumi package)")
 
-    def Link(self, request: pb.LinkRequest, context: grpc.ServicerContext) -> pb.LinkResponse:
+    def Link(self, _request: pb.LinkRequest, context: grpc.ServicerContext) -> pb.LinkResponse:
         """Refused: see `_refuse`."""
         _refuse(context, "linking an SDK (pulumi package add)")
 
@@ -271,4 +271,4 @@ def _refuse(context: grpc.ServicerContext, what: str) -> NoReturn:
 
 def register(host: LanguageHost, server: grpc.Server) -> None:
     """Add `host` to `server`."""
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)  # type: ignore[no-untyped-call]  # generated
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)

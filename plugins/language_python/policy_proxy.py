@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from google.protobuf import message
+from google.protobuf import message  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from pulumi.runtime.proto import analyzer_pb2
 
 from plugins._serving import CHANNEL_OPTIONS
@@ -60,7 +60,7 @@ class PolicyProxy(grpc.GenericRpcHandler):
         if self._pack is not None:
             self._pack.close()
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """The handler for a call, by its method's name."""
         method = handler_call_details.method
         if not method.startswith(_SERVICE):
@@ -82,13 +82,13 @@ class PolicyProxy(grpc.GenericRpcHandler):
         self._attached.wait()
         if self._pack is None:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the policy pack did not start; see its output")
-        call = self._pack.unary_unary(method)
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._pack.unary_unary(method)
         try:
-            answer: bytes = call(request)
+            return call(request)
         except grpc.RpcError as error:
-            context.abort(error.code(), error.details())
-        return answer
+            context.abort(error.code(), error.details() or "the policy pack failed")
 
 
 def _bytes(answer: message.Message) -> bytes:
-    return answer.SerializeToString()
+    data: bytes = answer.SerializeToString()
+    return data

@@ -4,14 +4,19 @@ It stands alone: the program's environment need not hold anything of this projec
 does: configuration from the environment, settings from the arguments, the program as `__main__` inside a stack.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
+import logging
 import os
 import runpy
 import signal
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
 
 # Python puts this script's folder first on the module path; the program must not find our modules there. Its own
 # folder comes there instead when it runs.
@@ -27,12 +32,11 @@ except ImportError:
         "requirements.txt or lock file names (e.g. `pulumi install`)."
     )
 
-import logging
-
 ERROR_WAS_SHOWN = 32
 
 
-def parse_arguments():
+def parse_arguments() -> argparse.Namespace:
+    """What the language host has said: settings of the stack, the program and its own arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("project", "root_directory", "stack", "pwd", "monitor", "engine", "organization", "dry_run"):
         parser.add_argument(f"--{name}")
@@ -42,7 +46,7 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def configure(arguments):
+def configure(arguments: argparse.Namespace) -> None:
     """Tell the SDK what the engine has said of the stack."""
     pulumi.runtime.set_all_config(pulumi.runtime.get_config_env(), pulumi.runtime.get_config_secret_keys_env())
     pulumi.runtime.configure(
@@ -59,32 +63,32 @@ def configure(arguments):
     )
 
 
-def run_program(program):
+def run_program(program: str) -> None:
     """Run it as a script; a folder without `__main__.py` is said plainly."""
-    if os.path.isdir(program) and not os.path.isfile(os.path.join(program, "__main__.py")):
-        pulumi.log.error(f"unable to find main python program `__main__.py` in `{os.path.abspath(program)}`")
+    if Path(program).is_dir() and not Path(program, "__main__.py").is_file():
+        pulumi.log.error(f"unable to find main python program `__main__.py` in `{Path(program).resolve()}`")
         sys.exit(ERROR_WAS_SHOWN)
     runpy.run_path(program, run_name="__main__")
 
 
-def user_traceback(program):
+def user_traceback(program: str) -> str:
     """The traceback from the program's own first frame on; all of it if the program is not in it."""
     frames = traceback.extract_tb(sys.exc_info()[2])
-    main = os.path.join(program, "__main__.py") if os.path.isdir(program) else program
+    main = Path(program, "__main__.py") if Path(program).is_dir() else Path(program)
     for index, frame in enumerate(frames):
-        if os.path.abspath(frame.filename) == os.path.abspath(main):
+        if Path(frame.filename).resolve() == main.resolve():
             return traceback.format_exc(limit=index - len(frames))
     return traceback.format_exc()
 
 
-def leave(*_):
+def leave(*_: object) -> NoReturn:
     """End at once: threads may wait for the engine for ever."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ERROR_WAS_SHOWN)
 
 
-def interrupted(_number, _frame):
+def interrupted(*_: object) -> NoReturn:
     """The engine has given up, and has said why: the program may tidy up for a second.
 
     Not longer, and not by the interrupt alone: the SDK holds every exception back until its calls have ended.
@@ -95,14 +99,14 @@ def interrupted(_number, _frame):
     raise KeyboardInterrupt
 
 
-def main():
+def main() -> None:
+    """Run the program; the exit code says whether it failed, and whether that was shown."""
     arguments = parse_arguments()
     signal.signal(signal.SIGINT, interrupted)
     configure(arguments)
     sys.argv = [arguments.program, *arguments.arguments]
     if arguments.pwd:
         os.chdir(arguments.pwd)
-    program = os.path.abspath(arguments.program)
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -119,8 +123,8 @@ def main():
         pulumi.log.error(str(error))
     except KeyboardInterrupt:
         leave()
-    except Exception:
-        pulumi.log.error(f"Program failed with an unhandled exception:\n{user_traceback(program)}")
+    except Exception:  # noqa: BLE001 # a program may raise anything, and all of it is shown
+        pulumi.log.error(f"Program failed with an unhandled exception:\n{user_traceback(arguments.program)}")
         code = ERROR_WAS_SHOWN
     finally:
         executor.shutdown(wait=True)

@@ -106,7 +106,11 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
             *(f"--cert-dir={folder / 'certificates'}", f"--token-auth-file={folder / 'tokens.csv'}"),
             *("--authorization-mode=RBAC", "--service-cluster-ip-range=10.43.0.0/16", "--profiling=false"),
             *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}"),
-            *(f"--service-account-signing-key-file={key}", "--endpoint-reconciler-type=none", "--allow-privileged=true"),
+            *(
+                f"--service-account-signing-key-file={key}",
+                "--endpoint-reconciler-type=none",
+                "--allow-privileged=true",
+            ),
         )
         _wait_ready(server, processes, folder)
         start(

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from plugins._engine import INFO, WARNING, Status
+from plugins._engine import INFO, WARNING, Severity, Status
 from plugins.kubernetes.awaiting.others import (
     check_api_service,
     check_claim,
@@ -167,7 +167,7 @@ class _Wait:
         self._operations, self._cancelled, self._check = operations, cancelled, check
         self._live, self._last, self._limit, self._status = obj, last, limit, status
         self._start = time.monotonic()
-        self._shown: list[tuple[int, str]] = []
+        self._shown: list[tuple[Severity, str]] = []
         self._collected: list[str] = []
         self._events = _Events(operations, obj)
 
@@ -193,7 +193,7 @@ class _Wait:
             pause = min(pause * 1.3, _LONGEST_PAUSE)
 
     def _look(self, before: Progress) -> Progress:
-        """One round; an API server that does not answer meanwhile leaves things as they were, until the time is over."""
+        """One round; while the API server does not answer, things stay as they were, until the time is over."""
         try:
             self._live = self._operations.read(self._live)
             progress = self._check(self._live, self._last, related(self._operations, self._live))
@@ -215,14 +215,16 @@ class _Wait:
         return progress
 
     def _show(self, progress: Progress) -> None:
-        lines = [(WARNING, line) for line in progress.warnings] + [(INFO, line) for line in progress.infos]
+        lines: list[tuple[Severity, str]] = [(WARNING, line) for line in progress.warnings] + [
+            (INFO, line) for line in progress.infos
+        ]
         for severity, line in lines:
             if (severity, line) not in self._shown:
                 self._status.show(line, severity)
         self._shown = lines
 
     def _reasons(self, progress: Progress) -> list[str]:
-        """The check's errors, then what was seen on the way and has not come up among them: a pod that is gone by now."""
+        """The check's errors, then what was seen on the way: about a pod that is gone by now."""
         return [*progress.errors, *(line for line in self._collected if line not in progress.errors)][:20]
 
 

@@ -1,0 +1,1 @@
+"""Stand-in for Pulumi's `command` provider: commands on this machine."""
