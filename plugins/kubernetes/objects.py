@@ -84,3 +84,14 @@ def parse_identifier(identifier_: str) -> tuple[str, str]:
 def is_patch_type(token: str, kind: Any) -> bool:
     """Whether the type token `token` is the Patch resource of `kind`: `kubernetes:core/v1:NodePatch` of `Node`."""
     return bool(kind) and token.rpartition(":")[2] == f"{kind}Patch"
+
+
+def type_token(urn: str) -> str:
+    """The resource's type from its URN: the last of its chain of parents' types."""
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def kind_of_token(token: str) -> Object:
+    """apiVersion and kind from a type token: `kubernetes:apps/v1:Deployment`."""
+    _, module, kind = token.split(":")
+    return {"apiVersion": module.removeprefix("core/"), "kind": kind}

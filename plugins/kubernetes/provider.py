@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
-from kubernetes.config import ConfigException
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from plugins._engine import INFO, WARNING, Status
@@ -15,10 +14,11 @@ from plugins._properties import diff_response
 from plugins._provider import Failure, InitFailure, Provider, Refused, rpc
 from plugins._values import UNKNOWN, conceal, from_struct, has_unknown, reveal, to_struct
 from plugins.kubernetes import checking, config, state
-from plugins.kubernetes.awaiting.loop import Awaiter, NotReady
-from plugins.kubernetes.cluster import ApiError, Cancelled, Cluster, Unreachable
+from plugins.kubernetes.awaiting.loop import NotReady
+from plugins.kubernetes.cluster import ApiError, Cancelled, Unreachable
+from plugins.kubernetes.connection import NOT_CONFIGURED, connect
 from plugins.kubernetes.diffing import changes, observed
-from plugins.kubernetes.discovery import Discovery, UnknownKind, namespaced_by_name
+from plugins.kubernetes.discovery import UnknownKind
 from plugins.kubernetes.immutable import immutable_fields
 from plugins.kubernetes.objects import (
     AUTONAMED,
@@ -26,11 +26,12 @@ from plugins.kubernetes.objects import (
     annotation,
     identifier,
     is_patch_type,
+    kind_of_token,
     name_of,
     namespace_of,
     parse_identifier,
+    type_token,
 )
-from plugins.kubernetes.operations import Operations
 
 _DELETED_OUTSIDE = pb.ReadResponse()
 """An answer without an id: the object is not there any more."""
@@ -46,10 +47,7 @@ class KubernetesProvider(Provider):
 
     def __init__(self, version: str, engine: str) -> None:
         super().__init__("kubernetes", version, engine)
-        self._options = config.options({}, "")
-        self._unreachable = "the provider is not configured"
-        self._operations: Operations | None = None
-        self._awaiter: Awaiter | None = None
+        self._connection = NOT_CONFIGURED
 
     # --- the provider itself ---
 
@@ -79,29 +77,12 @@ class KubernetesProvider(Provider):
     @rpc
     def Configure(self, request: pb.ConfigureRequest, _context: grpc.ServicerContext) -> pb.ConfigureResponse:
         """Connect; a cluster that cannot be reached is said once, and previews go on from the inputs."""
-        properties = reveal(from_struct(request.args))
-        try:
-            kubeconfig = config.kubeconfig(properties)
-            configuration = config.client_configuration(kubeconfig)
-            cluster = Cluster(configuration, self.cancelled)
-            namespace = config.active_context(kubeconfig or {}).get("namespace", "")
-            self._options = config.options(properties, namespace)
-            self._operations = Operations(cluster, Discovery(cluster), self._options.patch_force)
-            self._awaiter = Awaiter(self._operations, self.cancelled)
-            cluster.version()
-            self._unreachable = ""
-        except (config.BadKubeconfig, ConfigException) as error:
-            self._unreachable = f"kubeconfig: {error}"
-        except Unreachable as error:
-            self._unreachable = str(error)
-        except ApiError as error:
-            self._unreachable = f"the Kubernetes API server refuses the provider's credentials: {error}"
-        if self._unreachable:
-            self._options = config.options(properties, self._options.namespace)
+        self._connection = connect(reveal(from_struct(request.args)), self.cancelled)
+        if self._connection.unreachable:
             self.engine.log(
                 WARNING,
-                f"configured Kubernetes cluster is unreachable: {self._unreachable}. Previews are made from the "
-                "inputs alone, unchecked by an API server; anything else will fail.",
+                f"configured Kubernetes cluster is unreachable: {self._connection.unreachable}. Previews are made from "
+                "the inputs alone, unchecked by an API server; anything else will fail.",
             )
         return pb.ConfigureResponse(acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True)
 
@@ -110,12 +91,10 @@ class KubernetesProvider(Provider):
     @rpc
     def Check(self, request: pb.CheckRequest, _context: grpc.ServicerContext) -> pb.CheckResponse:
         """Complete the inputs: name, namespace, a Secret's data."""
-        token = _token(request.urn)
+        token = type_token(request.urn)
         checking.refuse(token)
         news = checking.dashed(from_struct(request.news))
         plain = reveal(news)
-        if not isinstance(plain.get("metadata", {}), dict):
-            plain = {**plain, "metadata": UNKNOWN}
         patch = is_patch_type(token, plain.get("kind"))
         proposed = None
         if request.HasField("autonaming"):
@@ -127,8 +106,12 @@ class KubernetesProvider(Provider):
             checking.normalized(plain), olds, name=name, proposed=proposed, seed=request.randomSeed, patch=patch
         )
         checking.check_annotations(plain)
-        if plain["metadata"] is not UNKNOWN and not plain["metadata"].get("namespace") and self._namespaced(plain):
-            plain = {**plain, "metadata": {**plain["metadata"], "namespace": self._options.namespace}}
+        if (
+            plain["metadata"] is not UNKNOWN
+            and not plain["metadata"].get("namespace")
+            and self._connection.namespaced(plain)
+        ):
+            plain = {**plain, "metadata": {**plain["metadata"], "namespace": self._connection.options.namespace}}
         # A Secret's data holds what was in stringData, and is secret whatever was said.
         return pb.CheckResponse(inputs=to_struct(checking.concealed_secret(conceal(plain, news))))
 
@@ -138,9 +121,9 @@ class KubernetesProvider(Provider):
         before = from_struct(request.olds)
         old = checking.normalized(state.old_inputs(before) or checking.dashed(reveal(from_struct(request.old_inputs))))
         new = checking.normalized(checking.dashed(reveal(from_struct(request.news))))
-        old, new = self._canonical(old), self._canonical(new)
-        patch = is_patch_type(_token(request.urn), new.get("kind"))
-        found = changes(old, new, immutable_fields(new, self._options, patch=patch))
+        old, new = self._connection.canonical(old), self._connection.canonical(new)
+        patch = is_patch_type(type_token(request.urn), new.get("kind"))
+        found = changes(old, new, immutable_fields(new, self._connection.options, patch=patch))
         live = state.old_live(before)
         same_object = name_of(new) == name_of(live) and (namespace_of(new) or "default") == (
             namespace_of(live) or "default"
@@ -154,19 +137,23 @@ class KubernetesProvider(Provider):
         """Create the object and wait for it; a preview asks the API server by a dry run."""
         kept = checking.dashed(from_struct(request.properties))
         inputs = reveal(kept)
-        patch = is_patch_type(_token(request.urn), inputs.get("kind"))
+        patch = is_patch_type(type_token(request.urn), inputs.get("kind"))
         unchecked = pb.CreateResponse(properties=request.properties)
-        if request.preview and (self._unreachable or has_unknown(inputs) or patch):
+        if request.preview and (self._connection.unreachable or has_unknown(inputs) or patch):
             return unchecked
-        operations, awaiter = self._connected()
+        operations, awaiter = self._connection.connected()
         status = Status(self.engine, request.urn)
         manager = state.field_manager({}, inputs) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
         try:
-            inputs = self._placed(inputs)
+            inputs = self._connection.placed(inputs)
             if patch:
                 operations.read(inputs)  # a Patch changes what is there; it must not make a half-empty object
             live = operations.create(
-                inputs, manager=manager, apply=patch or self._options.upsert, preview=request.preview, status=status
+                inputs,
+                manager=manager,
+                apply=patch or self._connection.options.upsert,
+                preview=request.preview,
+                status=status,
             )
         except (ApiError, UnknownKind) as error:
             if request.preview and _not_previewable(error):
@@ -209,18 +196,18 @@ class KubernetesProvider(Provider):
         kept = checking.dashed(from_struct(request.news))
         inputs = checking.normalized(reveal(kept))
         unchecked = pb.UpdateResponse(properties=request.news)
-        if request.preview and (self._unreachable or has_unknown(inputs)):
+        if request.preview and (self._connection.unreachable or has_unknown(inputs)):
             return unchecked
-        operations, awaiter = self._connected()
+        operations, awaiter = self._connection.connected()
         before = from_struct(request.olds)
         was = state.old_live(before)
         status = Status(self.engine, request.urn)
         old_manager = state.field_manager(before, state.old_inputs(before))
         manager = state.field_manager(before, inputs)
-        patch = is_patch_type(_token(request.urn), inputs.get("kind"))
+        patch = is_patch_type(type_token(request.urn), inputs.get("kind"))
         api_version = state.initial_api_version(before, inputs)
         try:
-            inputs = self._placed(inputs)
+            inputs = self._connection.placed(inputs)
             last = operations.read(inputs, name_of(was))
             live = operations.update(
                 inputs,
@@ -259,17 +246,17 @@ class KubernetesProvider(Provider):
     @rpc
     def Read(self, request: pb.ReadRequest, _context: grpc.ServicerContext) -> pb.ReadResponse:
         """The object as it is, for a refresh or an import."""
-        if self._unreachable:
+        if self._connection.unreachable:
             if self._say_unreachable(request.urn):
                 return _DELETED_OUTSIDE
             raise Failure(f"failed to read resource state due to unreachable cluster. {_HINT_UNREACHABLE}")
-        operations, awaiter = self._connected()
+        operations, awaiter = self._connection.connected()
         before = from_struct(request.properties)
         kept = checking.dashed(from_struct(request.inputs))
         inputs = checking.normalized(reveal(kept))
         importing = not inputs
         namespace, name = parse_identifier(request.id)
-        wanted = inputs or state.old_live(before) or _kind_of(_token(request.urn))
+        wanted = inputs or state.old_live(before) or kind_of_token(type_token(request.urn))
         metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
         try:
             live = operations.read({**wanted, "metadata": metadata})
@@ -281,7 +268,7 @@ class KubernetesProvider(Provider):
             raise Failure(f"{request.id} could not be read: {error}") from error
         except (Unreachable, Cancelled) as error:
             _fail(f"{request.id} could not be read", error)
-        found = _imported(live) if importing else observed(inputs, live)
+        found = state.imported(live) if importing else observed(inputs, live)
         found = checking.concealed_secret(conceal(found, kept))
         manager = state.field_manager(before, inputs) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
         kept_state = state.checkpoint(
@@ -299,17 +286,19 @@ class KubernetesProvider(Provider):
     @rpc
     def Delete(self, request: pb.DeleteRequest, _context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Delete the object and wait until it is gone; a Patch resource only gives its fields up."""
-        if self._unreachable:
+        if self._connection.unreachable:
             if self._say_unreachable(request.urn):
                 return empty_pb2.Empty()
-            raise Failure(f"configured Kubernetes cluster is unreachable: {self._unreachable}. {_HINT_UNREACHABLE}")
-        operations, awaiter = self._connected()
+            raise Failure(
+                f"configured Kubernetes cluster is unreachable: {self._connection.unreachable}. {_HINT_UNREACHABLE}"
+            )
+        operations, awaiter = self._connection.connected()
         before = from_struct(request.properties)
         inputs, live = state.old_inputs(before), state.old_live(before)
         manager = state.field_manager(before, inputs)
         status = Status(self.engine, request.urn)
         try:
-            if is_patch_type(_token(request.urn), live.get("kind")):
+            if is_patch_type(type_token(request.urn), live.get("kind")):
                 operations.release(live, manager)
                 return empty_pb2.Empty()
             operations.delete(live, inputs)
@@ -336,66 +325,16 @@ class KubernetesProvider(Provider):
 
     # --- helpers ---
 
-    def _connected(self) -> tuple[Operations, Awaiter]:
-        if self._unreachable or self._operations is None or self._awaiter is None:
-            raise Failure(f"configured Kubernetes cluster is unreachable: {self._unreachable}")
-        return self._operations, self._awaiter
-
     def _say_unreachable(self, urn: str) -> bool:
         """Whether the resource is to be taken as gone with its cluster."""
-        if self._options.delete_unreachable:
+        if self._connection.options.delete_unreachable:
             self.engine.log(
                 INFO,
                 "configured Kubernetes cluster is unreachable and the `deleteUnreachable` option is enabled. Deleting "
                 "the unreachable resource from Pulumi state",
                 urn,
             )
-        return self._options.delete_unreachable
-
-    def _namespaced(self, obj: Object) -> bool:
-        """Whether the object's kind has a namespace: the server's word, or by its name where the server has none."""
-        api_version, kind = str(obj.get("apiVersion")), str(obj.get("kind"))
-        if not self._unreachable and self._operations is not None:
-            try:
-                return self._operations.discovery.resource(api_version, kind).namespaced
-            except (UnknownKind, ApiError, Unreachable):
-                return namespaced_by_name(api_version, kind)  # its CRD may be among what is about to be created
-        return namespaced_by_name(api_version, kind)
-
-    def _canonical(self, obj: Object) -> Object:
-        """`obj` with the namespace that it really has: `default` if it names none, none if its kind has none."""
-        metadata = obj.get("metadata")
-        if not isinstance(metadata, dict):
-            return obj
-        rest = {name: value for name, value in metadata.items() if name != "namespace"}
-        if self._namespaced(obj):
-            rest["namespace"] = metadata.get("namespace") or "default"
-        return {**obj, "metadata": rest}
-
-    def _placed(self, obj: Object) -> Object:
-        """`obj` without a namespace if its kind turns out to have none."""
-        return obj if self._namespaced(obj) else self._canonical(obj)
-
-
-def _token(urn: str) -> str:
-    """The resource's type from its URN: the last of its chain of parents' types."""
-    return urn.split("::")[2].rpartition("$")[2]
-
-
-def _kind_of(token: str) -> Object:
-    """apiVersion and kind from a type token: `kubernetes:apps/v1:Deployment`."""
-    _, module, kind = token.split(":")
-    return {"apiVersion": module.removeprefix("core/"), "kind": kind}
-
-
-def _imported(live: Object) -> Object:
-    """The inputs of an object that is taken over: all that is not the server's own."""
-    inputs = checking.normalized({name: value for name, value in live.items() if name != "status"})
-    annotations = dict(inputs["metadata"].get("annotations") or {})
-    for servers in ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"):
-        annotations.pop(servers, None)
-    metadata = {name: value for name, value in inputs["metadata"].items() if name != "annotations"}
-    return {**inputs, "metadata": metadata | ({"annotations": annotations} if annotations else {})}
+        return self._connection.options.delete_unreachable
 
 
 def _not_previewable(error: ApiError | UnknownKind) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plugins._values import Secret, conceal, reveal
-from plugins.kubernetes.checking import concealed_secret, dashed, underscored
+from plugins.kubernetes.checking import concealed_secret, dashed, normalized, underscored
 from plugins.kubernetes.objects import PATCH_FIELD_MANAGER, Object, annotation
 
 INPUTS, API_VERSION, FIELD_MANAGER = "__inputs", "__initialApiVersion", "__fieldManager"
@@ -59,3 +59,13 @@ def _text(state: dict[str, Any], name: str) -> str:
     value = state.get(name)
     value = value.value if isinstance(value, Secret) else value
     return value if isinstance(value, str) else ""
+
+
+def imported(live: Object) -> Object:
+    """The inputs of an object that is taken over: all that is not the server's own."""
+    inputs = normalized({name: value for name, value in live.items() if name != "status"})
+    annotations = dict(inputs["metadata"].get("annotations") or {})
+    for servers in ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"):
+        annotations.pop(servers, None)
+    metadata = {name: value for name, value in inputs["metadata"].items() if name != "annotations"}
+    return {**inputs, "metadata": metadata | ({"annotations": annotations} if annotations else {})}
