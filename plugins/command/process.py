@@ -70,11 +70,12 @@ def run(
     written: dict[str, list[bytes]] = {"stdout": [], "stderr": [], "both": []}
 
     def read(name: str, stream: IO[bytes]) -> None:
-        for line in stream:
-            written[name].append(line)
-            written["both"].append(line)
-            if name in on_line:
-                on_line[name](line.decode(errors="replace").rstrip("\n"))
+        with stream:
+            for line in stream:
+                written[name].append(line)
+                written["both"].append(line)
+                if name in on_line:
+                    on_line[name](line.decode(errors="replace").rstrip("\n"))
 
     def feed(stream: IO[bytes]) -> None:
         with contextlib.suppress(BrokenPipeError), stream:  # a command need not read what it is given

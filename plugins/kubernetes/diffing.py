@@ -72,11 +72,13 @@ def observed(inputs: Any, live: Any, path: Path = ()) -> Any:
         Values of `live` at the places of `inputs`. A place that is gone is left out.
     """
     if isinstance(inputs, dict) and isinstance(live, dict):
-        result = {}
+        result: dict[str, Any] = {}
         for name, value in inputs.items():
-            if name in live:
+            if value is None:  # nothing was asked for: what the server makes of that is its own
+                result[name] = None
+            elif name in live:
                 result[name] = observed(value, live[name], (*path, name))
-            elif value in (None, {}, [], "", False, 0):  # the server leaves out what is empty
+            elif value in ({}, [], "", False, 0):  # the server leaves out what is empty
                 result[name] = value
         return result
     if isinstance(inputs, list) and isinstance(live, list):

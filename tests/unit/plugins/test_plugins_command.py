@@ -1,0 +1,112 @@
+"""Commands: what is run, with which input and environment, and what becomes of its output."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins._engine import Engine, Status
+from plugins._properties import property_changes
+from plugins._provider import Failure, Refused
+from plugins._values import UNKNOWN, Secret
+from plugins.command.local import COMMAND, RUN, execute, problems
+from plugins.command.process import CommandFailed, run
+
+
+def execute_quietly(command: str, before: dict[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
+    status = Status(Engine(""), "")
+    return execute(command, properties, before or {}, status=status, cancelled=threading.Event())
+
+
+def test_output_comes_back_without_its_last_lines_end() -> None:
+    assert execute_quietly("echo out; echo; echo err >&2") == {"stdout": "out\n", "stderr": "err"}
+
+
+def test_input_environment_folder_and_interpreter_are_as_asked(tmp_path: Path) -> None:
+    written = execute_quietly('cat; printf "%s %s" "$A" "$PWD"', stdin="in ", environment={"A": "b"}, dir=str(tmp_path))
+    assert written["stdout"] == f"in b {tmp_path}"
+    assert execute_quietly("print(1)", interpreter=["python3", "-c"])["stdout"] == "1"
+
+
+def test_the_last_runs_output_is_in_the_environment_unless_switched_off() -> None:
+    before = {"stdout": Secret("made"), "stderr": ""}
+    show = 'printf %s "$PULUMI_COMMAND_STDOUT"'
+    assert execute_quietly(show, before)["stdout"] == "made"
+    assert execute_quietly(show, before, addPreviousOutputInEnv=False)["stdout"] == ""
+
+
+def test_output_is_secret_where_any_input_is() -> None:
+    written = execute_quietly("cat", stdin=Secret("s"))
+    assert written == {"stdout": Secret("s"), "stderr": Secret("")}
+
+
+def test_a_failure_tells_the_code_the_command_and_all_it_wrote() -> None:
+    with pytest.raises(Failure) as caught:
+        execute_quietly("echo out; exit 3")
+    assert str(caught.value) == 'exit status 3: running "echo out; exit 3":\nout\n'
+
+
+def test_a_folder_that_is_not_there_is_said() -> None:
+    with pytest.raises(Failure, match="/no/such/folder"):
+        execute_quietly("true", dir="/no/such/folder")
+
+
+def test_a_cancelled_command_takes_along_what_it_has_started(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+    start = time.monotonic()
+    with pytest.raises(CommandFailed, match=r"^cancelled"):
+        run(
+            f"(sleep 3; touch {tmp_path}/late) & sleep 60",
+            interpreter=[],
+            folder=None,
+            environment={},
+            stdin="",
+            on_line={},
+            cancelled=cancelled,
+        )
+    assert time.monotonic() - start < 3
+    time.sleep(max(0.0, 3.5 - (time.monotonic() - start)))
+    assert not (tmp_path / "late").exists()
+
+
+def test_lines_are_shown_as_they_come_by_stream() -> None:
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    run(
+        "echo a; echo b >&2",
+        interpreter=[],
+        folder=None,
+        environment={},
+        stdin="",
+        on_line={name: said.append for name, said in lines.items()},
+        cancelled=threading.Event(),
+    )
+    assert lines == {"stdout": ["a"], "stderr": ["b"]}
+
+
+def test_properties_that_are_not_there_or_of_another_type_are_said() -> None:
+    assert [name for name, _ in problems(COMMAND, {"creat": "x", "dir": 1, "triggers": [1], "create": UNKNOWN})] == [
+        "creat",
+        "dir",
+    ]
+    assert [name for name, _ in problems(COMMAND, {"logging": "loud"})] == ["logging"]
+    assert [name for name, _ in problems(RUN, {})] == ["command"]
+
+
+@pytest.mark.parametrize("name", ["assetPaths", "archivePaths"])
+def test_assets_are_refused_by_name(name: str) -> None:
+    with pytest.raises(Refused, match=f"command:local:Command: {name}"):
+        problems(COMMAND, {name: ["*"]})
+
+
+def test_triggers_replace_and_the_rest_updates() -> None:
+    answer = property_changes(
+        {"create": "a", "triggers": [1]}, {"create": "b", "triggers": [2]}, replacing={"triggers"}
+    )
+    assert list(answer.replaces) == ["triggers[0]"]
+    assert set(answer.detailedDiff) == {"create", "triggers[0]"}
+    assert not answer.deleteBeforeReplace
