@@ -110,7 +110,8 @@ def modelfile_text(modelfile: ModelfileSettings) -> str:
 def _parameter_text(value: int | float | bool | str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return json.dumps(value) if isinstance(value, str) else str(value)
+    # Three quotes: Ollama takes what is between them as it is, and knows no escapes.
+    return f'"""{value}"""' if isinstance(value, str) else str(value)
 
 
 def _environment(settings: OllamaSettings, node: NodeSettings, *, reserved_bytes: int) -> dict[str, str]:

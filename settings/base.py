@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -16,6 +17,7 @@ _UNIT_BYTES: dict[str | None, int] = {
     **{unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T", "P"), start=1)},
 }
 _SMALLEST_MEMORY_BYTES = 1024**2
+_LONGEST_SERVICE_NAME = 49
 
 
 class StrictModel(BaseModel):
@@ -34,6 +36,15 @@ def _rfc1123_label(name: str) -> str:
     )
 
 
+def _service_name(name: str) -> str:
+    if not name[0].isalpha() or len(name) > _LONGEST_SERVICE_NAME:
+        raise ValueError(
+            f"{name!r} must start with a letter and have at most {_LONGEST_SERVICE_NAME} characters: a Service is "
+            "named so, and a Job with 14 characters more."
+        )
+    return name
+
+
 def quantity_bytes(quantity: str) -> int:
     """The bytes that a Kubernetes quantity of memory or storage stands for.
 
@@ -49,7 +60,7 @@ def quantity_bytes(quantity: str) -> int:
             f"{quantity!r} is not a Kubernetes quantity; write e.g. '4Gi' (2^30) or '4G' (10^9), without a space."
         )
     number, unit = match.groups()
-    return int(float(number) * _UNIT_BYTES[unit])
+    return int(Fraction(number) * _UNIT_BYTES[unit])
 
 
 def _size(quantity: str) -> str:
@@ -61,6 +72,9 @@ def _size(quantity: str) -> str:
 
 Name = Annotated[str, AfterValidator(_rfc1123_label)]
 """A name that Kubernetes accepts for every kind of object (RFC 1123 label)."""
+
+ServiceName = Annotated[Name, AfterValidator(_service_name)]
+"""A name that is also a Service's (RFC 1035 label), with room for the suffixes of its other objects."""
 
 Size = Annotated[str, AfterValidator(_size)]
 """An amount of memory or storage as a Kubernetes quantity of at least 1Mi."""

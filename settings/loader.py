@@ -27,8 +27,9 @@ def parse(raw: Mapping[str, Any], *, source: str) -> Settings:
         SettingsError: with every problem at once.
     """
     try:
-        # Through JSON: its strictness is that of the file, in which there are lists and no tuples.
-        return Settings.model_validate_json(json.dumps(raw))
+        # Through JSON: its strictness is that of the file, in which there are lists and no tuples. A date is a text in
+        # it, whatever YAML takes it for.
+        return Settings.model_validate_json(json.dumps(raw, default=str), by_alias=True, by_name=False)
     except ValidationError as error:
         raise SettingsError(source, problems_of(error, Settings)) from None
 
@@ -40,7 +41,7 @@ def read(file: Path) -> Settings:
         SettingsError: the file cannot be read, is not YAML, or has wrong settings.
     """
     try:
-        document = yaml.safe_load(file.read_text())
+        document = yaml.safe_load(file.read_bytes())
     except OSError as error:
         raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
     except yaml.YAMLError as error:
@@ -49,7 +50,7 @@ def read(file: Path) -> Settings:
     if not isinstance(config, dict):
         raise SettingsError(file.name, [f"has no mapping 'config:' with keys such as '{PROJECT}:models'."])
     prefix = f"{PROJECT}:"
-    raw = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    raw = {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
     return parse(raw, source=file.name)
 
 
@@ -69,8 +70,5 @@ def load() -> Settings:
 
 
 def _plain(text: str) -> Any:
-    """Pulumi hands over mappings as JSON and strings as they are."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    """Pulumi hands over mappings and lists as JSON and all else as text, so '123' may be a name and stays one."""
+    return json.loads(text) if text.startswith(("{", "[")) else text

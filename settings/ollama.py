@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from settings.base import Name, Size, StrictModel
 
@@ -19,24 +19,33 @@ def _model_name(name: str) -> str:
     return name
 
 
+def _scalar(value: object) -> object:
+    # Before the union: it would tell the same mistake once for each of its members.
+    if not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is neither a number, a truth value nor a text, as Ollama's parameters are.")
+    return _quotable(value) if isinstance(value, str) else value
+
+
+def _quotable(text: str) -> str:
+    if '"""' in text:
+        raise ValueError('contains """, which ends the text in a Modelfile; leave the quotes out.')
+    return text
+
+
 ModelName = Annotated[str, AfterValidator(_model_name)]
-Scalar = int | float | bool | str
+ParameterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Scalar = Annotated[int | float | bool | str, BeforeValidator(_scalar)]
+SystemPrompt = Annotated[str, Field(min_length=1), AfterValidator(_quotable)]
 
 
 class ModelfileSettings(StrictModel):
     """A custom model, made from another one as a Modelfile would make it."""
 
     from_: ModelName = Field(alias="from", description="Model that this one is made from (FROM).")
-    system: str | None = Field(default=None, min_length=1, description="System prompt (SYSTEM).")
-    parameters: dict[str, Scalar] = Field(
+    system: SystemPrompt | None = Field(default=None, description="System prompt (SYSTEM).")
+    parameters: dict[ParameterName, Scalar] = Field(
         default_factory=dict, description="Run-time parameters by name (PARAMETER), e.g. temperature: 0.7."
     )
-
-    @model_validator(mode="after")
-    def _system_can_be_quoted(self) -> ModelfileSettings:
-        if self.system is not None and '"""' in self.system:
-            raise ValueError('system: contains """, which ends the text in a Modelfile; leave the quotes out.')
-        return self
 
 
 class OllamaSettings(StrictModel):
@@ -68,9 +77,8 @@ class OllamaSettings(StrictModel):
 
     @model_validator(mode="after")
     def _custom_models_have_a_base(self) -> OllamaSettings:
-        made = set(self.pull) | set(self.modelfiles)
         for name, modelfile in self.modelfiles.items():
-            if modelfile.from_ not in made:
+            if modelfile.from_ not in self.pull:
                 raise ValueError(
                     f"modelfiles.{name}.from: {modelfile.from_!r} is not pulled by this server, so the model could "
                     f"not be made. Add it to pull."

@@ -50,14 +50,23 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
         case "union_tag_not_found":
             return f"{path}.engine: is required; it says which engine serves the model."
         case "model_type" | "model_attributes_type" | "dict_type":
-            kind = type(value).__name__
-            return f"{path}: expected a mapping keyed by name, got a {kind}; write 'key: value' pairs."
+            return f"{path}: expected a mapping keyed by name, got {_kind(value)}; write 'key: value' pairs."
         case "value_error":
             return f"{path}: {context['error']}"
         case "too_short":
             return f"{path}: at least one is required."
         case _:
             return f"{path}: {details['msg'][0].lower()}{details['msg'][1:]}, got {value!r}."
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case list():
+            return "a list"
+        case _:
+            return repr(value)
 
 
 def _follow(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from settings.base import Name, StrictModel
+from settings.base import Name, ServiceName, StrictModel
 from settings.ingress import IngressSettings
 from settings.node import NodeSettings
 from settings.ollama import OllamaSettings
@@ -23,7 +23,7 @@ class Settings(StrictModel):
     nodes: Annotated[dict[Name, NodeSettings], Field(min_length=1)] = Field(
         description="GPU nodes, keyed by their Kubernetes name."
     )
-    models: Annotated[dict[Name, ModelSettings], Field(min_length=1)] = Field(
+    models: Annotated[dict[ServiceName, ModelSettings], Field(min_length=1)] = Field(
         description="Model servers, keyed by the name of their Service."
     )
     ingress: IngressSettings | None = Field(
