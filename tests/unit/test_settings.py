@@ -1,0 +1,250 @@
+"""Settings: what cannot be followed is told in the file's own words, everything at once; what can is read the same
+by Pulumi and without it."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, get_args
+
+import pulumi
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from on_mocks import STACK_FILES, Mocks, Raw
+from pydantic import BaseModel
+
+from settings.base import quantity_bytes
+from settings.loader import load, parse, read
+from settings.problems import SettingsError
+from settings.stack import Settings
+
+SOURCE = "Pulumi.test.yaml"
+VLLM: Raw = {"engine": "vllm", "model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}
+OLLAMA: Raw = {"engine": "ollama", "pull": ["qwen3:4b"]}
+SMALLEST: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090"}}}, "models": {"chat": VLLM}}
+
+PROBLEMS: list[Raw] = yaml.safe_load(Path(__file__).with_name("settings_problems.yaml").read_text())
+
+
+def problems(raw: Raw) -> list[str]:
+    """What is told of `raw`; empty where it can be followed."""
+    try:
+        parse(raw, source=SOURCE)
+    except SettingsError as error:
+        return list(error.problems)
+    return []
+
+
+def vllm(**settings: object) -> Raw:
+    """The small file with one vLLM server that has these settings."""
+    return {**SMALLEST, "models": {"chat": {**VLLM, **settings}}}
+
+
+def ollama(**settings: object) -> Raw:
+    """The same with one Ollama server."""
+    return {**SMALLEST, "models": {"assistant": {**OLLAMA, **settings}}}
+
+
+def written(case: Raw) -> Raw:
+    """The stack file that a case of settings_problems.yaml describes."""
+    match case:
+        case {"stack": change}:
+            return {**SMALLEST, **change}
+        case {"vllm": change}:
+            return vllm(**change)
+        case {"ollama": change}:
+            return ollama(**change)
+        case {"jini": change}:
+            return ollama(modelfiles={"jini": {"from": "qwen3:4b", **change}})
+    raise AssertionError(f"not a case: {case}")
+
+
+def test_the_smallest_file_needs_no_more_than_a_card_and_a_model() -> None:
+    assert problems(SMALLEST) == []
+
+
+@pytest.mark.parametrize("case", PROBLEMS, ids=lambda case: case["told"])
+def test_a_problem_is_told_with_path_value_and_repair(case: Raw) -> None:
+    assert problems(written(case)) == [case["told"]]
+
+
+def test_all_problems_are_told_at_once_under_the_name_of_the_file() -> None:
+    raw = {
+        "namespace": "LLM",
+        "nodes": {"a": {"gpus": {"modle": "rtx-4090"}}},
+        "models": {"chat": {**VLLM, "gpus": "two", "shm": "4GB"}, "help": {**OLLAMA, "pull": []}},
+        "ingress": {"host": "localhost", "routes": {"v1": "chat"}},
+    }
+    with pytest.raises(SettingsError) as caught:
+        parse(raw, source=SOURCE)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{SOURCE} has 7 problems:"
+    assert [line.split(": ")[0] for line in lines] == [
+        "  namespace",
+        "  nodes.a.gpus.model",
+        "  nodes.a.gpus.modle",
+        "  models.chat.gpus",
+        "  models.chat.shm",
+        "  models.help.pull",
+        "  ingress.routes.v1",
+    ]
+
+
+def test_one_problem_is_counted_as_one() -> None:
+    assert str(SettingsError("F", ["a: b."])) == "F has 1 problem:\n  a: b."
+
+
+@pytest.mark.parametrize("value", ["1", 1.0, True, None, [1], {"n": 1}])
+def test_a_number_is_written_as_one(value: object) -> None:
+    """Nothing is converted: a text that looks like a number is not one, nor is a truth value."""
+    assert [line.partition(":")[0] for line in problems(vllm(gpus=value))] == ["models.chat.gpus"]
+
+
+@given(
+    whole=st.integers(0, 10**6),
+    unit=st.sampled_from([("Ki", 2**10), ("Mi", 2**20), ("Gi", 2**30), ("Ti", 2**40), ("Pi", 2**50)])
+    | st.sampled_from([("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15), ("", 1)]),
+)
+def test_a_quantity_is_its_number_times_its_unit(whole: int, unit: tuple[str, int]) -> None:
+    suffix, factor = unit
+    assert quantity_bytes(f"{whole}{suffix}") == whole * factor
+
+
+@given(quarters=st.integers(0, 10**6))
+def test_a_fraction_of_a_unit_is_exact(quarters: int) -> None:
+    number = f"{quarters // 4}.{quarters % 4 * 25:02d}"
+    assert quantity_bytes(f"{number}Gi") == Fraction(quarters, 4) * 2**30
+
+
+@given(st.text(max_size=8).filter(lambda text: not text[:1].isascii() or not text[:1].isdigit()))
+def test_what_does_not_start_with_a_digit_is_no_quantity(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a Kubernetes quantity"):
+        quantity_bytes(text)
+
+
+@given(amount=st.integers(1, 10**6), unit=st.sampled_from(["GB", "gi", "K", "g", " Gi", "Gi ", "B", "GiB", "\n", "٣"]))
+def test_what_kubernetes_would_refuse_is_refused(amount: int, unit: str) -> None:
+    with pytest.raises(ValueError, match="is not a Kubernetes quantity"):
+        quantity_bytes(f"{amount}{unit}")
+
+
+def all_models(model: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
+    """Every model of settings that can be reached from the whole."""
+
+    def reached(annotation: Any) -> Iterator[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from all_models(annotation)
+        for argument in get_args(annotation):
+            yield from reached(argument)
+
+    yield model
+    for field in model.model_fields.values():
+        yield from reached(field.annotation)
+
+
+MODELS = list(dict.fromkeys(all_models()))
+
+
+def test_the_walk_over_all_models_reaches_the_deepest() -> None:
+    assert {"Settings", "GpuSettings", "VllmSettings", "ModelfileSettings", "IngressSettings", "StorageSettings"} <= {
+        model.__name__ for model in MODELS
+    }
+
+
+@pytest.mark.parametrize("model", MODELS, ids=[model.__name__ for model in MODELS])
+def test_every_setting_is_described_by_a_sentence(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        description = field.description or ""
+        assert description[:1].isupper(), f"{model.__name__}.{name}: {description!r} is no sentence"
+        assert description.endswith("."), f"{model.__name__}.{name}: {description!r} is no sentence"
+
+
+@pytest.mark.parametrize("model", MODELS, ids=[model.__name__ for model in MODELS])
+def test_settings_are_strict_and_frozen(model: type[BaseModel]) -> None:
+    assert {key: model.model_config.get(key) for key in ("extra", "frozen", "strict")} == {
+        "extra": "forbid",
+        "frozen": True,
+        "strict": True,
+    }
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        (b"a: [", "is not YAML: "),
+        (b"a: \xff\xfe", "is not YAML: "),
+        (b"", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
+        (b"- config", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
+        (b"config: 5", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
+    ],
+)
+def test_a_file_that_is_none_is_told_by_its_name(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    file = tmp_path / SOURCE
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        read(file)
+    assert str(caught.value).startswith(f"{SOURCE} has 1 problem:\n  {problem}")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def write(folder: Path, raw: Raw) -> Path:
+    """`raw` as a stack file, with keys of other programs in it."""
+    config: dict[object, object] = {f"llm-serving:{key}": value for key, value in raw.items()}
+    config |= {"kubernetes:context": "k3s", 8: "eight"}
+    file = folder / SOURCE
+    file.write_text(yaml.safe_dump({"config": config}))
+    return file
+
+
+def test_read_looks_at_its_own_keys_alone(tmp_path: Path) -> None:
+    assert read(write(tmp_path, SMALLEST)) == parse(SMALLEST, source=SOURCE)
+
+
+def test_a_date_is_the_text_that_was_written(tmp_path: Path) -> None:
+    file = write(tmp_path, SMALLEST)
+    file.write_text(file.read_text().replace("engine: vllm", "engine: 2024-01-31"))
+    with pytest.raises(SettingsError, match=r"models\.chat\.engine: '2024-01-31' is not one of vllm, ollama"):
+        read(file)
+
+
+def load_as_pulumi(raw: Raw) -> Settings:
+    """`load()` with the configuration that Pulumi hands to a program whose stack file says `raw`."""
+    texts = {f"llm-serving:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in raw.items()}
+
+    def program() -> Settings:
+        pulumi.runtime.set_mocks(Mocks(), project="llm-serving", stack="test")
+        pulumi.runtime.set_all_config({"kubernetes:context": "k3s", **texts})
+        return load()
+
+    # Pulumi keeps the configuration in context variables; a context of its own leaves none behind.
+    return contextvars.copy_context().run(program)
+
+
+@pytest.mark.parametrize("file", STACK_FILES, ids=lambda file: file.name)
+def test_pulumi_and_the_tools_read_a_committed_stack_the_same(file: Path) -> None:
+    config = yaml.safe_load(file.read_text())["config"]
+    assert load_as_pulumi({key.partition(":")[2]: value for key, value in config.items()}) == read(file)
+
+
+@pytest.mark.parametrize("namespace", ["llm", "123", "true", "null", "1e3"])
+def test_a_name_is_text_whatever_else_it_could_be(tmp_path: Path, namespace: str) -> None:
+    raw = {**SMALLEST, "namespace": namespace}
+    assert load_as_pulumi(raw).namespace == namespace
+    assert read(write(tmp_path, raw)).namespace == namespace
+
+
+def test_load_names_the_stacks_own_file() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^Pulumi\.test\.yaml has 1 problem:\n  models: at least one is required\.$"
+    ):
+        load_as_pulumi({**SMALLEST, "models": {}})
