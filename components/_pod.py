@@ -20,7 +20,7 @@ from pulumi_kubernetes.core.v1 import (
 
 from components._labels import INSTANCE
 from planning.gpu_runtime import GPU_RESOURCE
-from planning.nodes import GPU_MODEL_LABEL
+from planning.nodes import GPU_MODEL_LABEL, TIME_SLICES_LABEL
 from planning.ollama import OllamaPlan
 from planning.plan import ServerPlan
 from planning.rollout import Rollout
@@ -97,11 +97,16 @@ def gpu_pod_spec(
 
 
 def node_affinity(plan: ServerPlan) -> NodeAffinityArgsDict:
-    """The GPU that the plan counted with is required; the very node only preferred, so that its loss can be mended."""
+    """The GPU or slice that the plan counted with is required; the node only preferred, as one may be lost."""
+    kind = {GPU_MODEL_LABEL: plan.gpu_model, TIME_SLICES_LABEL: str(plan.time_slices)}
     return {
         "required_during_scheduling_ignored_during_execution": {
             "node_selector_terms": [
-                {"match_expressions": [{"key": GPU_MODEL_LABEL, "operator": "In", "values": [plan.gpu_model]}]}
+                {
+                    "match_expressions": [
+                        {"key": key, "operator": "In", "values": [value]} for key, value in kind.items()
+                    ]
+                }
             ]
         },
         "preferred_during_scheduling_ignored_during_execution": [

@@ -59,7 +59,7 @@ class LlmIngress(pulumi.ComponentResource):
     def _route(
         self, name: str, host: str, route: Route, service: pulumi.Output[str], port: int
     ) -> k8s.networking.v1.Ingress:
-        key = route.path.strip("/").replace("/", "-").lower().replace(".", "-").replace("_", "-").replace("~", "-")
+        key = route.key
         instance = f"{_APP}-{key}"
         annotations: dict[str, pulumi.Input[str]] = {
             "traefik.ingress.kubernetes.io/router.entrypoints": "web",

@@ -31,6 +31,7 @@ class OllamaPlan:
     gpus: int
     nodes: tuple[str, ...]
     gpu_model: str
+    time_slices: int
     pull: tuple[str, ...]
     modelfiles: dict[str, str]
     """Text of each Modelfile by the name of the model that it makes."""
@@ -84,6 +85,7 @@ def plan_ollama(
         gpus=settings.gpus,
         nodes=nodes,
         gpu_model=node.gpus.model,
+        time_slices=node.gpus.time_slices,
         pull=tuple(settings.pull),
         modelfiles={made: modelfile_text(modelfile) for made, modelfile in settings.modelfiles.items()},
         environment=_environment(settings, node, reserved_bytes=(card_mib - limit_mib) * MIB),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from settings.node import NodeSettings
@@ -29,8 +29,9 @@ def replicas_of(server: ModelSettings) -> int:
 def place(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings], problems: list[str]) -> Placement:
     """Give each replica a node: largest servers first, each to the node where the least stays free.
 
-    A pod on a time-sliced node takes one slice; more slices would give it no more of the GPU, so servers of several
-    GPUs go to nodes without slices. What finds no place is added to `problems` and left out.
+    The replicas of a server are equal, so they all get nodes of one kind. A pod on a time-sliced node takes one slice;
+    more slices would give it no more of the GPU, so servers of several GPUs go to nodes without slices. What finds no
+    place is added to `problems` and left out.
     """
     free = {name: node.gpus.count * node.gpus.time_slices for name, node in nodes.items()}
     placed: dict[str, tuple[str, ...]] = {}
@@ -43,18 +44,35 @@ def place(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings
                 f"{largest}: the pod would stay Pending for ever. Lower gpus, or add such a node."
             )
             continue
-        chosen: list[str] = []
-        for _ in range(replicas_of(server)):
-            fitting = [n for n in suitable if free[n] >= server.gpus]
-            if not fitting:
-                missing = replicas_of(server) - len(chosen)
-                problems.append(
-                    f"models.{name}: {missing} of {replicas_of(server)} replicas find no free GPU (each takes "
-                    f"{server.gpus}), so their pods would stay Pending. Add GPUs or slices, or take something away."
-                )
-                break
-            node = min(fitting, key=lambda n: free[n])
+        replicas = replicas_of(server)
+        ways = [_fill(pool, replicas, server.gpus, free) for pool in _kinds(nodes, suitable)]
+        chosen = max(ways, key=lambda way: (len(way), -min((free[n] for n in way), default=0)))
+        if len(chosen) < replicas:
+            problems.append(
+                f"models.{name}: {replicas - len(chosen)} of {replicas} replicas find no free GPU (each takes "
+                f"{server.gpus}, all on nodes of one kind), so their pods would stay Pending. Add GPUs or slices, or "
+                "take something away."
+            )
+        for node in chosen:
             free[node] -= server.gpus
-            chosen.append(node)
         placed[name] = tuple(chosen)
     return Placement(nodes={name: placed[name] for name in servers if name in placed}, free=free)
+
+
+def _kinds(nodes: Mapping[str, NodeSettings], names: Sequence[str]) -> list[list[str]]:
+    """`names` by what makes a difference to a server: the GPU, how it is shared, the platform."""
+    kinds: dict[tuple[str, int, str], list[str]] = {}
+    for name in names:
+        node = nodes[name]
+        kinds.setdefault((node.gpus.model, node.gpus.time_slices, node.platform), []).append(name)
+    return list(kinds.values())
+
+
+def _fill(pool: Sequence[str], replicas: int, gpus: int, free: Mapping[str, int]) -> list[str]:
+    """The node of each replica for which `pool` has room."""
+    left = {name: free[name] for name in pool}
+    chosen: list[str] = []
+    while len(chosen) < replicas and (fitting := [name for name in pool if left[name] >= gpus]):
+        chosen.append(min(fitting, key=lambda name: left[name]))
+        left[chosen[-1]] -= gpus
+    return chosen

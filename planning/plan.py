@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from planning.catalogue import gpu_models
 from planning.nodes import NodePlan, plan_nodes
 from planning.ollama import OllamaPlan, plan_ollama
-from planning.placement import place, replicas_of
+from planning.placement import Placement, place, replicas_of
 from planning.problems import PlanError
 from planning.rollout import rollout
 from planning.routes import Route, plan_routes
@@ -45,9 +45,9 @@ def plan(settings: Settings) -> Plan:
     """
     problems: list[str] = []
     nodes = plan_nodes(settings.nodes, problems)
-    _check_shares(settings, problems)
     routes = plan_routes(settings.ingress, settings.models, problems) if settings.ingress else ()
     placement = place(settings.nodes, settings.models, problems)
+    _check_shares(settings, placement, problems)
     servers: dict[str, ServerPlan] = {}
     for name, placed in placement.nodes.items():
         if not placed or any(settings.nodes[n].gpus.model not in gpu_models() for n in placed):
@@ -79,12 +79,13 @@ def plan(settings: Settings) -> Plan:
     )
 
 
-def _check_shares(settings: Settings, problems: list[str]) -> None:
+def _check_shares(settings: Settings, placement: Placement, problems: list[str]) -> None:
     """A share may not exceed a slice's part: the scheduler, not the plan, picks who shares a GPU with whom."""
-    slices = min((node.gpus.time_slices for node in settings.nodes.values()), default=1)
-    for name, server in settings.models.items():
-        if server.gpu_share is not None and server.gpu_share * slices > 1 and slices > 1:
+    for name, placed in placement.nodes.items():
+        share = settings.models[name].gpu_share
+        slices = settings.nodes[placed[0]].gpus.time_slices if placed else 1
+        if share is not None and slices > 1 and share * slices > 1:
             problems.append(
-                f"models.{name}.gpuShare: {server.gpu_share} of a GPU that {slices} pods share; together they may want "
+                f"models.{name}.gpuShare: {share} of a GPU that {slices} pods share; together they may want "
                 f"more than the card has, and nothing isolates their memory. Write {1 / slices:g} or less."
             )

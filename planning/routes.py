@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +23,14 @@ class Route:
     server: str
     engine: Literal["vllm", "ollama"]
     engine_prefix: str
+
+    @property
+    def key(self) -> str:
+        """What the route's objects are named after: no two paths have the same; at most 49 characters."""
+        key = re.sub(r"[^a-z0-9]+", "-", self.path.lower()).strip("-")[:40].strip("-")
+        if f"/{key.replace('-', '/')}" == self.path:
+            return key
+        return f"{key}-{hashlib.sha256(self.path.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def plan_routes(

@@ -48,6 +48,7 @@ class VllmPlan:
     gpus: int
     nodes: tuple[str, ...]
     gpu_model: str
+    time_slices: int
     arguments: tuple[str, ...]
     environment: dict[str, str]
     rollout: Rollout
@@ -105,6 +106,7 @@ def plan_vllm(
         gpus=settings.gpus,
         nodes=nodes,
         gpu_model=node.gpus.model,
+        time_slices=node.gpus.time_slices,
         arguments=_arguments(name, settings, batching, context, utilization, eager=eager),
         environment=_environment(node, time),
         rollout=rollout,
