@@ -1,0 +1,148 @@
+"""GPU memory: the published figures, what fits, and shares of one card."""
+
+from __future__ import annotations
+
+import pytest
+from on_mocks import Raw
+from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm, vllm_plan
+
+from planning.catalogue import language_models
+from planning.memory import MIB, kv_cache_bytes_per_token, kv_cache_tokens, vllm_memory
+from planning.vllm import VllmPlan
+
+
+@pytest.mark.parametrize(
+    ("model", "published_gb"),
+    [(LLAMA_8B, 16), (LLAMA_70B, 140), ("qwen3:4b", 2.5), ("Qwen/Qwen2.5-7B-Instruct", 15.2), (AWQ, 5.6)],
+)
+def test_weights_take_what_is_published(model: str, published_gb: float) -> None:
+    weights = vllm_memory(language_models()[model], gpus=1, limit_mib=10**9).weights_mib * MIB / 10**9
+    assert weights == pytest.approx(published_gb, rel=0.02)
+
+
+@pytest.mark.parametrize("name", language_models())
+def test_memory_of_a_gpu_is_its_parts(name: str) -> None:
+    model = language_models()[name]
+    for gpus in (1, 2, 4):
+        memory = vllm_memory(model, gpus=gpus, limit_mib=70_000)
+        assert memory.weights_mib * gpus * MIB == pytest.approx(model.files_bytes, abs=gpus * MIB)
+        assert memory.kv_cache_mib >= 0
+        assert memory.kv_cache_mib == 0 or memory.total_mib == memory.limit_mib
+
+
+@pytest.mark.parametrize("name", language_models())
+def test_a_4k_context_takes_the_published_half_to_two_gb(name: str) -> None:
+    """The table's figure is for one 8B model; a Qwen2.5-7B has half the heads for it."""
+    gigabytes = kv_cache_bytes_per_token(language_models()[name]) * 4096 / 10**9
+    assert (0.5 <= gigabytes <= 2) or (name in {AWQ, "Qwen/Qwen2.5-7B-Instruct"} and gigabytes >= 0.2)
+
+
+def test_tokens_of_the_kv_cache() -> None:
+    llama = language_models()[LLAMA_8B]
+    assert kv_cache_bytes_per_token(llama) == 2 * 32 * 8 * 128 * 2
+    memory = vllm_memory(llama, gpus=1, limit_mib=1645 + 15326 + 1000)
+    assert memory.kv_cache_mib == 1000
+    assert kv_cache_tokens(llama, memory, gpus=1) == 8000
+    assert kv_cache_tokens(llama, memory, gpus=4) == 32000
+    # Beyond its 8 KV heads each GPU holds a copy of one: more GPUs have no room for more tokens.
+    assert kv_cache_tokens(llama, memory, gpus=16) == kv_cache_tokens(llama, memory, gpus=8) == 64000
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "gpus", "fits"),
+    [
+        ("rtx-4060-ti-16gb", AWQ, 1, True),
+        ("rtx-4060-ti-16gb", LLAMA_8B, 1, False),
+        ("rtx-4090", LLAMA_8B, 1, True),
+        ("a100-80gb", LLAMA_70B, 1, False),
+        ("a100-80gb", LLAMA_70B, 2, True),
+        ("rtx-4090", LLAMA_70B, 4, False),
+        ("rtx-4090", LLAMA_70B, 8, True),
+    ],
+)
+def test_what_fits(gpu: str, model: str, gpus: int, fits: bool) -> None:
+    nodes, models = {"a": node(gpu, 8)}, {"chat": vllm(model, gpus=gpus)}
+    if fits:
+        server = planned(nodes, models).servers["chat"]
+        assert isinstance(server, VllmPlan)
+        assert server.concurrent_full_length_requests is not None
+        assert server.concurrent_full_length_requests >= 1
+    else:
+        assert [line.split(" ")[1] for line in problems(nodes, models)] == ["weights"]
+
+
+def test_weights_that_exceed_the_card_are_told_with_both_numbers() -> None:
+    assert problems({"a": node("rtx-3090")}, {"chat": vllm(LLAMA_70B)}) == [
+        "models.chat: weights 134564 MiB and 1645 MiB of buffers exceed the 22118 MiB that it may take of each GPU, so "
+        "it would run out of memory while it loads. Give it more GPUs or a larger gpuShare, or choose a model with "
+        "smaller weights (AWQ, FP8)."
+    ]
+
+
+def test_a_context_without_room_is_told_with_the_largest_that_has() -> None:
+    nodes = {"a": node("rtx-4090")}
+    [told] = problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=100_000)})
+    assert told == (
+        "models.chat.maxModelLen: a context of 100000 tokens needs more KV cache than the 5136 MiB that weights leave, "
+        "so vLLM would refuse to start. The largest that fits is 41088."
+    )
+    assert vllm_plan(nodes, model=LLAMA_8B, maxModelLen=41088).concurrent_full_length_requests == 1
+    assert problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=41089)})
+
+
+def test_a_context_beyond_the_models_own_is_told() -> None:
+    assert problems({"a": node("a100-80gb")}, {"chat": vllm(maxModelLen=32769)}) == [
+        f"models.chat.maxModelLen: 32769 tokens, but {AWQ} was made for 32768, so vLLM would refuse to start. Write "
+        "32768 or less."
+    ]
+
+
+def test_nothing_is_claimed_of_a_model_that_the_catalogue_does_not_know() -> None:
+    server = vllm_plan({"a": node()}, model="someone/unknown")
+    assert (server.memory, server.concurrent_full_length_requests) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("slices", "settings_", "utilization"),
+    [
+        (1, {}, "0.9"),
+        (2, {}, "0.45"),
+        (2, {"gpuShare": 0.5}, "0.45"),
+        (2, {"gpuShare": 0.4, "gpuMemoryUtilization": 0.88}, "0.352"),
+        (1, {"gpuShare": 0.5}, "0.45"),
+    ],
+)
+def test_a_server_takes_no_more_than_its_share(slices: int, settings_: Raw, utilization: str) -> None:
+    arguments = vllm_plan({"a": node("a100-80gb", slices=slices)}, **settings_).arguments
+    assert f"--gpu-memory-utilization={utilization}" in arguments
+
+
+def test_a_share_beyond_a_slices_part_is_told() -> None:
+    assert problems({"a": node(slices=2)}, {"chat": vllm(gpuShare=0.6)}) == [
+        "models.chat.gpuShare: 0.6 of a GPU that 2 pods share; together they may want more than the card has, and "
+        "nothing isolates their memory. Write 0.5 or less."
+    ]
+
+
+def test_a_share_is_held_against_the_node_that_the_server_is_on() -> None:
+    nodes = {"sliced": node(slices=2), "whole": node(count=2)}
+    assert problems(nodes, {"chat": vllm(gpuShare=0.6), "large": vllm(gpus=2)})[0].startswith(
+        "models.chat.gpuShare: 0.6 "
+    )
+    assert planned({"whole": nodes["whole"]}, {"chat": vllm(gpuShare=0.6)})
+
+
+def test_ollama_is_kept_out_of_the_memory_that_is_not_its_own() -> None:
+    shared = planned({"a": node(slices=2)}, {"help": ollama()}).servers["help"]
+    alone = planned({"a": node()}, {"help": ollama()}).servers["help"]
+    assert shared.environment["OLLAMA_GPU_OVERHEAD"] == str(24564 // 2 * MIB)
+    assert "OLLAMA_GPU_OVERHEAD" not in alone.environment
+
+
+def test_driver_and_nccl_of_wsl2_are_set_on_its_nodes_alone() -> None:
+    names = {"LD_LIBRARY_PATH", "NCCL_P2P_DISABLE", "NCCL_CUMEM_HOST_ENABLE", "NCCL_NVLS_ENABLE"}
+    wsl2, native = vllm_plan({"a": node(platform="wsl2")}), vllm_plan({"a": node()})
+    assert names <= set(wsl2.environment)
+    assert wsl2.environment["LD_LIBRARY_PATH"].split(":")[0] == "/usr/lib/wsl/lib"
+    assert not names & set(native.environment)
+    assert ("--enforce-eager" in wsl2.arguments, "--enforce-eager" in native.arguments) == (True, False)

@@ -1,0 +1,182 @@
+"""Placement: no GPU twice, no replica forgotten, nothing hangs when a new version comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from on_mocks import Raw
+from small_stacks import AWQ, LLAMA_70B, node, ollama, planned, problems, vllm
+
+from planning.placement import Placement, place, replicas_of
+from planning.rollout import Rollout, rollout
+from settings.node import GpuSettings, NodeSettings
+from settings.ollama import OllamaSettings
+from settings.stack import ModelSettings
+from settings.vllm import VllmSettings
+
+
+@pytest.mark.parametrize(
+    ("nodes", "models", "where"),
+    [
+        pytest.param({"a": node()}, {"x": vllm()}, {"x": ("a",)}, id="one on one"),
+        pytest.param(
+            {"a": node(slices=2)},
+            {"x": vllm(), "y": ollama()},
+            {"x": ("a",), "y": ("a",)},
+            id="two on the slices of one",
+        ),
+        pytest.param(
+            {"a": node(count=4), "b": node(count=2)},
+            {"x": vllm(), "y": vllm()},
+            {"x": ("b",), "y": ("b",)},
+            id="where the least stays free",
+        ),
+        pytest.param(
+            {"a": node("a100-80gb", 4), "b": node("a100-80gb", 2)},
+            {"small": vllm(), "large": vllm(LLAMA_70B, gpus=4)},
+            {"small": ("b",), "large": ("a",)},
+            id="the largest first",
+        ),
+        pytest.param(
+            {"a": node(slices=4), "b": node(count=2)}, {"x": vllm(gpus=2)}, {"x": ("b",)}, id="shards not on slices"
+        ),
+        pytest.param(
+            {"a": node("l4"), "b": node(), "c": node()},
+            {"x": vllm(replicas=2)},
+            {"x": ("b", "c")},
+            id="replicas on GPUs of one model",
+        ),
+        pytest.param(
+            {"a": node(slices=2), "b": node(count=2), "c": node()},
+            {"x": vllm(replicas=3)},
+            {"x": ("c", "b", "b")},
+            id="replicas all on slices or all on whole GPUs",
+        ),
+    ],
+)
+def test_where_servers_go(nodes: Raw, models: Raw, where: dict[str, tuple[str, ...]]) -> None:
+    assert {name: server.nodes for name, server in planned(nodes, models).servers.items()} == where
+
+
+def test_a_pod_larger_than_every_node_is_told() -> None:
+    assert problems({"a": node(count=8), "b": node(count=4, slices=8)}, {"chat": vllm(gpus=16)}) == [
+        "models.chat.gpus: 16 GPUs for one pod, but the largest node that is not time-sliced has 8: the pod would stay "
+        "Pending for ever. Lower gpus, or add such a node."
+    ]
+
+
+def test_replicas_without_a_gpu_are_counted() -> None:
+    assert problems({"a": node(count=2), "b": node("l4", 2)}, {"chat": vllm(replicas=3)}) == [
+        "models.chat: 1 of 3 replicas find no free GPU (each takes 1, all on nodes of one kind), so their pods would "
+        "stay Pending. Add GPUs or slices, or take something away."
+    ]
+
+
+_names = st.sampled_from([f"n{i}" for i in range(6)])
+_nodes = st.builds(
+    NodeSettings,
+    gpus=st.builds(
+        GpuSettings,
+        model=st.sampled_from(["l4", "rtx-4090"]),
+        count=st.integers(1, 8),
+        time_slices=st.sampled_from([1, 1, 2, 4]),
+    ),
+    platform=st.sampled_from(["native", "wsl2"]),
+)
+_vllm = st.builds(
+    VllmSettings,
+    engine=st.just("vllm"),
+    model=st.just(AWQ),
+    gpus=st.sampled_from([1, 1, 2, 4]),
+    replicas=st.integers(1, 5),
+)
+_ollama = st.builds(OllamaSettings, engine=st.just("ollama"), pull=st.just(["qwen3:4b"]), gpus=st.integers(1, 3))
+_clusters = st.dictionaries(_names, _nodes, min_size=1)
+_servers: st.SearchStrategy[dict[str, ModelSettings]] = st.dictionaries(_names, _vllm | _ollama)
+
+
+def placed(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings]) -> tuple[Placement, list[str]]:
+    told: list[str] = []
+    return place(nodes, servers, told), told
+
+
+@given(_clusters, _servers)
+def test_never_more_gpus_are_placed_than_there_are(
+    nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]
+) -> None:
+    placement, _ = placed(nodes, servers)
+    taken = Counter[str]()
+    for name, where in placement.nodes.items():
+        for chosen in where:
+            taken[chosen] += servers[name].gpus
+    for name, settings_ in nodes.items():
+        there_are = settings_.gpus.count * settings_.gpus.time_slices
+        assert placement.free[name] == there_are - taken[name] >= 0
+
+
+@given(_clusters, _servers)
+def test_every_replica_has_a_node_or_a_problem_names_its_server(
+    nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]
+) -> None:
+    placement, told = placed(nodes, servers)
+    short = [name for name, server in servers.items() if len(placement.nodes.get(name, ())) < replicas_of(server)]
+    assert sorted(line.split(":")[0].split(".")[1] for line in told) == sorted(short)
+
+
+@given(_clusters, _servers)
+def test_replicas_are_on_nodes_of_one_kind(nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]) -> None:
+    """One plan has one size of GPU, one share of it and one platform."""
+    for where in placed(nodes, servers)[0].nodes.values():
+        assert len({(nodes[n].gpus.model, nodes[n].gpus.time_slices, nodes[n].platform) for n in where}) <= 1
+
+
+@given(_clusters, _servers)
+def test_shards_are_never_on_slices(nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]) -> None:
+    for name, where in placed(nodes, servers)[0].nodes.items():
+        assert servers[name].gpus == 1 or all(nodes[n].gpus.time_slices == 1 for n in where)
+
+
+@given(_clusters, _servers)
+def test_placement_does_not_depend_on_the_order_of_servers(
+    nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]
+) -> None:
+    again, _ = placed(nodes, dict(reversed(servers.items())))
+    assert again == placed(nodes, servers)[0]
+
+
+@settings(max_examples=25)
+@given(st.sets(st.sampled_from(["a", "b", "c", "d"]), min_size=1))
+def test_taking_servers_away_changes_nothing_of_the_others_but_where_they_run(kept: set[str]) -> None:
+    nodes = {"n": node(count=2, slices=2)}
+    models: Raw = {"a": vllm(), "b": ollama(), "c": vllm(profile="latency"), "d": ollama(contextLength=4096)}
+    before = planned(nodes, models).servers
+    after = planned(nodes, {name: models[name] for name in models if name in kept}).servers
+    assert set(after) == kept
+    for name, server in after.items():
+        differing = {f for f in vars(server) if getattr(server, f) != getattr(before[name], f)}
+        assert differing <= {"nodes", "rollout"}
+
+
+@pytest.mark.parametrize(
+    ("replicas", "gpus", "nodes", "free", "expected"),
+    [
+        (1, 1, ["a"], {"a": 0}, Rollout(strategy="Recreate")),
+        (1, 1, ["a"], {"a": 1}, Rollout(strategy="RollingUpdate", max_surge=1)),
+        (1, 2, ["a"], {"a": 1}, Rollout(strategy="Recreate")),
+        (1, 2, ["a"], {"a": 2}, Rollout(strategy="RollingUpdate", max_surge=1)),
+        (1, 1, ["a"], {"a": 0, "b": 8}, Rollout(strategy="Recreate")),
+        (2, 1, ["a", "a"], {"a": 0}, Rollout(strategy="RollingUpdate", max_unavailable=1)),
+        (2, 1, ["a", "b"], {"a": 1, "b": 0}, Rollout(strategy="RollingUpdate", max_unavailable=1)),
+        (2, 1, ["a", "b"], {"a": 1, "b": 1}, Rollout(strategy="RollingUpdate", max_surge=1)),
+    ],
+)
+def test_a_new_pod_comes_first_only_where_a_gpu_is_spare(
+    replicas: int, gpus: int, nodes: list[str], free: dict[str, int], expected: Rollout
+) -> None:
+    found = rollout(replicas=replicas, gpus=gpus, nodes=nodes, free=free)
+    assert found == expected
+    assert found.has_outage == (expected.strategy == "Recreate")

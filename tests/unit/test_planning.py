@@ -1,0 +1,228 @@
+"""The rest of planning: budgets, host memory, routes, Modelfiles, and the whole, in tables and properties."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llm_policies.shared_memory import needed_bytes
+from on_mocks import Raw, settings_of
+from small_stacks import LLAMA_70B, node, ollama, planned, problems, vllm
+
+from planning.ollama import OllamaPlan, modelfile_text
+from planning.plan import plan
+from planning.pods import GIB, host_memory, shm_bytes
+from planning.problems import PlanError
+from planning.routes import Route
+from planning.startup import PROBE_PERIOD_SECONDS, startup
+from settings.ollama import ModelfileSettings
+from settings.storage import StorageSettings
+from toolchain.paths import REPOSITORY
+
+_site = StorageSettings(read_megabytes_per_second=450, download_megabytes_per_second=25)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "downloads", "compiles", "expected", "budget"),
+    [
+        (0, False, False, 20, 300),
+        (140, False, False, 331, 497),  # the published 5 minutes from SSD
+        (140, False, True, 451, 677),
+        (140, True, True, 451, 9077),  # 140 GB at 25 MB/s is 93 minutes more
+        (2.5, True, False, 26, 300),
+    ],
+)
+def test_a_start_takes_reading_compiling_and_downloading(
+    gigabytes: float, downloads: bool, compiles: bool, expected: int, budget: int
+) -> None:
+    time = startup(round(gigabytes * 10**9), _site, downloads=downloads, compiles=compiles)
+    assert (time.expected_seconds, time.budget_seconds) == (expected, budget)
+
+
+@given(st.integers(0, 10**12), st.integers(1, 10**4), st.integers(1, 10**4), st.booleans(), st.booleans())
+def test_a_probe_never_kills_a_start_within_its_budget(
+    files: int, read: int, download: int, downloads: bool, compiles: bool
+) -> None:
+    storage = StorageSettings(read_megabytes_per_second=read, download_megabytes_per_second=download)
+    time = startup(files, storage, downloads=downloads, compiles=compiles)
+    assert time.expected_seconds <= time.budget_seconds <= time.probe_failures * PROBE_PERIOD_SECONDS
+
+
+@pytest.mark.parametrize(("workers", "gibibytes"), [(1, 2), (2, 2), (3, 3), (4, 4), (8, 8)])
+def test_shared_memory_by_workers(workers: int, gibibytes: int) -> None:
+    assert shm_bytes(workers) == gibibytes * GIB
+
+
+@given(st.integers(1, 1024))
+def test_shared_memory_satisfies_the_policy(workers: int) -> None:
+    assert workers == 1 or shm_bytes(workers) >= needed_bytes(workers)
+
+
+@given(st.integers(1, 64), st.integers(0, 10**12), st.integers(0, 2**40))
+def test_the_memory_limit_holds_shared_memory_besides_what_is_asked_for(workers: int, files: int, shm: int) -> None:
+    memory = host_memory(workers=workers, files_bytes=files, shm=shm)
+    assert memory.limit_bytes >= memory.request_bytes + shm
+
+
+def routes(written: Raw) -> tuple[Route, ...]:
+    found = planned({"a": node(slices=2)}, {"chat": vllm(), "help": ollama()}, ingress={"host": "h", "routes": written})
+    assert found.ingress is not None
+    return found.ingress.routes
+
+
+def route_problems(written: Raw) -> list[str]:
+    return problems({"a": node(slices=2)}, {"chat": vllm(), "help": ollama()}, ingress={"host": "h", "routes": written})
+
+
+def test_the_engine_sees_its_own_paths() -> None:
+    assert routes({"/v1/fast/": "chat", "/ollama": "help", "/v1": "chat"}) == (
+        Route(path="/ollama", server="help", engine="ollama", engine_prefix=""),
+        Route(path="/v1", server="chat", engine="vllm", engine_prefix="/v1"),
+        Route(path="/v1/fast", server="chat", engine="vllm", engine_prefix="/v1"),
+    )
+
+
+def test_paths_that_are_the_same_when_normalised_collide() -> None:
+    assert route_problems({"/v1": "chat", "/v1/": "help"}) == [
+        "ingress.routes: 'h/v1' is used by models 'chat' and 'help', so one would never be reached. Give each a path "
+        "of its own."
+    ]
+
+
+def test_a_route_to_no_model_is_told_with_those_there_are() -> None:
+    assert route_problems({"/v1": "caht"}) == ["ingress.routes./v1: there is no model 'caht'; write one of chat, help."]
+
+
+@pytest.mark.parametrize("path", ["/chat", "/v1x", "/invocations", "/V1"])
+def test_vllm_is_routed_under_v1_alone(path: str) -> None:
+    assert route_problems({path: "chat"}) == [
+        f"ingress.routes.{path}: vLLM's public API is under /v1 alone, and other paths of it ask for no key. Write "
+        "'/v1' or '/v1/<name>'."
+    ]
+
+
+_paths = st.lists(st.from_regex(r"[A-Za-z0-9._~-]{1,30}", fullmatch=True), min_size=1, max_size=4).map(
+    lambda parts: "/" + "/".join(parts)
+)
+
+
+@given(st.sets(_paths | st.sampled_from(["/a/b", "/a-b", "/A/b", "/a.b", "/a_b", "/a~b", "/-a", "/a-"]), max_size=8))
+def test_objects_of_different_routes_have_different_names(paths: set[str]) -> None:
+    keys = [Route(path=path, server="s", engine="ollama", engine_prefix="").key for path in paths]
+    assert len(set(keys)) == len(paths)
+    for key in keys:
+        assert key.strip("-") == key == key.lower()
+        assert 0 < len(key) <= 49
+
+
+@pytest.mark.parametrize(("path", "key"), [("/v1", "v1"), ("/v1/fast", "v1-fast"), ("/ollama", "ollama")])
+def test_plain_paths_have_plain_names(path: str, key: str) -> None:
+    assert Route(path=path, server="s", engine="vllm", engine_prefix="/v1").key == key
+
+
+def test_a_modelfile_says_what_the_settings_say() -> None:
+    parameters: dict[str, int | float | bool | str] = {
+        "temperature": 0.7,
+        "num_ctx": 8192,
+        "use_mmap": True,
+        "stop": '끝 "\n\\n',
+    }
+    written = ModelfileSettings(from_="qwen3:4b", system='You are "Jini".\nBe kind.', parameters=parameters)
+    assert modelfile_text(written) == (
+        "FROM qwen3:4b\n"
+        "PARAMETER temperature 0.7\n"
+        "PARAMETER num_ctx 8192\n"
+        "PARAMETER use_mmap true\n"
+        'PARAMETER stop """끝 "\n\\n"""\n'
+        'SYSTEM """You are "Jini".\nBe kind."""\n'
+    )
+
+
+def test_the_key_of_the_models_changes_with_them_and_with_nothing_else() -> None:
+    def key(**more: object) -> str:
+        server = planned({"a": node()}, {"help": ollama(**more)}).servers["help"]
+        assert isinstance(server, OllamaPlan)
+        return server.models_key
+
+    assert key() == key(contextLength=4096, keepAliveSeconds=-1, storage="80Gi")
+    different = [
+        key(),
+        key(pull=["qwen3:4b", "llama3.1"]),
+        key(image="docker.io/ollama/ollama:0.32.14"),
+        key(modelfiles={"jini": {"from": "qwen3:4b"}}),
+        key(modelfiles={"jini": {"from": "qwen3:4b", "system": "Be kind."}}),
+    ]
+    assert len(set(different)) == len(different)
+
+
+def test_all_problems_of_nodes_models_and_routes_are_told_at_once() -> None:
+    told = problems(
+        {"a": node("rtx-4091", 4), "b": node(slices=2)},
+        {"big": vllm(gpus=16), "help": ollama(gpuShare=0.9), "wide": vllm(LLAMA_70B)},
+        ingress={"host": "h", "routes": {"/help": "wide", "/x": "none"}},
+    )
+    assert sorted(line.split(":")[0] for line in told) == sorted(
+        [
+            "nodes.a.gpus.model",
+            "ingress.routes./help",
+            "ingress.routes./x",
+            "models.big.gpus",
+            "models.help.gpuShare",
+            "models.wide",
+        ]
+    )
+    assert str(PlanError(told)).splitlines()[0] == "The stack cannot be planned, 6 problems:"
+
+
+def test_a_gpu_that_the_catalogue_does_not_know_is_told_with_the_nearest() -> None:
+    [told] = problems({"a": node("rtx-4091")}, {"chat": vllm()})
+    assert told.startswith(
+        "nodes.a.gpus.model: 'rtx-4091' is not in the catalogue, so nothing can be said of its memory; did you mean "
+        "'rtx-4090'?. Known: rtx-3090, "
+    )
+
+
+def calls(models: int) -> int:
+    """Python calls that planning so many models makes."""
+    nodes = {f"n{i}": node(count=16) for i in range(-(-models // 16))}
+    raw = settings_of(
+        {
+            "nodes": nodes,
+            "models": {f"m{i}": vllm() if i % 2 else ollama() for i in range(models)},
+            "ingress": {"host": "h", "routes": {f"/v1/m{i}": f"m{i}" for i in range(1, models, 2)}},
+        }
+    )
+    count = 0
+
+    def profile(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    plan(raw)  # the catalogue is read once, whatever comes later
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        plan(raw)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_planning_a_thousand_models_takes_a_second() -> None:
+    """Calls rather than seconds, so that a busy machine fails nothing: a million of them are a tenth of a second."""
+    assert calls(1000) < 1_000_000
+
+
+def test_planning_needs_no_pulumi_and_no_kubernetes() -> None:
+    program = (
+        "import sys, planning.plan, settings.loader\n"
+        "print(*sorted({m.partition('.')[0] for m in sys.modules} & {'pulumi', 'pulumi_kubernetes', 'kubernetes', "
+        "'grpc'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == ""
