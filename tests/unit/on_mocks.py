@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,19 @@ Raw = dict[str, Any]
 """Plain data of a stack file by top-level key, or of a part of it."""
 
 STACK_FILES = sorted(REPOSITORY.glob("Pulumi.*.yaml"))
+
+
+@contextmanager
+def event_loop() -> Iterator[None]:
+    """A loop for this thread, which Pulumi wants outside of coroutines too, and nothing left of it afterwards."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 class Mocks(pulumi.runtime.Mocks):
@@ -65,7 +79,8 @@ class Recorder(MockMonitor):
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> resource_pb2.RegisterResourceResponse:
         """As the engine's method of the same name."""
-        response: resource_pb2.RegisterResourceResponse = super().RegisterResource(request)  # type: ignore[no-untyped-call]  # Pulumi's mocks have no types
+        with event_loop():  # calls come on threads of their own, where the mocks would make loops and leave them open
+            response: resource_pb2.RegisterResourceResponse = super().RegisterResource(request)  # type: ignore[no-untyped-call]  # Pulumi's mocks have no types
         if request.type != "pulumi:pulumi:Stack":
             self.seen.append(
                 Registration(
@@ -119,16 +134,16 @@ def run(settings: Settings) -> Deployed:
     def program() -> pulumi.Output[None]:
         return pulumi.Output.from_input(deploy(planned)).apply(outputs.update)
 
-    # asyncio makes no loop by itself outside of its own runner, and Pulumi wants one from the start.
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
+    with event_loop():
         set_mocks(recorder.mocks, project="llm-serving", stack="test", preview=False, monitor=recorder)
         pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]  # Pulumi's mocks have no types
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
     return Deployed(plan=planned, resources=recorder.seen, outputs=outputs)
+
+
+def seconds(timeout: str) -> int:
+    """The number of a time-out such as `300s`, which must be in seconds."""
+    assert timeout.endswith("s"), f"{timeout!r} is not in seconds"
+    return int(timeout.removesuffix("s"))
 
 
 def raw_of(file: Path) -> Raw:

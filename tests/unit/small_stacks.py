@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from on_mocks import Raw, settings_of
+from on_mocks import STACK_FILES, Raw, raw_of, settings_of
 
 from planning.plan import Plan, plan
 from planning.problems import PlanError
@@ -41,3 +41,32 @@ def vllm_plan(nodes: Raw, **server: object) -> VllmPlan:
     found = planned(nodes, {"chat": vllm(**server)}).servers["chat"]  # type: ignore[arg-type]  # `model` is a text in every test
     assert isinstance(found, VllmPlan)
     return found
+
+
+VARIANTS: dict[str, Raw] = {
+    "one-vllm": {"nodes": {"a": node()}, "models": {"chat": vllm()}},
+    "one-ollama": {"nodes": {"a": node()}, "models": {"help": ollama(keepAliveSeconds=-1)}, "namespace": "other"},
+    "spare-gpu": {
+        "nodes": {"a": node(count=4)},
+        "models": {"chat": vllm(), "help": ollama()},
+        "ingress": {"host": "llm.example.com", "routes": {"/v1": "chat", "/v1/chat": "chat", "/help": "help"}},
+    },
+    "pool": {
+        "nodes": {"a": node("a100-80gb", 4), "b": node("a100-80gb", 4), "c": node(slices=2)},
+        "models": {
+            "general": vllm(LLAMA_70B, gpus=4),
+            "fast": vllm(LLAMA_8B, replicas=4, shm="4Gi", cache="50Gi"),
+            "help": ollama(modelfiles={"jini": {"from": "qwen3:4b"}}),
+        },
+        "ingress": {"host": "llm.example.com", "routes": {"/v1": "general", "/v1/fast": "fast", "/ollama": "help"}},
+        "storage": {"className": "local-path"},
+    },
+    "similar-paths": {
+        "nodes": {"a": node(slices=2)},
+        "models": {"help": ollama()},
+        "ingress": {"host": "localhost", "routes": {"/a/b": "help", "/a-b": "help", "/A/b": "help", "/a.b": "help"}},
+    },
+}
+STACKS = {file.name: raw_of(file) for file in STACK_FILES} | VARIANTS
+
+every_stack = pytest.mark.parametrize("raw", STACKS.values(), ids=STACKS.keys())

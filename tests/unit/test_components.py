@@ -1,0 +1,202 @@
+"""What the program registers, for the committed stacks and for variants: identity, order, network, models."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+import pytest
+from conftest import Deploy
+from on_mocks import Raw, seconds
+from small_stacks import VARIANTS, every_stack
+
+from planning.ollama import OllamaPlan
+from planning.vllm import VllmPlan
+
+
+@every_stack
+def test_no_two_resources_have_the_same_name(deployed: Deploy, raw: Raw) -> None:
+    resources = deployed(raw).resources
+    pulumi_names = Counter((r.type, r.name) for r in resources)
+    objects = Counter(
+        (r.type, r.inputs["metadata"].get("namespace"), r.inputs["metadata"]["name"])
+        for r in resources
+        if r.type.startswith("kubernetes:")
+    )
+    assert [key for count in (pulumi_names, objects) for key, times in count.items() if times > 1] == []
+
+
+@every_stack
+def test_no_child_escapes_its_component(deployed: Deploy, raw: Raw) -> None:
+    """Of Kubernetes' objects only the namespace, which outlives every server, is the stack's own."""
+    found = deployed(raw)
+    components = {r.urn for r in found.resources if r.type.startswith("llm:index:")}
+    outside = {r.urn for r in found.resources if r.type.startswith("kubernetes:") and r.parent not in components}
+    assert outside == {r.urn for r in found.of("Namespace")}
+    assert len(found.of("Namespace")) == 1
+
+
+@every_stack
+def test_every_object_is_made_by_the_stacks_own_provider(deployed: Deploy, raw: Raw) -> None:
+    """The default provider would follow whatever cluster the person's kubectl points at."""
+    for r in deployed(raw).resources:
+        if r.type.startswith("kubernetes:"):
+            assert "::cluster::" in r.provider, f"{r.urn} has provider {r.provider!r}"
+
+
+@every_stack
+def test_every_object_of_a_namespace_says_which(deployed: Deploy, raw: Raw) -> None:
+    found = deployed(raw)
+    cluster_wide = {"Namespace", "NodePatch", "RuntimeClass"}
+    for r in found.resources:
+        if r.type.startswith("kubernetes:") and r.type.rpartition(":")[2] not in cluster_wide:
+            assert r.inputs["metadata"]["namespace"] in {found.plan.namespace, "kube-system"}
+
+
+@every_stack
+def test_names_and_labels_are_ones_that_kubernetes_takes(deployed: Deploy, raw: Raw) -> None:
+    for r in deployed(raw).resources:
+        metadata = r.inputs.get("metadata", {})
+        for text in [metadata.get("name", ""), *metadata.get("labels", {}).values()]:
+            assert len(text) <= 63, f"{r.urn}: {text!r}"
+
+
+@every_stack
+def test_outputs_name_every_server_and_every_route(deployed: Deploy, raw: Raw) -> None:
+    found = deployed(raw)
+    namespace = found.plan.namespace
+    assert found.outputs["servers"] == {
+        name: f"http://{name}.{namespace}.svc.cluster.local:" + ("8000/v1" if isinstance(s, VllmPlan) else "11434")
+        for name, s in found.plan.servers.items()
+    }
+    if found.plan.ingress:
+        host = found.plan.ingress.host
+        assert found.outputs["urls"] == {r.path: f"http://{host}{r.path}" for r in found.plan.ingress.routes}
+
+
+@every_stack
+def test_changing_one_server_leaves_the_others_alone(deployed: Deploy, raw: Raw) -> None:
+    """A change that restarts one model must not show up at its neighbours in the preview."""
+    for changed, server in raw["models"].items():
+        again = copy.deepcopy(raw)
+        again["models"][changed] |= {"shm": "6Gi"} if server["engine"] == "vllm" else {"keepAliveSeconds": 7}
+        before, after = deployed(raw).resources, deployed(again).resources
+        own = f"Server::{changed}"
+        assert {r.urn: r for r in before if r.parent.endswith(own)} != {
+            r.urn: r for r in after if r.parent.endswith(own)
+        }
+        assert {r.urn: r for r in before if not r.parent.endswith(own)} == {
+            r.urn: r for r in after if not r.parent.endswith(own)
+        }
+
+
+@every_stack
+def test_taking_one_server_away_renames_nothing_of_the_others(deployed: Deploy, raw: Raw) -> None:
+    for gone in raw["models"] if len(raw["models"]) > 1 else ():
+        rest = copy.deepcopy(raw)
+        del rest["models"][gone]
+        if "ingress" in rest:
+            routes = {path: name for path, name in rest["ingress"]["routes"].items() if name != gone}
+            rest = rest | {"ingress": rest["ingress"] | {"routes": routes}} if routes else rest | {"ingress": None}
+        before = {r.urn for r in deployed(raw).resources if not r.parent.endswith(f"Server::{gone}")}
+        after = {r.urn for r in deployed(rest).resources}
+        assert after <= before
+        assert {urn for urn in before - after if not urn.endswith(f"::{gone}")} <= {
+            r.urn for r in deployed(raw).resources if "LlmIngress" in r.urn
+        }
+
+
+@every_stack
+def test_models_are_on_disk_before_ollama_is_touched(deployed: Deploy, raw: Raw) -> None:
+    found = deployed(raw)
+    for name, server in found.plan.servers.items():
+        if not isinstance(server, OllamaPlan):
+            continue
+        job, deployment = found.one("Job", f"{name}-pull"), found.one("Deployment", name)
+        assert job.urn in deployment.depends_on
+        assert found.one("PersistentVolumeClaim", f"{name}-models").urn in job.depends_on
+        deadline = job.inputs["spec"]["activeDeadlineSeconds"]
+        assert server.download_budget_seconds <= deadline <= seconds(job.create_timeout)
+        [container] = job.inputs["spec"]["template"]["spec"]["containers"]
+        assert {"name": "PULL", "value": " ".join(server.pull)} in container["env"]
+        assert found.one("ConfigMap", f"{name}-modelfiles").inputs["data"] == server.modelfiles
+
+
+@every_stack
+def test_a_url_is_known_only_when_the_model_answers(deployed: Deploy, raw: Raw) -> None:
+    """A Service waits for its Deployment, and a route for the Service that it leads to."""
+    found = deployed(raw)
+    for name in found.plan.servers:
+        assert found.one("Deployment", name).urn in found.one("Service", name).depends_on
+    for ingress in found.of("Ingress"):
+        for rule in ingress.inputs["spec"]["rules"]:
+            for path in rule["http"]["paths"]:
+                backend = path["backend"]["service"]
+                service = found.one("Service", backend["name"])
+                assert service.urn in ingress.depends_on
+                assert service.inputs["spec"]["ports"][0]["port"] == backend["port"]["number"]
+
+
+@every_stack
+def test_servers_come_after_the_gpus_and_the_namespace(deployed: Deploy, raw: Raw) -> None:
+    found = deployed(raw)
+    first = {found.of("Namespace")[0].urn, *(r.urn for r in found.of("DaemonSet"))}
+    for r in found.resources:
+        if r.type in {"llm:index:VllmServer", "llm:index:OllamaServer", "llm:index:LlmIngress"}:
+            assert first <= r.depends_on, r.urn
+
+
+@every_stack
+def test_every_server_is_closed_to_other_namespaces_but_the_edge(deployed: Deploy, raw: Raw) -> None:
+    found = deployed(raw)
+    for name in found.plan.servers:
+        policy = found.one("NetworkPolicy", name).inputs["spec"]
+        deployment = found.one("Deployment", name).inputs["spec"]
+        assert policy["podSelector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+        assert policy["policyTypes"] == ["Ingress"]
+        [rule] = policy["ingress"]
+        [container] = deployment["template"]["spec"]["containers"]
+        assert [p["port"] for p in rule["ports"]] == [p["containerPort"] for p in container["ports"]]
+        same_namespace, edge = rule["from"]
+        assert same_namespace == {"podSelector": {}}
+        assert edge["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "traefik"}
+
+
+@every_stack
+def test_every_way_of_sharing_a_gpu_has_its_device_plugin(deployed: Deploy, raw: Raw) -> None:
+    found = deployed(raw)
+    selectors = [d.inputs["spec"]["template"]["spec"]["nodeSelector"] for d in found.of("DaemonSet")]
+    for patch in found.of("NodePatch"):
+        labels = patch.inputs["metadata"]["labels"]
+        assert sum(selector.items() <= labels.items() for selector in selectors) == 1, patch.name
+
+
+def test_the_engine_sees_its_own_path_behind_the_edge(deployed: Deploy) -> None:
+    found = deployed(VARIANTS["pool"])
+    replaced = {m.name: m.inputs["spec"]["replacePathRegex"] for m in found.of("Middleware")}
+    assert replaced == {
+        "edge-ollama": {"regex": "^/ollama(/|$)(.*)", "replacement": "/$2"},
+        "edge-v1-fast": {"regex": "^/v1/fast(/|$)(.*)", "replacement": "/v1/$2"},
+    }
+    annotation = "traefik.ingress.kubernetes.io/router.middlewares"
+    used = {i.name: i.inputs["metadata"]["annotations"].get(annotation) for i in found.of("Ingress")}
+    assert used == {
+        "edge-v1": None,
+        "edge-ollama": "llm-llm-ingress-ollama@kubernetescrd",
+        "edge-v1-fast": "llm-llm-ingress-v1-fast@kubernetescrd",
+    }
+
+
+def test_a_change_of_the_models_makes_another_job(deployed: Deploy, dev: Raw) -> None:
+    """A Job's pods are immutable; under the same name the new one would not run."""
+    again = copy.deepcopy(dev)
+    again["models"]["assistant"]["pull"].append("llama3.1")
+    before, after = (deployed(raw).one("Job", "assistant-pull").inputs["metadata"]["name"] for raw in (dev, again))
+    assert before != after
+
+
+@pytest.mark.parametrize("name", [None, "local-path"])
+def test_volumes_have_the_class_that_is_asked_for(deployed: Deploy, dev: Raw, name: str | None) -> None:
+    volumes = deployed(dev | {"storage": {"className": name}}).of("PersistentVolumeClaim")
+    assert {v.name for v in volumes} == {"assistant-models", "chat-cache"}
+    assert {v.inputs["spec"].get("storageClassName") for v in volumes} == {name}
