@@ -58,15 +58,15 @@ class Deployment:
     def down(self) -> None:
         """Take the stack and, where it is ours, the cluster away. Nothing there is no error."""
         pulumi = self.pulumi
-        if pulumi.exists():
-            if self.lab is None or self.lab.status().running:
-                self._unlock()
-                with step(f"Destroying stack {self.stack}"):
-                    pulumi.run("destroy", "--stack", self.stack, *self._confirmation())
-            # The stack file is the person's own and stays; where the lab is gone, so is all that the state tells of.
-            pulumi.output("stack", "rm", self.stack, "--yes", "--force", "--preserve-config")
         if self.lab:
             self.lab.down()
+        elif pulumi.exists():
+            self._unlock()
+            with step(f"Destroying stack {self.stack}"):
+                pulumi.run("destroy", "--stack", self.stack, *self._confirmation())
+        if pulumi.exists():
+            # All that the state tells of is gone: destroyed, or with the lab. The stack file is the person's own.
+            pulumi.output("stack", "rm", self.stack, "--yes", "--force", "--preserve-config")
 
     def _prepare(self, planned: Plan) -> None:
         """Build what is not in the cache and bring the lab up as the plan needs it."""

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,19 @@ class Pulumi:
         """Run `pulumi` and return its standard output.
 
         Raises:
-            StepFailed: with its standard error.
+            StepFailed: with what it said.
         """
-        done = self._captured(arguments)
+        done = subprocess.run(
+            self._command(arguments),
+            cwd=self.folder,
+            env=self._environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode != 0:
-            raise StepFailed(f"`pulumi {' '.join(arguments)}` failed:\n{done.stderr.strip()}")
+            said = f"{done.stdout.strip()}\n{done.stderr.strip()}".strip()
+            raise StepFailed(f"`pulumi {' '.join(arguments)}` failed:\n{said}")
         return done.stdout
 
     def select_stack(self) -> None:
@@ -77,37 +86,25 @@ class Pulumi:
     def adopt_pending(self) -> list[str]:
         """Take what an interrupted run was just creating into the state; returns the resources' names.
 
-        The state knows only that they were begun. Those that have a name of their own are looked up by it: what is
-        there is taken over, what is not is forgotten and created anew.
+        The state knows only that they were begun. Those whose id follows from their own name are written down as made,
+        and the refresh then finds them or forgets them. (`refresh --import-pending-creates` is meant for this, but
+        Pulumi 3.255 drops them.)
         """
         state = json.loads(self.output("stack", "export", "--stack", self.stack))
-        pending = [
-            operation["resource"]
-            for operation in (state.get("deployment") or {}).get("pending_operations") or ()
-            if operation["type"] == "creating"
-        ]
-        if not pending:
+        deployment = state.get("deployment") or {}
+        operations = deployment.pop("pending_operations", None) or []
+        begun = [operation["resource"] for operation in operations if operation["type"] == "creating"]
+        if not operations:
             return []
-        begun = [(r["urn"], identifier) for r in pending if (identifier := _identifier(r))]
-        for urn, identifier in begun:
-            done = self._captured(
-                ["refresh", "--yes", "--skip-preview", "--import-pending-creates", urn, "--import-pending-creates"]
-                + [identifier, "--stack", self.stack]
-            )
-            if done.returncode != 0:
-                break  # it is not there: the state forgets it below
-        self.output("refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", self.stack)
-        return [str(r["urn"]).rpartition("::")[2] for r in pending]
-
-    def _captured(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._command(arguments),
-            cwd=self.folder,
-            env=self._environment,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        for resource in begun:
+            if identifier := _identifier(resource):
+                deployment["resources"].append({**resource, "id": identifier, "outputs": resource.get("inputs", {})})
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(state, file)
+            file.flush()
+            self.output("stack", "import", "--stack", self.stack, "--file", file.name)
+        self.output("refresh", "--yes", "--skip-preview", "--stack", self.stack)
+        return [str(resource["urn"]).rpartition("::")[2] for resource in begun]
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [str(REPOSITORY / "bin" / "pulumi"), *arguments]

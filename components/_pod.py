@@ -11,12 +11,14 @@ from pulumi_kubernetes.core.v1 import (
     ContainerArgsDict,
     EnvVarArgsDict,
     NodeAffinityArgsDict,
+    PersistentVolumeClaimSpecArgsDict,
     PodSpecArgsDict,
     SecurityContextArgsDict,
     TolerationArgsDict,
     VolumeArgsDict,
     VolumeMountArgsDict,
 )
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 
 from components._labels import INSTANCE
 from planning.gpu_runtime import GPU_RESOURCE
@@ -203,3 +205,21 @@ def allow_from_edge(
         },
         opts=opts,
     )
+
+
+def model_volume(
+    name: str,
+    metadata: ObjectMetaArgsDict,
+    *,
+    size_bytes: int,
+    storage_class: str | None,
+    opts: pulumi.ResourceOptions,
+) -> k8s.core.v1.PersistentVolumeClaim:
+    """A volume that keeps what was downloaded once; of the cluster's default class where `storage_class` is None."""
+    spec: PersistentVolumeClaimSpecArgsDict = {
+        "access_modes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": mebibytes(size_bytes)}},
+    }
+    if storage_class is not None:
+        spec["storage_class_name"] = storage_class
+    return k8s.core.v1.PersistentVolumeClaim(name, metadata=metadata, spec=spec, opts=opts)

@@ -14,7 +14,7 @@ from components._pod import (
     allow_from_edge,
     environment,
     gpu_pod_spec,
-    mebibytes,
+    model_volume,
     node_affinity,
     pod_spec,
     rollout_seconds,
@@ -89,14 +89,11 @@ class OllamaServer(pulumi.ComponentResource):
         meta = metadata(_APP, plan.name, namespace=namespace)
 
         account = k8s.core.v1.ServiceAccount(name, metadata=meta, automount_service_account_token=False, opts=child)
-        models = k8s.core.v1.PersistentVolumeClaim(
+        models = model_volume(
             f"{name}-models",
-            metadata=metadata(_APP, plan.name, namespace=namespace, name=f"{plan.name}-models"),
-            spec={
-                "access_modes": ["ReadWriteOnce"],
-                "storage_class_name": storage_class,
-                "resources": {"requests": {"storage": mebibytes(plan.storage_bytes)}},
-            },
+            metadata(_APP, plan.name, namespace=namespace, name=f"{plan.name}-models"),
+            size_bytes=plan.storage_bytes,
+            storage_class=storage_class,
             opts=child,
         )
         policy = allow_from_edge(name, namespace=namespace, selector=selector, port=PORT, opts=child)

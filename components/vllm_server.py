@@ -11,6 +11,7 @@ from components._pod import (
     allow_from_edge,
     gpu_pod_spec,
     mebibytes,
+    model_volume,
     rollout_seconds,
     server_container,
     strategy,
@@ -62,14 +63,11 @@ class VllmServer(pulumi.ComponentResource):
         meta = metadata(_APP, plan.name, namespace=namespace)
 
         account = k8s.core.v1.ServiceAccount(name, metadata=meta, automount_service_account_token=False, opts=child)
-        cache = k8s.core.v1.PersistentVolumeClaim(
+        cache = model_volume(
             f"{name}-cache",
-            metadata=metadata(_APP, plan.name, namespace=namespace, name=f"{plan.name}-cache"),
-            spec={
-                "access_modes": ["ReadWriteOnce"],
-                "storage_class_name": storage_class,
-                "resources": {"requests": {"storage": mebibytes(plan.cache_bytes)}},
-            },
+            metadata(_APP, plan.name, namespace=namespace, name=f"{plan.name}-cache"),
+            size_bytes=plan.cache_bytes,
+            storage_class=storage_class,
             opts=child,
         )
         policy = allow_from_edge(name, namespace=namespace, selector=selector, port=PORT, opts=child)

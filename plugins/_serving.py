@@ -27,6 +27,9 @@ CHANNEL_OPTIONS = [
 GRACE_SECONDS = 2.0
 """How long calls under way may take to end once the plugin is told to stop. The CLI kills after 5 s."""
 
+PARENT_SECONDS = 1.0
+"""How often a plugin looks whether the process that started it still lives."""
+
 
 def engine_address(arguments: list[str]) -> str:
     """The engine's address among a plugin's command-line arguments; empty if it was started by hand."""
@@ -55,7 +58,10 @@ def serve(register: Callable[[grpc.Server], None], *, engine: str, threads: int,
     server.start()
     watched = watch(engine, stop.set) if engine else None
     print(port, flush=True)
-    stop.wait()
+    parent = os.getppid()
+    # The CLI may be killed without a word; its sockets then tell nothing for as long as nobody calls.
+    while not stop.wait(PARENT_SECONDS) and os.getppid() == parent:
+        pass
     on_stop()
     server.stop(GRACE_SECONDS).wait()
     if watched is not None:

@@ -22,6 +22,12 @@ def managed_fields(live: Object) -> list[dict[str, Any]]:
     return pluck(live, "metadata", "managedFields", default=None) or []
 
 
+def applied_by(live: Object) -> str:
+    """The manager of this program that applied the object last, as a run that was cut off has left it; or empty."""
+    managers = [str(entry.get("manager", "")) for entry in managed_fields(live) if entry.get("operation") == "Apply"]
+    return next((name for name in reversed(managers) if name.startswith("pulumi-kubernetes-")), "")
+
+
 def _ours_by_write(entry: dict[str, Any]) -> bool:
     if entry.get("subresource"):
         return False

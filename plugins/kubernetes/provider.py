@@ -32,6 +32,7 @@ from plugins.kubernetes.objects import (
     parse_identifier,
     type_token,
 )
+from plugins.kubernetes.ownership import applied_by
 
 _DELETED_OUTSIDE = pb.ReadResponse()
 """An answer without an id: the object is not there any more."""
@@ -270,7 +271,7 @@ class KubernetesProvider(Provider):
             _fail(f"{request.id} could not be read", error)
         found = state.imported(live) if importing else observed(inputs, live)
         found = checking.concealed_secret(conceal(found, kept))
-        manager = state.field_manager(before, inputs) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
+        manager = state.field_manager(before, inputs) or applied_by(live) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
         kept_state = state.checkpoint(
             inputs=found,
             live=live,
