@@ -21,7 +21,8 @@ _TEMPLATED = {
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
     "Pod": ("spec",),
 }
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
+# As apimachinery's resource.Quantity has it: `E` is a suffix, `E3` and `e3` are exponents.
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]+))?", re.ASCII)
 _MULTIPLIER = {
     "": Fraction(1),
     **{unit: Fraction(1, 1000**power) for power, unit in enumerate("mun", start=1)},
@@ -69,7 +70,8 @@ def quantity(value: object) -> Fraction:
     match = _QUANTITY.fullmatch(str(value))
     if match is None:
         raise ValueError(f"{value!r} is not a Kubernetes quantity")
-    return Fraction(match[1]) * _MULTIPLIER[match[2] or ""]
+    number, unit, exponent = match.groups()
+    return Fraction(number) * _MULTIPLIER[unit or ""] * Fraction(10) ** int(exponent or 0)
 
 
 def gpus(spec: Mapping[str, Any]) -> int:
