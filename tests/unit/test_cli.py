@@ -1,0 +1,248 @@
+"""llmctl: what it asks of the lab, how it mends a killed run, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from on_mocks import Raw, settings_of
+from small_stacks import node, planned, vllm
+
+from cli.__main__ import app
+from cli.lab_spec import lab_spec
+from cli.pulumi import Pulumi
+from lab.spec import LabSpec, NodeSpec
+from planning.plan import plan
+from toolchain.paths import REPOSITORY, state_dir
+from toolchain.steps import StepFailed
+
+# --- the lab ---
+
+
+def test_the_lab_has_what_the_dev_stack_counts_on(dev: Raw) -> None:
+    assert lab_spec(plan(settings_of(dev))) == LabSpec(
+        nodes={"workstation": NodeSpec(gpus=1, gpu_model="rtx-4090", gpu_memory_mib=24564)},
+        images={
+            "vllm": ("docker.io/vllm/vllm-openai:v0.33.0",),
+            "ollama": ("docker.io/ollama/ollama:0.32.15",),
+            "devicePlugin": ("nvcr.io/nvidia/k8s-device-plugin:v0.20.0",),
+        },
+        ollama_models=("qwen3:4b",),
+    )
+
+
+def test_an_image_that_no_server_runs_is_not_stood_in_for() -> None:
+    models = {"a": vllm(image="example.com/vllm:v1"), "b": vllm(image="example.com/vllm:v1")}
+    spec = lab_spec(planned({"n": node(count=2)}, models))
+    assert spec.images == {
+        "vllm": ("example.com/vllm:v1",),
+        "devicePlugin": ("nvcr.io/nvidia/k8s-device-plugin:v0.20.0",),
+    }
+    assert spec.ollama_models == ()
+
+
+def test_a_stack_of_several_nodes_is_sent_to_a_cluster_of_ones_own() -> None:
+    two = planned({"a": node(), "b": node()}, {"chat": vllm()})
+    with pytest.raises(StepFailed, match=r"^The lab cannot stand in for this stack: .*\bKUBECONFIG\.$"):
+        lab_spec(two)
+
+
+# --- Pulumi after a run that was killed ---
+
+
+@pytest.fixture
+def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the stack `test`'s locks, empty."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder = state_dir() / "pulumi/backend/.pulumi/locks/organization/llm-serving/test"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def lock(folder: Path, pid: int, host: str) -> Path:
+    file = folder / f"{pid}-{host}.json"
+    file.write_text(json.dumps({"pid": pid, "username": "me", "hostname": host, "timestamp": "2025-01-31T12:00:00Z"}))
+    return file
+
+
+def dead_pid() -> int:
+    """The id of a process that has just ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_the_lock_of_a_dead_process_is_broken(locks: Path) -> None:
+    file, pid = lock(locks, dead := dead_pid(), socket.gethostname()), dead
+    assert Pulumi("test", environment={}).break_stale_locks() == [f"process {pid} of 2025-01-31T12:00:00Z"]
+    assert not file.exists()
+
+
+def test_the_lock_of_a_living_process_is_kept(locks: Path) -> None:
+    file = lock(locks, os.getpid(), socket.gethostname())
+    assert Pulumi("test", environment={}).break_stale_locks() == []
+    assert file.exists()
+
+
+def test_the_lock_of_another_machine_is_kept(locks: Path) -> None:
+    file = lock(locks, dead_pid(), "elsewhere.example.com")
+    assert Pulumi("test", environment={}).break_stale_locks() == []
+    assert file.exists()
+
+
+def test_the_lock_of_another_stack_is_kept(locks: Path) -> None:
+    file = lock(locks, dead_pid(), socket.gethostname())
+    assert Pulumi("other", environment={}).break_stale_locks() == []
+    assert file.exists()
+
+
+class Exported(Pulumi):
+    """A stack whose exported state is given, and that notes what is asked of Pulumi."""
+
+    def __init__(self, *pending: Raw) -> None:
+        super().__init__("test", environment={})
+        self.state: Raw = {
+            "version": 3,
+            "deployment": {"resources": [{"urn": "old"}], "pending_operations": [*pending]},
+        }
+        self.asked: list[str] = []
+        self.imported: list[Raw] = []
+
+    def output(self, *arguments: str) -> str:
+        """Answers `stack export` and takes in `stack import`, as the CLI would."""
+        self.asked.append(" ".join(arguments[:2]))
+        if arguments[:2] == ("stack", "import"):
+            imported = json.loads(Path(arguments[arguments.index("--file") + 1]).read_text())
+            assert imported["deployment"].pop("pending_operations", None) is None
+            self.imported = imported["deployment"]["resources"]
+        return json.dumps(self.state)
+
+
+def pending(kind: str, type_: str, **metadata: str) -> Raw:
+    urn = f"urn:pulumi:test::llm-serving::{type_}::chat"
+    return {"type": kind, "resource": {"urn": urn, "type": type_, "inputs": {"metadata": metadata}}}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "identifier"),
+    [({"name": "chat", "namespace": "llm"}, "llm/chat"), ({"name": "chat"}, "chat")],
+)
+def test_what_was_being_created_is_looked_up_by_its_own_name(metadata: dict[str, str], identifier: str) -> None:
+    stack = Exported(pending("creating", "kubernetes:apps/v1:Deployment", **metadata))
+    assert stack.adopt_pending() == ["chat"]
+    assert [(r["urn"].rpartition("::")[2], r.get("id")) for r in stack.imported] == [
+        ("old", None),
+        ("chat", identifier),
+    ]
+    assert stack.asked == ["stack export", "stack import", "refresh --yes"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pending("creating", "kubernetes:core/v1:ConfigMap"),
+        pending("creating", "command:local:Command", name="chat"),
+    ],
+    ids=["without a name of its own", "not Kubernetes'"],
+)
+def test_what_cannot_be_looked_up_is_forgotten(operation: Raw) -> None:
+    stack = Exported(operation)
+    stack.adopt_pending()
+    assert [r["urn"] for r in stack.imported] == ["old"]
+
+
+def test_what_was_being_changed_is_in_the_state_already() -> None:
+    stack = Exported(pending("updating", "kubernetes:apps/v1:Deployment", name="chat"))
+    assert stack.adopt_pending() == []
+    assert [r["urn"] for r in stack.imported] == ["old"]
+
+
+def test_a_state_in_order_is_left_alone() -> None:
+    stack = Exported()
+    assert stack.adopt_pending() == []
+    assert stack.asked == ["stack export"]
+
+
+# --- the program ---
+
+COMMANDS = sorted(typer.main.get_group(app).commands)
+
+
+def llmctl(*arguments: str, program: tuple[str, ...] = ("-m", "cli")) -> subprocess.CompletedProcess[str]:
+    """Run the program as a person would, without a lab: KUBECONFIG names a cluster that is not there."""
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "KUBECONFIG": "/nonexistent", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_help_names_every_command() -> None:
+    done = llmctl("--help")
+    assert done.returncode == 0
+    assert COMMANDS
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = llmctl(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--stack" in done.stdout
+
+
+def test_a_stack_that_is_not_there_is_told_without_a_traceback() -> None:
+    done = llmctl("up", "--stack", "nowhere")
+    assert done.returncode == 1
+    assert "Pulumi.nowhere.yaml has 1 problem:\n  cannot be read: No such file or directory." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+IN_FOLDER = (
+    "import sys, functools, pathlib, cli.__main__ as m\n"
+    "m.Deployment = functools.partial(m.Deployment, folder=pathlib.Path(sys.argv.pop(1)))\n"
+    "m.app()"
+)
+"""The program for the stack files of the folder that its first argument names."""
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            "config:\n  llm-serving:nodes: {}\n  llm-serving:models: {chat: {engine: vlm}}\n",
+            [
+                "Pulumi.bad.yaml has 2 problems:",
+                "  nodes: at least one is required.",
+                "  models.chat.engine: 'vlm' is not one of vllm, ollama; did you mean 'vllm'?",
+            ],
+        ),
+        (
+            "config:\n  llm-serving:nodes: {a: {gpus: {model: l4}}}\n"
+            "  llm-serving:models: {chat: {engine: vllm, model: a/b, gpus: 2}}\n",
+            [
+                "The stack cannot be planned, 1 problem:",
+                "  models.chat.gpus: 2 GPUs for one pod, but the largest node that is not time-sliced has 1: the pod "
+                "would stay Pending for ever. Lower gpus, or add such a node.",
+            ],
+        ),
+    ],
+    ids=["settings", "plan"],
+)
+def test_a_bad_stack_file_is_told_without_a_traceback(tmp_path: Path, written: str, expected: list[str]) -> None:
+    (tmp_path / "Pulumi.bad.yaml").write_text(written)
+    done = llmctl(str(tmp_path), "up", "--stack", "bad", "--yes", program=("-c", IN_FOLDER))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-len(expected) :] == expected
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,222 @@
+"""The client of the edge: what people can paste, and answers that come piece by piece, or fail with a reason."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from on_mocks import Raw
+from small_stacks import node, ollama, planned, vllm
+
+from cli import edge
+from cli.edge import Endpoint, endpoints, stream_chat
+from toolchain.steps import StepFailed
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the machine would be asked for the loopback server."""
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+class Edge(ThreadingHTTPServer):
+    """A loopback server that gives the next of `answers` to each request."""
+
+    daemon_threads = True
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.requests: list[tuple[str, str, Raw]] = []
+        """Path, Host header and body of each request."""
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(server="chat", engine="vllm", url=f"http://127.0.0.1:{self.server_port}/v1", models=("m",))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Notes the request and lets the server's next answer write the response."""
+
+    server: Edge
+
+    def do_POST(self) -> None:
+        """As BaseHTTPRequestHandler calls it."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path, self.headers["Host"], body))
+        self.server.answers.pop(0)(self)
+
+    def log_message(self, format: str, *args: object) -> None:  # the name is the base class's
+        """Say nothing."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Edge]]:
+    """Starts loopback servers that give these answers, and ends them."""
+    started: list[Edge] = []
+
+    def start(*answers: Answer) -> Edge:
+        server = Edge(*answers)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+def status(code: int, text: str = "") -> Answer:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(code)
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text.encode())
+
+    return answer
+
+
+def event(data: object) -> bytes:
+    return f"data: {json.dumps(data)}\n\n".encode()
+
+
+def piece(text: str | None) -> bytes:
+    return event({"choices": [{"delta": {"content": text}}]})
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def stream(*chunks: bytes | threading.Event, length: int | None = None) -> Answer:
+    """Server-sent events; an Event among them is waited for before what follows is sent.
+
+    `length`: bytes that are promised; without it the answer ends with the connection.
+    """
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "text/event-stream")
+        if length is not None:
+            request.send_header("Content-Length", str(length))
+        request.end_headers()
+        for chunk in chunks:
+            if isinstance(chunk, bytes):
+                request.wfile.write(chunk)
+                request.wfile.flush()
+            else:
+                assert chunk.wait(10), "what was sent before was not read"
+
+    return answer
+
+
+# --- routes as clients see them ---
+
+
+def test_every_route_has_an_endpoint_that_clients_can_use() -> None:
+    plan = planned(
+        {"a": node(slices=2)},
+        {"chat": vllm(), "assistant": ollama(modelfiles={"jini": {"from": "qwen3:4b"}})},
+        ingress={"host": "llm.example.com", "routes": {"/v1/chat": "chat", "/ollama": "assistant"}},
+    )
+    assert endpoints(plan) == [
+        Endpoint(
+            server="assistant", engine="ollama", url="http://llm.example.com/ollama/v1", models=("qwen3:4b", "jini")
+        ),
+        Endpoint(server="chat", engine="vllm", url="http://llm.example.com/v1/chat", models=("chat",)),
+    ]
+
+
+def test_without_an_edge_there_is_no_endpoint() -> None:
+    assert endpoints(planned({"a": node()}, {"chat": vllm()})) == []
+
+
+@pytest.mark.parametrize("prompt", ["Say hello.", 'It\'s "me" & $HOME\n`id`', "안녕"])
+def test_the_line_to_paste_survives_the_shell(prompt: str) -> None:
+    words = shlex.split(Endpoint(server="s", engine="vllm", url="http://h/v1", models=("m", "n")).curl(prompt))
+    assert words[:-1] == [
+        "curl", "-N", "http://h/v1/chat/completions", "-H", "Content-Type: application/json", "-d",
+    ]  # fmt: skip  # one command line
+    body = json.loads(words[-1])
+    assert (body["model"], body["stream"]) == ("m", True)
+    assert body["messages"] == [{"role": "user", "content": prompt}]
+
+
+# --- answers ---
+
+
+def test_pieces_are_given_as_they_come(serve: Callable[..., Edge]) -> None:
+    """The second is sent only when the first was read: what is buffered anywhere would wait for ever."""
+    read = threading.Event()
+    server = serve(stream(piece("Hel"), read, piece("lo"), piece(None), event({"usage": {}}), b": ping\n\n", DONE))
+    pieces = stream_chat(server.endpoint, "Say hello.")
+    assert next(pieces) == "Hel"
+    read.set()
+    assert list(pieces) == ["lo"]
+
+
+def test_the_request_goes_to_the_address_under_the_hosts_name(serve: Callable[..., Edge]) -> None:
+    server = serve(stream(piece("x"), DONE))
+    endpoint = Endpoint(
+        server="s", engine="vllm", url=f"http://llm.example.com:{server.server_port}/v1", models=("m", "n")
+    )
+    assert list(stream_chat(endpoint, "Hi", model="n", address="127.0.0.1")) == ["x"]
+    [(path, host, body)] = server.requests
+    assert (path, host) == ("/v1/chat/completions", "llm.example.com")
+    assert body["model"] == "n"
+
+
+@pytest.mark.parametrize("code", [404, 502, 503])
+def test_a_route_that_is_not_known_yet_is_asked_again(serve: Callable[..., Edge], code: int) -> None:
+    server = serve(status(code), stream(piece("x"), DONE))
+    assert list(stream_chat(server.endpoint, "Hi")) == ["x"]
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("code", [400, 401, 500])
+def test_a_refusal_is_told_at_once(serve: Callable[..., Edge], code: int) -> None:
+    server = serve(status(code, "no such key"))
+    with pytest.raises(StepFailed, match=rf"^http://127\.0\.0\.1:\d+/v1 did not answer: {code} no such key$"):
+        list(stream_chat(server.endpoint, "Hi"))
+    assert len(server.requests) == 1
+
+
+def test_patience_ends(serve: Callable[..., Edge], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "_PATIENCE_SECONDS", -1.0)
+    server = serve(status(404, "404 page not found"))
+    with pytest.raises(StepFailed, match="did not answer: 404 404 page not found"):
+        list(stream_chat(server.endpoint, "Hi"))
+
+
+def test_an_error_amid_the_answer_ends_it(serve: Callable[..., Edge]) -> None:
+    server = serve(stream(piece("Hel"), event({"error": {"message": "out of memory"}})))
+    pieces = stream_chat(server.endpoint, "Hi")
+    assert next(pieces) == "Hel"
+    with pytest.raises(StepFailed, match=r"broke off: .*out of memory"):
+        next(pieces)
+
+
+def test_a_connection_that_breaks_amid_the_answer_is_not_asked_again(serve: Callable[..., Edge]) -> None:
+    server = serve(stream(piece("Hel"), length=1000), stream(piece("Hello"), DONE))
+    pieces = stream_chat(server.endpoint, "Hi")
+    assert next(pieces) == "Hel"
+    with pytest.raises(StepFailed, match="broke off: "):
+        next(pieces)
+    assert len(server.requests) == 1
+
+
+def test_a_door_that_stays_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "_PATIENCE_SECONDS", 0.2)
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    endpoint = Endpoint(server="s", engine="vllm", url=f"http://127.0.0.1:{port}/v1", models=("m",))
+    with pytest.raises(StepFailed, match=rf"^http://127\.0\.0\.1:{port}/v1 did not answer: .*[Cc]onnection refused"):
+        list(stream_chat(endpoint, "Hi"))
