@@ -77,7 +77,7 @@ def stream_chat(
         address: where the edge is reached, if not under the host's own name, e.g. `198.18.0.2`.
 
     Raises:
-        StepFailed: no answer, an error instead of one, or none of its pieces has text.
+        StepFailed: no answer, an error instead of one, or an answer that breaks off.
     """
     url = httpx.URL(endpoint.url + "/chat/completions")
     headers = {"Host": url.host}
@@ -89,7 +89,10 @@ def stream_chat(
         try:
             with httpx.stream("POST", url, json=request, headers=headers, timeout=120) as response:
                 if response.status_code == httpx.codes.OK:
-                    yield from _pieces(response)
+                    try:
+                        yield from _pieces(response)
+                    except httpx.TransportError as error:  # asked again, the pieces would come twice
+                        raise StepFailed(f"{endpoint.url} broke off: {str(error) or type(error).__name__}") from None
                     return
                 problem = f"{response.status_code} {response.read().decode(errors='replace').strip()[:300]}"
                 # Until the controller knows the route and its endpoints it answers 404, 502 or 503 by itself.

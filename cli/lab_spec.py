@@ -4,35 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import ValidationError
+
 from lab.spec import LabSpec, NodeSpec, Role
 from planning.catalogue import gpu_models
 from planning.gpu_runtime import plan_gpu_runtime
 from planning.ollama import OllamaPlan
 from planning.plan import Plan
 from planning.vllm import VllmPlan
+from toolchain.steps import StepFailed
 
 
 def lab_spec(plan: Plan) -> LabSpec:
-    """The nodes that the plan counts on, and a stand-in for every image and model that it names."""
+    """The nodes that the plan counts on, and a stand-in for every image and model that it names.
+
+    Raises:
+        StepFailed: the lab cannot be what the plan counts on, e.g. several nodes.
+    """
     images: dict[Role, tuple[str, ...]] = {
         "vllm": _distinct(server.image for server in plan.servers.values() if isinstance(server, VllmPlan)),
         "ollama": _distinct(server.image for server in plan.servers.values() if isinstance(server, OllamaPlan)),
         "devicePlugin": _distinct(plugin.image for plugin in plan_gpu_runtime(plan.nodes)),
     }
-    return LabSpec(
-        nodes={
-            name: NodeSpec(
-                gpus=node.gpus,
-                gpu_model=node.gpu_model,
-                gpu_memory_mib=gpu_models()[node.gpu_model].memory_mib,
-            )
-            for name, node in plan.nodes.items()
-        },
-        images={role: references for role, references in images.items() if references},
-        ollama_models=_distinct(
-            model for server in plan.servers.values() if isinstance(server, OllamaPlan) for model in server.pull
-        ),
-    )
+    try:
+        return LabSpec(
+            nodes={
+                name: NodeSpec(
+                    gpus=node.gpus,
+                    gpu_model=node.gpu_model,
+                    gpu_memory_mib=gpu_models()[node.gpu_model].memory_mib,
+                )
+                for name, node in plan.nodes.items()
+            },
+            images={role: references for role, references in images.items() if references},
+            ollama_models=_distinct(
+                model for server in plan.servers.values() if isinstance(server, OllamaPlan) for model in server.pull
+            ),
+        )
+    except ValidationError as error:
+        problems = "; ".join(
+            str(details["msg"]).removeprefix("Value error, ") for details in error.errors(include_url=False)
+        )
+        raise StepFailed(
+            f"The lab cannot stand in for this stack: {problems}. Name a cluster of yours in KUBECONFIG."
+        ) from None
 
 
 def _distinct(items: Iterable[str]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class Pulumi:
         folder = state_dir() / "pulumi" / "backend" / ".pulumi" / "locks" / "organization" / PROJECT / self.stack
         for file in sorted(folder.glob("*.json")):
             lock = json.loads(file.read_text())
-            if lock["hostname"] == socket.gethostname() and not Path(f"/proc/{lock['pid']}").exists():
+            if lock["hostname"] == socket.gethostname() and not _is_alive(lock["pid"]):
                 file.unlink()
                 broken.append(f"process {lock['pid']} of {lock['timestamp']}")
         return broken
@@ -108,6 +108,14 @@ class Pulumi:
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [str(REPOSITORY / "bin" / "pulumi"), *arguments]
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process runs; one that is dead but not yet reaped by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _identifier(resource: Mapping[str, Any]) -> str | None:

@@ -64,6 +64,8 @@ class Node:
             return bool(self.init_pid())
 
         self._until(started, _START_SECONDS, lambda: "its init does not start")
+        # It outlives this process, or is reaped when it stops: Popen would warn of it when it is collected.
+        process.returncode = 0
 
     def run(self, command: Sequence[str], *, stdin: str | None = None) -> str:
         """Run `command` as root on the node and give its standard output.
