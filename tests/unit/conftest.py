@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 from on_mocks import Deployed, Raw, raw_of, run, settings_of
 
 from toolchain.paths import REPOSITORY
+
+# Without a time limit for each example: a busy machine would fail what is not wrong.
+hypothesis.settings.register_profile("unit", deadline=None)
+hypothesis.settings.load_profile("unit")
 
 Deploy = Callable[[Raw], Deployed]
 
