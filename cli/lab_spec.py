@@ -42,11 +42,11 @@ def lab_spec(plan: Plan) -> LabSpec:
             ),
         )
     except ValidationError as error:
-        problems = "; ".join(
+        told = "; ".join(
             str(details["msg"]).removeprefix("Value error, ") for details in error.errors(include_url=False)
         )
         raise StepFailed(
-            f"The lab cannot stand in for this stack: {problems}. Name a cluster of yours in KUBECONFIG."
+            f"The lab cannot stand in for this stack: {told}. Name a cluster of yours in KUBECONFIG."
         ) from None
 
 
