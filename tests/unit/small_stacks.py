@@ -61,6 +61,10 @@ VARIANTS: dict[str, Raw] = {
         "ingress": {"host": "llm.example.com", "routes": {"/v1": "general", "/v1/fast": "fast", "/ollama": "help"}},
         "storage": {"className": "local-path"},
     },
+    "whole-and-sliced": {
+        "nodes": {"a": node(), "b": node(slices=2)},
+        "models": {"chat": vllm(), "help": ollama(), "small": ollama(gpuShare=0.3)},
+    },
     "similar-paths": {
         "nodes": {"a": node(slices=2)},
         "models": {"help": ollama()},
