@@ -84,6 +84,15 @@ def test_the_lock_of_a_dead_process_is_broken(locks: Path) -> None:
     assert not file.exists()
 
 
+def test_the_lock_of_a_process_that_ended_unnoticed_is_broken(locks: Path) -> None:
+    """Until its parent asks for its exit code, a dead process still has an entry under /proc."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        file = lock(locks, process.pid, socket.gethostname())
+        assert len(Pulumi("test", environment={}).break_stale_locks()) == 1
+    assert not file.exists()
+
+
 def test_the_lock_of_a_living_process_is_kept(locks: Path) -> None:
     file = lock(locks, os.getpid(), socket.gethostname())
     assert Pulumi("test", environment={}).break_stale_locks() == []
