@@ -278,6 +278,24 @@ def test_what_is_not_done_is_refused_by_name(workspace: Workspace, program: str,
     assert said in str(caught.value)
 
 
+def test_a_secret_in_any_object_is_stored_encrypted_and_shown_nowhere(workspace: Workspace, cluster: ApiServer) -> None:
+    text = IMPORTS + (
+        'value = pulumi.Output.secret("plan" + "ted-%d")\n'
+        'k8s.apiextensions.CustomResource("quota", api_version="v1", kind="LimitRange", metadata={"name": "s",'
+        ' "annotations": {"a": value}}, spec={"limits": []})\n'
+        'cm = k8s.core.v1.ConfigMap("cm", metadata={"name": "s"}, data={"a": value, "b": "open"})\n'
+        'pulumi.export("data", cm.data)\n'
+    )
+    shown = workspace.program(text % 1).up().output
+    shown += workspace.program(text % 2).preview(diff=True).output
+    shown += workspace.up(diff=True).output + workspace.refresh().output
+    assert cluster.get("/api/v1/namespaces/default/configmaps/s")["data"] == {"a": "planted-2", "b": "open"}
+    assert "[secret]" in shown
+    stored = "".join(path.read_text() for path in workspace.folder.joinpath("backend").rglob("*.json"))
+    assert "LimitRange" in stored
+    assert "planted" not in stored + shown
+
+
 def test_a_saved_plan_is_kept_to(workspace: Workspace, tmp_path: Path) -> None:
     plan = str(tmp_path / "plan.json")
     autonamed = IMPORTS + 'k8s.core.v1.ConfigMap("cm", data={"a": "%s"})\n'

@@ -55,13 +55,13 @@ def test_a_folder_that_is_not_there_is_said() -> None:
         execute_quietly("true", dir="/no/such/folder")
 
 
-def test_a_cancelled_command_takes_along_what_it_has_started(tmp_path: Path) -> None:
+def test_a_cancelled_command_takes_along_what_it_has_started_even_if_that_does_not_listen(tmp_path: Path) -> None:
     cancelled = threading.Event()
     threading.Timer(0.3, cancelled.set).start()
     start = time.monotonic()
     with pytest.raises(CommandFailed, match=r"^cancelled"):
         run(
-            f"(sleep 3; touch {tmp_path}/late) & sleep 60",
+            f"trap '' TERM; (sleep 3; touch {tmp_path}/late) & sleep 60",
             interpreter=[],
             folder=None,
             environment={},
