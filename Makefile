@@ -4,12 +4,13 @@
 #
 # STACK=prod   another environment than dev        YES=1   do not ask before the deployment
 # KUBECONFIG   a cluster of yours in place of the lab
+# FORWARD=0    do not lead ports 80 and 443 of this machine to the lab
 
 STACK ?= dev
 PYTHON ?= python3
 PYTEST = .venv/bin/python -m pytest
 MAKEFLAGS += --no-print-directory
-export STACK YES
+export STACK
 
 .PHONY: up down venv test unit lint lab-test plugins-test clean
 .DEFAULT_GOAL := up
@@ -34,6 +35,10 @@ lint: venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	@# One run for each suite, since each has a conftest of its own.
+	.venv/bin/mypy tests/unit
+	.venv/bin/mypy tests/plugins
+	.venv/bin/mypy tests/lab
 
 unit: venv
 	$(PYTEST) tests/unit

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli.deployment import Deployment
+from lab.lab import Lab
 from planning.problems import PlanError
 from settings.problems import SettingsError
 from toolchain.steps import StepFailed
@@ -31,18 +32,20 @@ def _explained() -> Iterator[None]:
         sys.exit("\nInterrupted. The same command goes on from here.")
 
 
-def _deployment(stack: str, *, yes: bool) -> Deployment:
-    return Deployment(stack=stack, assume_yes=yes or os.environ.get("YES") == "1")
+def _deployment(stack: str, *, yes: bool, forward: bool = True) -> Deployment:
+    lab = None if os.environ.get("KUBECONFIG") else Lab(forward=forward)
+    return Deployment(stack=stack, assume_yes=yes or os.environ.get("YES") == "1", lab=lab)
 
 
+Forward = Annotated[bool, typer.Option(envvar="FORWARD", help="Lead ports 80 and 443 of 127.0.0.1 to the lab's edge.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask (as YES=1 does).")]
 
 
 @app.command()
-def up(stack: Stack = "dev", yes: Yes = False) -> None:
+def up(stack: Stack = "dev", yes: Yes = False, forward: Forward = True) -> None:
     """Bring the stack up, on the lab unless KUBECONFIG names a cluster, and show an answer of each server."""
     with _explained():
-        _deployment(stack, yes=yes).up()
+        _deployment(stack, yes=yes, forward=forward).up()
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.edge import endpoints, stream_chat
@@ -30,7 +30,8 @@ class Deployment:
     """Confirm in the person's place; also done where there is no terminal to ask on."""
 
     folder: Path = REPOSITORY
-    lab: Lab | None = field(default_factory=lambda: None if os.environ.get("KUBECONFIG") else Lab())
+    lab: Lab | None
+    """The cluster, where it is ours; None for the one that KUBECONFIG names."""
 
     @property
     def pulumi(self) -> Pulumi:

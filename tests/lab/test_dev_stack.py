@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from tests.lab.conftest import Stack
-from toolchain.paths import REPOSITORY
+from dev_stack import Stack
 
 _CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
 
@@ -25,9 +21,8 @@ def eventually(condition: Callable[[], bool], seconds: float, what: str) -> None
         time.sleep(0.5)  # before the cluster is asked again
 
 
-def test_up_ends_with_an_answer_of_each_engine(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
-    stack.deployment.up()
-    said = capfd.readouterr().out
+def test_make_up_ends_with_an_answer_of_each_engine(stack: Stack) -> None:
+    said = stack.make("up")
     answers = [line.removeprefix("It answers: ") for line in said.splitlines() if line.startswith("It answers: ")]
     assert len(answers) == 2, said
     assert all(answer.strip() for answer in answers)
@@ -86,8 +81,8 @@ def test_a_change_is_previewed_as_one_update_and_applied(stack: Stack) -> None:
 def test_a_mandatory_violation_is_refused_and_nothing_changes(stack: Stack) -> None:
     before = stack.get("deployment", "chat")
     stack.edit("chat", {"image": "docker.io/vllm/vllm-openai:latest"})
-    pack = ("--policy-pack", str(REPOSITORY / "policies"))
-    levels = ("--policy-pack-config", str(REPOSITORY / "policies" / "levels" / "prod.json"))
+    pack = ("--policy-pack", str(stack.folder / "policies"))
+    levels = ("--policy-pack-config", str(stack.folder / "policies" / "levels" / "prod.json"))
     refused = stack.pulumi("up", "--yes", *pack, *levels, check=False)
     assert refused.returncode != 0
     message = "vllm: image 'docker.io/vllm/vllm-openai:latest' is mutable; pin a release tag or @sha256 digest."
@@ -97,8 +92,8 @@ def test_a_mandatory_violation_is_refused_and_nothing_changes(stack: Stack) -> N
 
 
 def test_an_advisory_violation_is_told_and_does_not_stop_a_preview(stack: Stack) -> None:
-    pack = ("--policy-pack", str(REPOSITORY / "policies"))
-    levels = ("--policy-pack-config", str(REPOSITORY / "policies" / "levels" / "dev.json"))
+    pack = ("--policy-pack", str(stack.folder / "policies"))
+    levels = ("--policy-pack-config", str(stack.folder / "policies" / "levels" / "dev.json"))
     told = stack.pulumi("preview", *pack, *levels)
     assert "[advisory]" in told.stdout
     assert "is mutable" in told.stdout
@@ -147,24 +142,25 @@ def test_destroy_leaves_nothing(stack: Stack) -> None:
 
 
 def test_an_up_that_was_killed_is_finished_by_the_next(stack: Stack, state_home: Path) -> None:
-    program = (
-        "from pathlib import Path; from cli.deployment import Deployment; from lab.lab import Lab; "
-        f"Deployment(stack='dev', assume_yes=True, folder=Path({str(stack.folder)!r}), "
-        f"lab=Lab(Path({str(state_home)!r}) / 'llm-serving' / 'lab', forward=False)).up()"
-    )
     log = state_home / "killed.log"
     with log.open("w") as file:
         killed = subprocess.Popen(
-            [sys.executable, "-c", program], cwd=REPOSITORY, stdout=file, stderr=file, start_new_session=True
+            ["make", "up"],
+            cwd=stack.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
     eventually(lambda: "Job assistant-pull creating" in log.read_text(), 60, "the Job being created")
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    stack.deployment.up()
+    said = stack.make("up")
+    assert "an earlier run was interrupted while it created" in said
     assert stack.steps() == []
 
 
-def test_the_lab_leaves_no_process_mount_or_interface(stack: Stack) -> None:
+def test_make_down_leaves_no_process_mount_or_interface(stack: Stack) -> None:
     def traces() -> str:
         root = str(stack.lab.layout.root)
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if root in line]
@@ -176,7 +172,7 @@ def test_the_lab_leaves_no_process_mount_or_interface(stack: Stack) -> None:
 
     machine = stack.lab.network.machine
     assert traces(), "a running lab must be seen, else this test sees nothing"
-    stack.lab.down()
+    stack.make("down")
     assert traces() == ""
     assert not stack.lab.layout.root.exists()
 
