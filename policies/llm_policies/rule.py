@@ -53,8 +53,12 @@ class Rule:
             given = args.get_config()
             # The engine fills defaults in from the schema; called without an engine, there are none.
             settings = {name: given.get(name, setting.default) for name, setting in self.settings.items()}
-            for message in self.check(args.resource_type, args.props, settings):
-                report(message, None)
+            try:
+                for message in self.check(args.resource_type, args.props, settings):
+                    report(message, None)
+            except ValueError as error:
+                # An exception would end the whole run, and a field that the rule cannot read must not pass it.
+                report(f"cannot be judged: {error}. Correct the field.", None)
 
         return ResourceValidationPolicy(
             name=self.name,

@@ -156,3 +156,16 @@ def test_the_pack_lets_pass_what_is_right(pack: analyzer_pb2_grpc.AnalyzerStub) 
     good = gpu_server(replicas=1, strategy={"type": "Recreate"})
     good["spec"]["template"]["spec"]["containers"][0] |= {"image": "vllm:v1"}
     assert analyze(pack, good) == {}
+
+
+def test_a_field_that_a_rule_cannot_read_is_a_finding_and_does_not_end_the_run(
+    pack: analyzer_pb2_grpc.AnalyzerStub,
+) -> None:
+    bad = gpu_server(replicas=1, strategy={"type": "Recreate"})
+    bad["spec"]["template"]["spec"]["containers"][0] |= {"image": "vllm:v1", "args": ["m", "-tp=2"]}
+    bad["spec"]["template"]["spec"]["containers"][0]["resources"] = {
+        "limits": {"nvidia.com/gpu": "two", "memory": "1Gi"}
+    }
+    found = analyze(pack, bad)
+    assert "cannot be judged: 'two' is not a Kubernetes quantity. Correct the field." in found["gpu-rollout-deadlock"]
+    assert "shm-too-small" in found
