@@ -89,7 +89,9 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
 
     def start(name: str, *command: str | Path) -> None:
         with (folder / f"{name}.log").open("wb") as log:
-            processes[name] = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+            # setpriv: a test run that is killed must not leave a cluster behind.
+            guarded = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+            processes[name] = subprocess.Popen(guarded, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
 
     try:
         clients = f"http://127.0.0.1:{etcd_port}"
