@@ -67,10 +67,12 @@ def test_a_refresh_finds_no_difference(stack: Stack) -> None:
     assert stack.steps() == []
 
 
-def test_a_change_is_previewed_as_one_update_and_applied(stack: Stack) -> None:
+def test_a_change_is_previewed_as_one_update_and_applied_as_planned(stack: Stack) -> None:
     stack.edit("chat", {"profile": "latency"})
     assert stack.steps() == [("update", "kubernetes:apps/v1:Deployment::chat")]
-    stack.pulumi("up", "--yes", "--skip-preview")
+    saved = str(stack.folder / "plan.json")
+    stack.pulumi("preview", "--save-plan", saved)
+    stack.pulumi("up", "--yes", "--skip-preview", "--plan", saved)
     template = stack.get("deployment", "chat")["spec"]["template"]["spec"]
     assert "--max-num-seqs=16" in template["containers"][0]["args"]
     assert stack.get("deployment", "chat")["spec"]["strategy"] == {"type": "Recreate"}
