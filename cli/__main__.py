@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,7 +34,13 @@ def _explained() -> Iterator[None]:
 
 
 def _deployment(stack: str, *, yes: bool, forward: bool = True) -> Deployment:
-    lab = None if os.environ.get("KUBECONFIG") else Lab(forward=forward)
+    kubeconfig = os.environ.get("KUBECONFIG", "")
+    if kubeconfig and not any(Path(path).is_file() for path in kubeconfig.split(os.pathsep)):
+        raise StepFailed(
+            f"KUBECONFIG names {kubeconfig}, which is not there, so there is no cluster to deploy to. Correct it, or "
+            "unset it to use the lab."
+        )
+    lab = None if kubeconfig else Lab(forward=forward)
     return Deployment(stack=stack, assume_yes=yes or os.environ.get("YES") == "1", lab=lab)
 
 
@@ -56,4 +63,4 @@ def down(stack: Stack = "dev", yes: Yes = False) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="llmctl")

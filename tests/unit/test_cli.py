@@ -218,6 +218,18 @@ def test_a_stack_that_is_not_there_is_told_without_a_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_kubeconfig_that_is_not_there_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    done = llmctl("up", "--yes")
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        f"KUBECONFIG names {tmp_path / 'none'}, which is not there, so there is no cluster to deploy to. Correct it, or "
+        "unset it to use the lab."
+    )
+
+
 IN_FOLDER = (
     "import sys, functools, pathlib, cli.__main__ as m\n"
     "m.Deployment = functools.partial(m.Deployment, folder=pathlib.Path(sys.argv.pop(1)))\n"
