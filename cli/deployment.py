@@ -72,7 +72,13 @@ class Deployment:
     def _prepare(self, planned: Plan) -> None:
         """Build what is not in the cache and bring the lab up as the plan needs it."""
         if self.lab is None:
-            print(f"Using the cluster of KUBECONFIG={os.environ['KUBECONFIG']}; the lab is not started.")
+            kubeconfig = os.environ["KUBECONFIG"]
+            if not any(Path(path).is_file() for path in kubeconfig.split(os.pathsep)):
+                raise StepFailed(
+                    f"KUBECONFIG names {kubeconfig}, which is not there, so there is no cluster to deploy to. Correct "
+                    "it, or unset it to use the lab."
+                )
+            print(f"Using the cluster of KUBECONFIG={kubeconfig}; the lab is not started.")
             return
         with step("Programs of the lab and of Pulumi (built once, kept in the cache)"):
             gobuild.build()
