@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from settings.loader import PROJECT
 from toolchain.paths import REPOSITORY, state_dir
 from toolchain.steps import StepFailed
-
-PROJECT = "llm-serving"
 
 
 class Pulumi:

@@ -22,6 +22,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 
 from components._labels import INSTANCE
 from planning.gpu_runtime import GPU_RESOURCE
+from planning.memory import MIB
 from planning.nodes import GPU_MODEL_LABEL, TIME_SLICES_LABEL
 from planning.ollama import OllamaPlan
 from planning.plan import ServerPlan
@@ -42,12 +43,10 @@ UNPRIVILEGED: SecurityContextArgsDict = {
 TOLERATIONS: list[TolerationArgsDict] = [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}]
 """GPU nodes are often tainted so, to keep other pods away."""
 
-_MIB = 2**20
-
 
 def mebibytes(size_bytes: int) -> str:
     """`size_bytes` as a Kubernetes quantity, rounded up to whole Mi."""
-    return f"{-(-size_bytes // _MIB)}Mi"
+    return f"{-(-size_bytes // MIB)}Mi"
 
 
 def environment(variables: Mapping[str, str]) -> list[EnvVarArgsDict]:
