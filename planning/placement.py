@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from settings.node import NodeSettings
 from settings.stack import ModelSettings
+from settings.storage import AccessMode
 from settings.vllm import VllmSettings
+
+_WHERE: dict[AccessMode, str] = {"ReadWriteOnce": "one node", "ReadWriteMany": "nodes of one kind"}
+_ELSE: dict[AccessMode, str] = {
+    "ReadWriteOnce": ", or name a storage class that several nodes can use, with storage.accessMode ReadWriteMany",
+    "ReadWriteMany": "",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +29,32 @@ class Placement:
 
 
 def replicas_of(server: ModelSettings) -> int:
-    """Pods of `server`; Ollama is one process that queues by itself."""
-    return server.replicas if isinstance(server, VllmSettings) else 1
+    """Pods that `server` may come to; Ollama is one process that queues by itself."""
+    if not isinstance(server, VllmSettings):
+        return 1
+    return server.autoscale.max if server.autoscale else server.replicas
 
 
-def place(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings], problems: list[str]) -> Placement:
+def fewest_replicas(server: ModelSettings) -> int:
+    """Pods that `server` has at least."""
+    if isinstance(server, VllmSettings) and server.autoscale:
+        return server.autoscale.min
+    return replicas_of(server)
+
+
+def place(
+    nodes: Mapping[str, NodeSettings],
+    servers: Mapping[str, ModelSettings],
+    problems: list[str],
+    *,
+    access_mode: AccessMode = "ReadWriteOnce",
+) -> Placement:
     """Give each replica a node: largest servers first, each to the node where the least stays free.
 
-    The replicas of a server are equal, so they all get nodes of one kind. A pod on a time-sliced node takes one slice;
-    more slices would give it no more of the GPU, so servers of several GPUs go to nodes without slices. What finds no
-    place is added to `problems` and left out.
+    The replicas of a server are equal, so they all get nodes of one kind. A pod on a sliced node takes one slice;
+    more would give it no more of the GPU, so servers of several GPUs go to nodes without slices. A volume that is
+    ReadWriteOnce is one node's, and with it are all replicas that share it. What finds no place is added to `problems`
+    and left out.
     """
     free = {name: node.gpus.count * node.gpus.time_slices for name, node in nodes.items()}
     placed: dict[str, tuple[str, ...]] = {}
@@ -45,13 +68,15 @@ def place(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings
             )
             continue
         replicas = replicas_of(server)
-        ways = [_fill(pool, replicas, server.gpus, free) for pool in _kinds(nodes, suitable)]
+        kinds = _kinds(nodes, suitable)
+        together = kinds if access_mode == "ReadWriteMany" else [[node] for kind in kinds for node in kind]
+        ways = [_fill(pool, replicas, server.gpus, free) for pool in together]
         chosen = max(ways, key=lambda way: (len(way), -min((free[n] for n in way), default=0)))
         if len(chosen) < replicas:
             problems.append(
                 f"models.{name}: {replicas - len(chosen)} of {replicas} replicas find no free GPU (each takes "
-                f"{server.gpus}, all on nodes of one kind), so their pods would stay Pending. Add GPUs or slices, or "
-                "take something away."
+                f"{server.gpus}, all on {_WHERE[access_mode]}), so their pods would stay Pending. Add GPUs or slices, "
+                f"or take something away{_ELSE[access_mode]}."
             )
         for node in chosen:
             free[node] -= server.gpus

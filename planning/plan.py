@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from planning.catalogue import gpu_models
 from planning.nodes import NodePlan, plan_nodes
 from planning.ollama import OllamaPlan, plan_ollama
-from planning.placement import Placement, place, replicas_of
+from planning.placement import Placement, fewest_replicas, place, replicas_of
 from planning.problems import PlanError
 from planning.rollout import rollout
 from planning.routes import Route, plan_routes
 from planning.vllm import VllmPlan, plan_vllm
 from settings.stack import Settings
+from settings.storage import AccessMode
 from settings.vllm import VllmSettings
 
 ServerPlan = VllmPlan | OllamaPlan
@@ -35,6 +36,7 @@ class Plan:
     servers: dict[str, ServerPlan]
     ingress: IngressPlan | None
     storage_class: str | None
+    access_mode: AccessMode
 
 
 def plan(settings: Settings) -> Plan:
@@ -46,14 +48,20 @@ def plan(settings: Settings) -> Plan:
     problems: list[str] = []
     nodes = plan_nodes(settings.nodes, problems)
     routes = plan_routes(settings.ingress, settings.models, problems) if settings.ingress else ()
-    placement = place(settings.nodes, settings.models, problems)
+    placement = place(settings.nodes, settings.models, problems, access_mode=settings.storage.access_mode)
     _check_shares(settings, placement, problems)
     servers: dict[str, ServerPlan] = {}
     for name, placed in placement.nodes.items():
         if not placed or any(settings.nodes[n].gpus.model not in gpu_models() for n in placed):
             continue  # the problem is told already
         server, node = settings.models[name], settings.nodes[placed[0]]
-        strategy = rollout(replicas=replicas_of(server), gpus=server.gpus, nodes=placed, free=placement.free)
+        strategy = rollout(
+            replicas=fewest_replicas(server),
+            most=replicas_of(server),
+            gpus=server.gpus,
+            nodes=placed,
+            free=placement.free,
+        )
         if isinstance(server, VllmSettings):
             servers[name] = plan_vllm(
                 name,
@@ -76,6 +84,7 @@ def plan(settings: Settings) -> Plan:
         servers=servers,
         ingress=IngressPlan(host=settings.ingress.host, routes=routes) if settings.ingress else None,
         storage_class=settings.storage.class_name,
+        access_mode=settings.storage.access_mode,
     )
 
 

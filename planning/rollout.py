@@ -14,24 +14,26 @@ class Rollout:
     strategy: Literal["Recreate", "RollingUpdate"]
     max_surge: int = 0
     max_unavailable: int = 0
+    has_outage: bool
+    """Whether the only pod goes before its successor comes."""
 
-    @property
-    def has_outage(self) -> bool:
-        """Whether the only pod goes before its successor comes."""
-        return self.strategy == "Recreate"
+    spare_gpus: int
+    """GPUs that stay free on each of the server's nodes when every replica of the stack is placed."""
 
 
-def rollout(*, replicas: int, gpus: int, nodes: Sequence[str], free: Mapping[str, int]) -> Rollout:
+def rollout(*, replicas: int, most: int, gpus: int, nodes: Sequence[str], free: Mapping[str, int]) -> Rollout:
     """The strategy that cannot hang: a new pod is only started first where a GPU is spare for it.
 
     Args:
-        replicas: pods of the server.
+        replicas: fewest pods of the server.
+        most: pods that an autoscaler may bring it to; the same where there is none.
         gpus: GPUs of one pod.
         nodes: nodes that the replicas are on; their volume binds a surging pod to these.
         free: GPUs by node that nobody takes.
     """
-    if all(free[node] >= gpus for node in nodes):
-        return Rollout(strategy="RollingUpdate", max_surge=1)
-    if replicas == 1:
-        return Rollout(strategy="Recreate")
-    return Rollout(strategy="RollingUpdate", max_unavailable=1)
+    spare = min(free[node] for node in nodes)
+    if spare >= gpus:
+        return Rollout(strategy="RollingUpdate", max_surge=1, has_outage=False, spare_gpus=spare)
+    if most == 1:
+        return Rollout(strategy="Recreate", has_outage=True, spare_gpus=spare)
+    return Rollout(strategy="RollingUpdate", max_unavailable=1, has_outage=replicas == 1, spare_gpus=spare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from planning.autoscaling import AutoscalePlan, plan_autoscale
 from planning.catalogue import LanguageModel, gpu_models, language_models
 from planning.memory import GpuMemory, kv_cache_tokens, vllm_memory
 from planning.pods import GIB, HostMemory, Shutdown, host_memory, shm_bytes, shutdown
@@ -45,6 +46,9 @@ class VllmPlan:
     name: str
     image: str
     replicas: int
+    """Pods; where the server is autoscaled, the fewest."""
+
+    autoscale: AutoscalePlan | None
     gpus: int
     nodes: tuple[str, ...]
     gpu_model: str
@@ -96,13 +100,19 @@ def plan_vllm(
     eager = settings.enforce_eager if settings.enforce_eager is not None else node.platform == "wsl2"
     files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
+    autoscale = (
+        plan_autoscale(name, settings.autoscale, startup=time, max_num_seqs=batching.max_num_seqs, problems=problems)
+        if settings.autoscale
+        else None
+    )
     ending = shutdown(drain_seconds=_DRAIN_SECONDS)
     shm = quantity_bytes(settings.shm) if settings.shm else shm_bytes(settings.gpus)
     cache = quantity_bytes(settings.cache) if settings.cache else (files_bytes * 6 // 5 // GIB + 10) * GIB
     return VllmPlan(
         name=name,
         image=settings.image,
-        replicas=settings.replicas,
+        replicas=settings.autoscale.min if settings.autoscale else settings.replicas,
+        autoscale=autoscale,
         gpus=settings.gpus,
         nodes=nodes,
         gpu_model=node.gpus.model,

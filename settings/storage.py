@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from settings.base import StrictModel
+
+AccessMode = Literal["ReadWriteOnce", "ReadWriteMany"]
 
 
 class StorageSettings(StrictModel):
@@ -14,6 +16,10 @@ class StorageSettings(StrictModel):
 
     class_name: str | None = Field(
         default=None, min_length=1, description="StorageClass of all volumes; the cluster's default by default."
+    )
+    access_mode: AccessMode = Field(
+        default="ReadWriteOnce",
+        description="What the class can do: ReadWriteOnce keeps all replicas of a server on one node.",
     )
     # 140 GB in about 5 minutes from SSD (mission.md's published table).
     read_megabytes_per_second: Annotated[int, Field(ge=1)] = Field(

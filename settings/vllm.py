@@ -11,6 +11,31 @@ from settings.base import Size, StrictModel
 Profile = Literal["throughput", "latency", "longContext", "balanced"]
 
 
+class AutoscaleSettings(StrictModel):
+    """How the number of replicas follows the requests that run (a HorizontalPodAutoscaler)."""
+
+    min: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="Fewest pods.")
+    max: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="Most pods; the plan keeps GPUs for so many, so that none stays Pending."
+    )
+    running_requests: Annotated[int, Field(ge=1)] = Field(
+        description="Running requests a pod, on average, above which there is one more (vllm_num_requests_running)."
+    )
+    # 300 s is Kubernetes' own default.
+    scale_down_window_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        default=300, description="Seconds for which fewer pods must have sufficed before one goes."
+    )
+
+    @model_validator(mode="after")
+    def _max_not_below_min(self) -> AutoscaleSettings:
+        if self.max < self.min:
+            raise ValueError(
+                f"max {self.max} is below min {self.min}, so Kubernetes would refuse the autoscaler. Write {self.min} "
+                "or more."
+            )
+        return self
+
+
 class VllmSettings(StrictModel):
     """One vLLM server: one model on whole GPUs, or on a share of a time-sliced one."""
 
@@ -31,6 +56,9 @@ class VllmSettings(StrictModel):
         default=None, description="Part of a GPU's memory that is this server's (0 to 1); by default one slice's part."
     )
     replicas: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="Identical pods.")
+    autoscale: AutoscaleSettings | None = Field(
+        default=None, description="Lets the load decide how many replicas there are; a fixed number by default."
+    )
     profile: Profile = Field(
         default="balanced", description="What the server is tuned for; sets context and batch sizes."
     )
@@ -54,5 +82,14 @@ class VllmSettings(StrictModel):
             raise ValueError(
                 f"gpuShare {self.gpu_share} with gpus {self.gpus}: tensor parallelism needs whole GPUs, since the "
                 "slowest worker holds up all others. Set gpus: 1, or leave gpuShare out."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_says_how_many(self) -> VllmSettings:
+        if self.autoscale and "replicas" in self.model_fields_set:
+            raise ValueError(
+                f"replicas {self.replicas} beside autoscale: the autoscaler sets their number, and each deployment "
+                "would set it back. Leave replicas out, and write autoscale.min."
             )
         return self

@@ -45,6 +45,27 @@ from settings.vllm import VllmSettings
             {"a": node(slices=4), "b": node(count=2)}, {"x": vllm(gpus=2)}, {"x": ("b",)}, id="shards not on slices"
         ),
         pytest.param(
+            {"a": node(), "b": node(count=2), "c": node()},
+            {"x": vllm(replicas=2)},
+            {"x": ("b", "b")},
+            id="replicas where their volume is",
+        ),
+        pytest.param(
+            {"a": node(count=3), "b": node(count=2)},
+            {"auto": vllm(autoscale={"max": 2, "runningRequests": 50}), "x": vllm(replicas=3)},
+            {"auto": ("b", "b"), "x": ("a", "a", "a")},
+            id="room for all that an autoscaler may add",
+        ),
+    ],
+)
+def test_where_servers_go(nodes: Raw, models: Raw, where: dict[str, tuple[str, ...]]) -> None:
+    assert {name: server.nodes for name, server in planned(nodes, models).servers.items()} == where
+
+
+@pytest.mark.parametrize(
+    ("nodes", "models", "where"),
+    [
+        pytest.param(
             {"a": node("l4"), "b": node(), "c": node()},
             {"x": vllm(replicas=2)},
             {"x": ("b", "c")},
@@ -58,8 +79,9 @@ from settings.vllm import VllmSettings
         ),
     ],
 )
-def test_where_servers_go(nodes: Raw, models: Raw, where: dict[str, tuple[str, ...]]) -> None:
-    assert {name: server.nodes for name, server in planned(nodes, models).servers.items()} == where
+def test_a_shared_volume_lets_replicas_spread(nodes: Raw, models: Raw, where: dict[str, tuple[str, ...]]) -> None:
+    found = planned(nodes, models, storage={"className": "nfs", "accessMode": "ReadWriteMany"})
+    assert {name: server.nodes for name, server in found.servers.items()} == where
 
 
 def test_a_pod_larger_than_every_node_is_told() -> None:
@@ -71,8 +93,9 @@ def test_a_pod_larger_than_every_node_is_told() -> None:
 
 def test_replicas_without_a_gpu_are_counted() -> None:
     assert problems({"a": node(count=2), "b": node("l4", 2)}, {"chat": vllm(replicas=3)}) == [
-        "models.chat: 1 of 3 replicas find no free GPU (each takes 1, all on nodes of one kind), so their pods would "
-        "stay Pending. Add GPUs or slices, or take something away."
+        "models.chat: 1 of 3 replicas find no free GPU (each takes 1, all on one node), so their pods would stay "
+        "Pending. Add GPUs or slices, or take something away, or name a storage class that several nodes can use, with "
+        "storage.accessMode ReadWriteMany."
     ]
 
 
@@ -101,7 +124,7 @@ _servers: st.SearchStrategy[dict[str, ModelSettings]] = st.dictionaries(_names, 
 
 def placed(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings]) -> tuple[Placement, list[str]]:
     told: list[str] = []
-    return place(nodes, servers, told), told
+    return place(nodes, servers, told, access_mode="ReadWriteMany"), told
 
 
 @given(_clusters, _servers)
@@ -125,6 +148,14 @@ def test_every_replica_has_a_node_or_a_problem_names_its_server(
     placement, told = placed(nodes, servers)
     short = [name for name, server in servers.items() if len(placement.nodes.get(name, ())) < replicas_of(server)]
     assert sorted(line.split(":")[0].split(".")[1] for line in told) == sorted(short)
+
+
+@given(_clusters, _servers)
+def test_replicas_that_share_a_volume_of_one_node_are_on_that_node(
+    nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]
+) -> None:
+    for where in place(nodes, servers, [], access_mode="ReadWriteOnce").nodes.values():
+        assert len(set(where)) <= 1
 
 
 @given(_clusters, _servers)
@@ -161,22 +192,37 @@ def test_taking_servers_away_changes_nothing_of_the_others_but_where_they_run(ke
         assert differing <= {"nodes", "rollout"}
 
 
+def in_place(spare: int) -> Rollout:
+    return Rollout(strategy="Recreate", has_outage=True, spare_gpus=spare)
+
+
+def surging(spare: int) -> Rollout:
+    return Rollout(strategy="RollingUpdate", max_surge=1, has_outage=False, spare_gpus=spare)
+
+
+def one_by_one(spare: int, *, has_outage: bool) -> Rollout:
+    return Rollout(strategy="RollingUpdate", max_unavailable=1, has_outage=has_outage, spare_gpus=spare)
+
+
 @pytest.mark.parametrize(
-    ("replicas", "gpus", "nodes", "free", "expected"),
+    ("pods", "gpus", "nodes", "free", "expected"),
     [
-        (1, 1, ["a"], {"a": 0}, Rollout(strategy="Recreate")),
-        (1, 1, ["a"], {"a": 1}, Rollout(strategy="RollingUpdate", max_surge=1)),
-        (1, 2, ["a"], {"a": 1}, Rollout(strategy="Recreate")),
-        (1, 2, ["a"], {"a": 2}, Rollout(strategy="RollingUpdate", max_surge=1)),
-        (1, 1, ["a"], {"a": 0, "b": 8}, Rollout(strategy="Recreate")),
-        (2, 1, ["a", "a"], {"a": 0}, Rollout(strategy="RollingUpdate", max_unavailable=1)),
-        (2, 1, ["a", "b"], {"a": 1, "b": 0}, Rollout(strategy="RollingUpdate", max_unavailable=1)),
-        (2, 1, ["a", "b"], {"a": 1, "b": 1}, Rollout(strategy="RollingUpdate", max_surge=1)),
+        ((1, 1), 1, ["a"], {"a": 0}, in_place(0)),
+        ((1, 1), 1, ["a"], {"a": 1}, surging(1)),
+        ((1, 1), 2, ["a"], {"a": 1}, in_place(1)),
+        ((1, 1), 2, ["a"], {"a": 2}, surging(2)),
+        ((1, 1), 1, ["a"], {"a": 0, "b": 8}, in_place(0)),
+        ((2, 2), 1, ["a", "a"], {"a": 0}, one_by_one(0, has_outage=False)),
+        ((2, 2), 1, ["a", "b"], {"a": 1, "b": 0}, one_by_one(0, has_outage=False)),
+        ((2, 2), 1, ["a", "b"], {"a": 1, "b": 1}, surging(1)),
+        # Recreate would end all pods that an autoscaler has added.
+        ((1, 4), 1, ["a"] * 4, {"a": 0}, one_by_one(0, has_outage=True)),
+        ((2, 4), 1, ["a"] * 4, {"a": 0}, one_by_one(0, has_outage=False)),
+        ((1, 4), 1, ["a"] * 4, {"a": 1}, surging(1)),
     ],
 )
 def test_a_new_pod_comes_first_only_where_a_gpu_is_spare(
-    replicas: int, gpus: int, nodes: list[str], free: dict[str, int], expected: Rollout
+    pods: tuple[int, int], gpus: int, nodes: list[str], free: dict[str, int], expected: Rollout
 ) -> None:
-    found = rollout(replicas=replicas, gpus=gpus, nodes=nodes, free=free)
-    assert found == expected
-    assert found.has_outage == (expected.strategy == "Recreate")
+    fewest, most = pods
+    assert rollout(replicas=fewest, most=most, gpus=gpus, nodes=nodes, free=free) == expected
