@@ -46,9 +46,9 @@ def deploy(plan: Plan) -> dict[str, Any]:
     within = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime, namespace])
     servers: dict[str, VllmServer | OllamaServer] = {
         name: (
-            VllmServer(name, server, namespace=plan.namespace, storage_class=plan.storage_class, opts=within)
+            VllmServer(name, server, namespace=plan.namespace, volumes=plan.volumes, opts=within)
             if isinstance(server, VllmPlan)
-            else OllamaServer(name, server, namespace=plan.namespace, storage_class=plan.storage_class, opts=within)
+            else OllamaServer(name, server, namespace=plan.namespace, volumes=plan.volumes, opts=within)
         )
         for name, server in plan.servers.items()
     }

@@ -8,6 +8,10 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"
 
+# Names of applications that others know: engines let these in.
+GATEWAY = "llm-gateway"
+PROMETHEUS = "prometheus"
+
 
 def selector_labels(app: str, instance: str) -> dict[str, str]:
     """Labels that a workload selects on. Immutable in Kubernetes: never add a key here."""

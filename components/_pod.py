@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pulumi
-import pulumi_kubernetes as k8s
-from pulumi_kubernetes.apps.v1 import DeploymentStrategyArgsDict
 from pulumi_kubernetes.core.v1 import (
     ContainerArgsDict,
     EnvVarArgsDict,
     NodeAffinityArgsDict,
-    PersistentVolumeClaimSpecArgsDict,
     PodSpecArgsDict,
     SecurityContextArgsDict,
     TolerationArgsDict,
     VolumeArgsDict,
     VolumeMountArgsDict,
 )
-from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 
-from components._labels import INSTANCE
 from planning.gpu_runtime import GPU_RESOURCE
 from planning.memory import MIB
 from planning.nodes import GPU_MODEL_LABEL, TIME_SLICES_LABEL
-from planning.ollama import OllamaPlan
 from planning.plan import ServerPlan
-from planning.rollout import Rollout
 
 RUNTIME_CLASS = "llm-nvidia"
 """A class of our own for the handler `nvidia`: k3s ships one named `nvidia` itself, so creating that would conflict."""
@@ -150,75 +143,3 @@ def server_container(
         # The real path: the file systems of engines are read-only, and /tmp is a volume of the pod.
         "volume_mounts": [*mounts, {"name": "tmp", "mount_path": "/tmp"}],
     }
-
-
-def strategy(rollout: Rollout) -> DeploymentStrategyArgsDict:
-    """The Deployment strategy that the plan chose."""
-    if rollout.strategy == "Recreate":
-        return {"type": "Recreate"}
-    return {
-        "type": "RollingUpdate",
-        "rolling_update": {"max_surge": rollout.max_surge, "max_unavailable": rollout.max_unavailable},
-    }
-
-
-def wait(plan: ServerPlan) -> pulumi.CustomTimeouts:
-    """How long Pulumi waits for a server: its old pod's end and the new one's start, with a margin."""
-    seconds = rollout_seconds(plan) + 60
-    return pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")
-
-
-def rollout_seconds(plan: ServerPlan) -> int:
-    """Seconds after which a rollout without progress has failed."""
-    downloading = plan.download_budget_seconds if isinstance(plan, OllamaPlan) else 0
-    return plan.shutdown.grace_period_seconds + plan.startup.budget_seconds + downloading
-
-
-def allow_from_edge(
-    name: str,
-    *,
-    namespace: pulumi.Input[str],
-    selector: Mapping[str, str],
-    port: int,
-    opts: pulumi.ResourceOptions,
-) -> k8s.networking.v1.NetworkPolicy:
-    """Nobody reaches the pods that `selector` selects but the ingress controller and pods of the same namespace."""
-    return k8s.networking.v1.NetworkPolicy(
-        name,
-        metadata={"name": selector[INSTANCE], "namespace": namespace},
-        spec={
-            "pod_selector": {"match_labels": dict(selector)},
-            "policy_types": ["Ingress"],
-            "ingress": [
-                {
-                    "from_": [
-                        {"pod_selector": {}},
-                        {
-                            "namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": "kube-system"}},
-                            "pod_selector": {"match_labels": {"app.kubernetes.io/name": "traefik"}},
-                        },
-                    ],
-                    "ports": [{"port": port, "protocol": "TCP"}],
-                }
-            ],
-        },
-        opts=opts,
-    )
-
-
-def model_volume(
-    name: str,
-    metadata: ObjectMetaArgsDict,
-    *,
-    size_bytes: int,
-    storage_class: str | None,
-    opts: pulumi.ResourceOptions,
-) -> k8s.core.v1.PersistentVolumeClaim:
-    """A volume that keeps what was downloaded once; of the cluster's default class where `storage_class` is None."""
-    spec: PersistentVolumeClaimSpecArgsDict = {
-        "access_modes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": mebibytes(size_bytes)}},
-    }
-    if storage_class is not None:
-        spec["storage_class_name"] = storage_class
-    return k8s.core.v1.PersistentVolumeClaim(name, metadata=metadata, spec=spec, opts=opts)

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import pulumi
 import pulumi_kubernetes as k8s
-from pulumi_kubernetes.core.v1 import ProbeArgsDict
-from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
+from pulumi_kubernetes.core.v1 import ContainerArgsDict, ProbeArgsDict
 
-from components._labels import labels, metadata, selector_labels
-from components._pod import (
-    TOLERATIONS,
-    UNPRIVILEGED,
-    allow_from_edge,
-    environment,
-    gpu_pod_spec,
-    model_volume,
-    node_affinity,
-    pod_spec,
-    rollout_seconds,
-    server_container,
-    strategy,
-    wait,
-)
+from components._labels import labels, metadata
+from components._pod import TOLERATIONS, UNPRIVILEGED, environment, node_affinity, pod_spec, server_container
+from components._server import ModelServer, ModelVolume
 from planning.ollama import PORT, OllamaPlan
 from planning.startup import PROBE_PERIOD_SECONDS
+from planning.volumes import VolumeClass
 
 __all__ = ["OllamaServer"]
 
@@ -62,7 +50,8 @@ class OllamaServer(pulumi.ComponentResource):
     """Ollama's native and OpenAI-compatible APIs inside the cluster.
 
     Creates a volume, a Job that has every model on it before the server is touched, a Deployment, a Service, a service
-    account without rights and a NetworkPolicy. Deliberately does not check keys, as Ollama cannot: the edge does.
+    account without rights, a disruption budget and a NetworkPolicy. Deliberately does not check keys, as Ollama cannot:
+    the edge does.
     """
 
     url: pulumi.Output[str]
@@ -77,39 +66,31 @@ class OllamaServer(pulumi.ComponentResource):
         plan: OllamaPlan,
         *,
         namespace: pulumi.Input[str],
-        storage_class: str | None = None,
+        volumes: VolumeClass,
+        monitoring_namespace: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Create the server; arguments as for VllmServer."""
         super().__init__("llm:index:OllamaServer", name, None, opts)
         self._plan = plan
         self._namespace = namespace
-        child = pulumi.ResourceOptions(parent=self)
-        selector = selector_labels(_APP, plan.name)
-        meta = metadata(_APP, plan.name, namespace=namespace)
-
-        account = k8s.core.v1.ServiceAccount(name, metadata=meta, automount_service_account_token=False, opts=child)
-        models = model_volume(
-            f"{name}-models",
-            metadata(_APP, plan.name, namespace=namespace, name=f"{plan.name}-models"),
-            size_bytes=plan.storage_bytes,
-            storage_class=storage_class,
-            opts=child,
-        )
-        policy = allow_from_edge(name, namespace=namespace, selector=selector, port=PORT, opts=child)
-        pulled = self._pull_job(name, depends_on=[account, models])
-        deployment = self._deployment(name, meta, selector, depends_on=[policy, pulled])
-        service = k8s.core.v1.Service(
+        server = ModelServer(
+            self,
             name,
-            metadata=meta,
-            spec={"selector": selector, "ports": [{"name": "http", "port": PORT, "target_port": "http"}]},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
+            plan,
+            app=_APP,
+            port=PORT,
+            volume=ModelVolume("models", "/models", plan.storage_bytes),
+            namespace=namespace,
+            volumes=volumes,
+            monitoring_namespace=monitoring_namespace,
         )
-        self.service_name = service.id.apply(lambda _: plan.name)
+        pulled = self._pull_job(name, server)
+        self.service_name = server.serve(self._container(server.volume), after=[pulled])
         self.url = pulumi.Output.concat("http://", self.service_name, ".", namespace, f".svc.cluster.local:{PORT}")
         self.register_outputs({"url": self.url, "serviceName": self.service_name})
 
-    def _pull_job(self, name: str, *, depends_on: list[pulumi.Resource]) -> k8s.batch.v1.Job:
+    def _pull_job(self, name: str, server: ModelServer) -> k8s.batch.v1.Job:
         """The Job that has the models on disk; its name follows from them, so a change makes a new one."""
         plan = self._plan
         instance = f"{plan.name}-pull-{plan.models_key}"
@@ -149,7 +130,7 @@ class OllamaServer(pulumi.ComponentResource):
                                     },
                                     "security_context": UNPRIVILEGED,
                                     "volume_mounts": [
-                                        {"name": "models", "mount_path": "/models"},
+                                        server.volume.mount,
                                         {"name": "modelfiles", "mount_path": "/modelfiles", "read_only": True},
                                         {"name": "tmp", "mount_path": "/tmp"},
                                     ],
@@ -157,7 +138,7 @@ class OllamaServer(pulumi.ComponentResource):
                             ],
                             service_account=plan.name,
                             volumes=[
-                                {"name": "models", "persistent_volume_claim": {"claim_name": f"{plan.name}-models"}},
+                                server.volume.source(plan.name),
                                 {"name": "modelfiles", "config_map": {"name": instance}},
                             ],
                         ),
@@ -170,51 +151,23 @@ class OllamaServer(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[*depends_on, modelfiles],
+                depends_on=[*server.base, modelfiles],
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{plan.download_budget_seconds + 60}s"),
             ),
         )
 
-    def _deployment(
-        self,
-        name: str,
-        meta: ObjectMetaArgsDict,
-        selector: dict[str, str],
-        *,
-        depends_on: list[pulumi.Resource],
-    ) -> k8s.apps.v1.Deployment:
+    def _container(self, models: ModelVolume) -> ContainerArgsDict:
         plan = self._plan
-        container = server_container(plan, name=_APP, port=PORT, mounts=[{"name": "models", "mount_path": "/models"}])
+        container = server_container(plan, name=_APP, port=PORT, mounts=[models.mount])
         alive: ProbeArgsDict = {"http_get": {"path": "/", "port": "http"}, "timeout_seconds": 5}
-        return k8s.apps.v1.Deployment(
-            name,
-            metadata=meta,
-            spec={
-                "replicas": plan.replicas,
-                "selector": {"match_labels": selector},
-                "strategy": strategy(plan.rollout),
-                "progress_deadline_seconds": rollout_seconds(plan),
-                "template": {
-                    "metadata": {"labels": labels(_APP, plan.name)},
-                    "spec": gpu_pod_spec(
-                        plan,
-                        {
-                            **container,
-                            "startup_probe": {
-                                "exec_": {
-                                    "command": ["/bin/sh", "-c", _EVERY_MODEL_IS_THERE, "ready", *plan.served_names]
-                                },
-                                "timeout_seconds": 5,
-                                "period_seconds": PROBE_PERIOD_SECONDS,
-                                "failure_threshold": plan.startup.probe_failures,
-                            },
-                            "readiness_probe": {**alive, "period_seconds": 5},
-                            "liveness_probe": {**alive, "period_seconds": 10, "failure_threshold": 3},
-                        },
-                        service_account=plan.name,
-                        volumes=[{"name": "models", "persistent_volume_claim": {"claim_name": f"{plan.name}-models"}}],
-                    ),
-                },
+        return {
+            **container,
+            "startup_probe": {
+                "exec_": {"command": ["/bin/sh", "-c", _EVERY_MODEL_IS_THERE, "ready", *plan.served_names]},
+                "timeout_seconds": 5,
+                "period_seconds": PROBE_PERIOD_SECONDS,
+                "failure_threshold": plan.startup.probe_failures,
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, custom_timeouts=wait(plan)),
-        )
+            "readiness_probe": {**alive, "period_seconds": 5},
+            "liveness_probe": {**alive, "period_seconds": 10, "failure_threshold": 3},
+        }

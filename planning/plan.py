@@ -12,8 +12,8 @@ from planning.problems import PlanError
 from planning.rollout import rollout
 from planning.routes import Route, plan_routes
 from planning.vllm import VllmPlan, plan_vllm
+from planning.volumes import VolumeClass, volume_class
 from settings.stack import Settings
-from settings.storage import AccessMode
 from settings.vllm import VllmSettings
 
 ServerPlan = VllmPlan | OllamaPlan
@@ -35,8 +35,7 @@ class Plan:
     nodes: dict[str, NodePlan]
     servers: dict[str, ServerPlan]
     ingress: IngressPlan | None
-    storage_class: str | None
-    access_mode: AccessMode
+    volumes: VolumeClass
 
 
 def plan(settings: Settings) -> Plan:
@@ -83,8 +82,7 @@ def plan(settings: Settings) -> Plan:
         nodes=nodes,
         servers=servers,
         ingress=IngressPlan(host=settings.ingress.host, routes=routes) if settings.ingress else None,
-        storage_class=settings.storage.class_name,
-        access_mode=settings.storage.access_mode,
+        volumes=volume_class(settings.storage),
     )
 
 

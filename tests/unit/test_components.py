@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from conftest import Deploy
 from on_mocks import Raw, seconds
-from small_stacks import VARIANTS, every_stack
+from small_stacks import VARIANTS, every_stack, node, vllm
 
 from planning.ollama import OllamaPlan
 from planning.vllm import VllmPlan
@@ -157,9 +157,25 @@ def test_every_server_is_closed_to_other_namespaces_but_the_edge(deployed: Deplo
         [rule] = policy["ingress"]
         [container] = deployment["template"]["spec"]["containers"]
         assert [p["port"] for p in rule["ports"]] == [p["containerPort"] for p in container["ports"]]
-        same_namespace, edge = rule["from"]
-        assert same_namespace == {"podSelector": {}}
-        assert edge["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "traefik"}
+        assert {peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for peer in rule["from"]} <= {
+            "llm-gateway",
+            "prometheus",
+            "traefik",
+        }
+
+
+@every_stack
+def test_every_server_can_be_drained_one_pod_at_a_time(deployed: Deploy, raw: Raw) -> None:
+    found = deployed(raw)
+    for name in found.plan.servers:
+        budget = found.one("PodDisruptionBudget", name).inputs["spec"]
+        assert budget["selector"] == found.one("Deployment", name).inputs["spec"]["selector"]
+        assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+
+
+def test_an_autoscaled_server_leaves_its_replicas_to_the_autoscaler(deployed: Deploy) -> None:
+    raw = {"nodes": {"a": node(count=2)}, "models": {"x": vllm(autoscale={"max": 2, "runningRequests": 9})}}
+    assert "replicas" not in deployed(raw).one("Deployment", "x").inputs["spec"]
 
 
 @every_stack
@@ -195,8 +211,9 @@ def test_a_change_of_the_models_makes_another_job(deployed: Deploy, dev: Raw) ->
     assert before != after
 
 
-@pytest.mark.parametrize("name", [None, "local-path"])
-def test_volumes_have_the_class_that_is_asked_for(deployed: Deploy, dev: Raw, name: str | None) -> None:
-    volumes = deployed(dev | {"storage": {"className": name}}).of("PersistentVolumeClaim")
+@pytest.mark.parametrize(("name", "mode"), [(None, "ReadWriteOnce"), ("nfs", "ReadWriteMany")])
+def test_volumes_have_the_class_that_is_asked_for(deployed: Deploy, dev: Raw, name: str | None, mode: str) -> None:
+    volumes = deployed(dev | {"storage": {"className": name, "accessMode": mode}}).of("PersistentVolumeClaim")
     assert {v.name for v in volumes} == {"assistant-models", "chat-cache"}
     assert {v.inputs["spec"].get("storageClassName") for v in volumes} == {name}
+    assert all(v.inputs["spec"]["accessModes"] == [mode] for v in volumes)

@@ -1,0 +1,221 @@
+"""What the servers of all engines are made of around their pod: account, volume, way in, workload, Service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pulumi
+import pulumi_kubernetes as k8s
+from pulumi_kubernetes.apps.v1 import DeploymentSpecArgsDict, DeploymentStrategyArgsDict
+from pulumi_kubernetes.core.v1 import (
+    ContainerArgsDict,
+    PersistentVolumeClaimSpecArgsDict,
+    VolumeArgsDict,
+    VolumeMountArgsDict,
+)
+from pulumi_kubernetes.networking.v1 import NetworkPolicyPeerArgsDict
+
+from components._labels import GATEWAY, NAME, PROMETHEUS, labels, metadata, selector_labels
+from components._pod import gpu_pod_spec, mebibytes
+from planning.ollama import OllamaPlan
+from planning.plan import ServerPlan
+from planning.rollout import Rollout
+from planning.vllm import VllmPlan
+from planning.volumes import VolumeClass
+
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+
+
+class ModelVolume(NamedTuple):
+    """The volume that keeps what was downloaded once."""
+
+    name: str
+    mount_path: str
+    size_bytes: int
+
+    @property
+    def mount(self) -> VolumeMountArgsDict:
+        """Where the serving container has it."""
+        return {"name": self.name, "mount_path": self.mount_path}
+
+    def source(self, server: str) -> VolumeArgsDict:
+        """The pod's volume, of the claim that `server` has."""
+        return {"name": self.name, "persistent_volume_claim": {"claim_name": f"{server}-{self.name}"}}
+
+
+class ModelServer:
+    """The objects of one model server, children of its component.
+
+    In two steps, since what fetches models (Ollama's Job) needs the first and the workload needs it done: the
+    constructor makes what the pods stand on, `serve` the workload and its Service.
+    """
+
+    def __init__(
+        self,
+        component: pulumi.ComponentResource,
+        name: str,
+        plan: ServerPlan,
+        *,
+        app: str,
+        port: int,
+        volume: ModelVolume,
+        namespace: pulumi.Input[str],
+        volumes: VolumeClass,
+        monitoring_namespace: str | None,
+    ) -> None:
+        """Create the service account without rights, the volume, the way in and the disruption budget.
+
+        Args:
+            component: parent of everything.
+            name: Pulumi name of the component; objects are named as the plan says.
+            plan: what to create.
+            app: the engine, as label.
+            port: what the engine listens on.
+            volume: where the models are.
+            namespace: existing namespace.
+            volumes: class of the volume.
+            monitoring_namespace: where Prometheus is, which may read metrics; None where there is none.
+        """
+        self._component = component
+        self._name = name
+        self._plan = plan
+        self._app = app
+        self._port = port
+        self.volume = volume
+        self._namespace = namespace
+        self._selector = selector_labels(app, plan.name)
+        self._metadata = metadata(app, plan.name, namespace=namespace)
+        child = pulumi.ResourceOptions(parent=component)
+        self.base: tuple[pulumi.Resource, ...] = (
+            k8s.core.v1.ServiceAccount(
+                name, metadata=self._metadata, automount_service_account_token=False, opts=child
+            ),
+            self._claim(volumes),
+            self._way_in(monitoring_namespace),
+        )
+        """What pods must find when they start."""
+
+        k8s.policy.v1.PodDisruptionBudget(
+            name,
+            metadata=self._metadata,
+            # One pod at a time, also where it is the only one: a node with a single replica could not be drained.
+            spec={
+                "max_unavailable": 1,
+                "selector": {"match_labels": self._selector},
+                "unhealthy_pod_eviction_policy": "AlwaysAllow",
+            },
+            opts=child,
+        )
+
+    def serve(
+        self,
+        container: ContainerArgsDict,
+        *,
+        volumes: Sequence[VolumeArgsDict] = (),
+        after: Sequence[pulumi.Resource] = (),
+    ) -> pulumi.Output[str]:
+        """Create the Deployment and its Service.
+
+        Args:
+            container: the engine.
+            volumes: of the pod, besides the models'.
+            after: what must be there before a pod starts.
+
+        Returns:
+            The Service's name, known once the models answer: so whoever uses it waits for them.
+        """
+        plan = self._plan
+        spec: DeploymentSpecArgsDict = {
+            "selector": {"match_labels": self._selector},
+            "strategy": _strategy(plan.rollout),
+            "progress_deadline_seconds": _rollout_seconds(plan),
+            "template": {
+                "metadata": {"labels": labels(self._app, plan.name)},
+                "spec": gpu_pod_spec(
+                    plan,
+                    container,
+                    service_account=plan.name,
+                    volumes=[self.volume.source(plan.name), *volumes],
+                ),
+            },
+        }
+        if not (isinstance(plan, VllmPlan) and plan.autoscale):
+            # Left out where an autoscaler sets it: written here, each deployment would set it back.
+            spec["replicas"] = plan.replicas
+        wait = f"{_rollout_seconds(plan) + 60}s"
+        deployment = k8s.apps.v1.Deployment(
+            self._name,
+            metadata=self._metadata,
+            spec=spec,
+            opts=pulumi.ResourceOptions(
+                parent=self._component,
+                depends_on=[*self.base, *after],
+                custom_timeouts=pulumi.CustomTimeouts(create=wait, update=wait),
+            ),
+        )
+        service = k8s.core.v1.Service(
+            self._name,
+            metadata=self._metadata,
+            spec={"selector": self._selector, "ports": [{"name": "http", "port": self._port, "target_port": "http"}]},
+            opts=pulumi.ResourceOptions(parent=self._component, depends_on=[deployment]),
+        )
+        return service.id.apply(lambda _: plan.name)
+
+    def _claim(self, volumes: VolumeClass) -> k8s.core.v1.PersistentVolumeClaim:
+        spec: PersistentVolumeClaimSpecArgsDict = {
+            "access_modes": [volumes.access_mode],
+            "resources": {"requests": {"storage": mebibytes(self.volume.size_bytes)}},
+        }
+        if volumes.storage_class is not None:
+            spec["storage_class_name"] = volumes.storage_class
+        return k8s.core.v1.PersistentVolumeClaim(
+            f"{self._name}-{self.volume.name}",
+            metadata=metadata(
+                self._app, self._plan.name, namespace=self._namespace, name=f"{self._plan.name}-{self.volume.name}"
+            ),
+            spec=spec,
+            opts=pulumi.ResourceOptions(parent=self._component),
+        )
+
+    def _way_in(self, monitoring_namespace: str | None) -> k8s.networking.v1.NetworkPolicy:
+        """Nobody reaches the pods but the gateway, which checks keys, and Prometheus."""
+        clients: list[NetworkPolicyPeerArgsDict] = [
+            {"pod_selector": {"match_labels": {NAME: GATEWAY}}},
+            {
+                "namespace_selector": {"match_labels": {NAMESPACE_NAME: "kube-system"}},
+                "pod_selector": {"match_labels": {NAME: "traefik"}},
+            },
+        ]
+        if monitoring_namespace is not None:
+            clients.append(
+                {
+                    "namespace_selector": {"match_labels": {NAMESPACE_NAME: monitoring_namespace}},
+                    "pod_selector": {"match_labels": {NAME: PROMETHEUS}},
+                }
+            )
+        return k8s.networking.v1.NetworkPolicy(
+            self._name,
+            metadata=self._metadata,
+            spec={
+                "pod_selector": {"match_labels": self._selector},
+                "policy_types": ["Ingress"],
+                "ingress": [{"from_": clients, "ports": [{"port": self._port, "protocol": "TCP"}]}],
+            },
+            opts=pulumi.ResourceOptions(parent=self._component),
+        )
+
+
+def _strategy(rollout: Rollout) -> DeploymentStrategyArgsDict:
+    if rollout.strategy == "Recreate":
+        return {"type": "Recreate"}
+    return {
+        "type": "RollingUpdate",
+        "rolling_update": {"max_surge": rollout.max_surge, "max_unavailable": rollout.max_unavailable},
+    }
+
+
+def _rollout_seconds(plan: ServerPlan) -> int:
+    """Seconds after which a rollout without progress has failed: the old pod's end and the new one's start."""
+    downloading = plan.download_budget_seconds if isinstance(plan, OllamaPlan) else 0
+    return plan.shutdown.grace_period_seconds + plan.startup.budget_seconds + downloading
