@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,14 @@ def down(stack: Stack = "dev", yes: Yes = False) -> None:
     """Take the stack away, and the lab with it unless KUBECONFIG names a cluster."""
     with _explained():
         _deployment(stack, yes=yes).down()
+
+
+@app.command("policy-config")
+def policy_config(stack: Stack = "dev") -> None:
+    """Print what `pulumi --policy-pack-config` takes: the stack's levels, and which GPUs its plan leaves free."""
+    with _explained():
+        deployment = _deployment(stack, yes=False)
+        print(json.dumps(deployment.policy_config(deployment.plan()), indent=2))
 
 
 if __name__ == "__main__":

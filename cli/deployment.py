@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cli.edge import endpoints, stream_chat
 from cli.lab_spec import lab_spec
+from cli.policies import policy_config, read_levels
 from cli.pulumi import Pulumi
 from lab.lab import Lab
 from planning.plan import Plan, plan
 from settings.loader import read
 from toolchain import gobuild
-from toolchain.paths import REPOSITORY
+from toolchain.paths import REPOSITORY, state_dir
 from toolchain.steps import StepFailed, duration, step
 
 _PROMPT = "Say hello."
@@ -48,13 +51,21 @@ class Deployment:
         """
         start = time.monotonic()
         with step(f"Planning Pulumi.{self.stack}.yaml"):
-            planned = plan(read(self.folder / f"Pulumi.{self.stack}.yaml"))
+            planned = self.plan()
         self._prepare(planned)
         self._mend()
         with step(f"Preview, policies and deployment of stack {self.stack}"):
-            self.pulumi.run("up", "--stack", self.stack, *self._policy(), *self._confirmation())
+            self.pulumi.run("up", "--stack", self.stack, *self._policy(planned), *self._confirmation())
         self._show(planned)
         print(f"\nEverything is up after {duration(time.monotonic() - start)}.")
+
+    def plan(self) -> Plan:
+        """What the stack file means.
+
+        Raises:
+            SettingsError, PlanError: it cannot be followed.
+        """
+        return plan(read(self.folder / f"Pulumi.{self.stack}.yaml"))
 
     def down(self) -> None:
         """Take the stack and, where it is ours, the cluster away. Nothing there is no error."""
@@ -119,11 +130,16 @@ class Deployment:
         """Where the edge is reached; only the lab's is not where its name says."""
         return str(self.lab.network.node) if self.lab else None
 
-    def _policy(self) -> list[str]:
-        levels = REPOSITORY / "policies" / "levels" / f"{self.stack}.json"
-        pack = ["--policy-pack", str(REPOSITORY / "policies")]
-        # Without a file of its own a stack gets each rule's own level, which is the strict one.
-        return [*pack, "--policy-pack-config", str(levels)] if levels.exists() else pack
+    def _policy(self, planned: Plan) -> list[str]:
+        """Options of `pulumi` for the policy pack; the file with its configuration stays for a look at it."""
+        file = state_dir() / "policies" / f"{self.stack}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.policy_config(planned), indent=2))
+        return ["--policy-pack", str(REPOSITORY / "policies"), "--policy-pack-config", str(file)]
+
+    def policy_config(self, planned: Plan) -> dict[str, Any]:
+        """What the policy pack is told of this stack."""
+        return policy_config(read_levels(REPOSITORY / "policies" / "levels" / f"{self.stack}.json"), planned)
 
     def _confirmation(self) -> list[str]:
         return ["--yes"] if self.assume_yes or not sys.stdin.isatty() else []

@@ -42,6 +42,11 @@ def name(properties: Mapping[str, Any]) -> str:
     return str((properties.get("metadata") or {}).get("name") or "(unnamed)")
 
 
+def namespace(properties: Mapping[str, Any]) -> str:
+    """The object's own namespace; `default` where it names none."""
+    return str((properties.get("metadata") or {}).get("namespace") or "default")
+
+
 def pod_spec(resource_type: str, properties: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The pod that the object is or makes; None for kinds without one."""
     path = _TEMPLATED.get(kind(resource_type))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import ceil, floor
 from typing import Any
 
-from llm_policies.manifest import gpus, kind, name, pod_spec
+from llm_policies.manifest import gpus, kind, name, namespace, pod_spec
 from llm_policies.rule import Properties, Rule, Setting
 
 
@@ -18,7 +18,8 @@ def _deadlock(resource_type: str, properties: Properties, settings: Properties) 
     replicas = 1 if spec.get("replicas") is None else int(spec["replicas"])
     if wanted == 0 or replicas == 0 or _replaces_in_place(spec.get("strategy") or {}, replicas):
         return
-    if settings["spareGpus"] < wanted:
+    by_workload = settings["spareGpusByWorkload"]
+    if by_workload.get(f"{namespace(properties)}/{name(properties)}", settings["spareGpus"]) < wanted:
         yield (
             f"rollout of '{name(properties)}' needs a spare GPU and there is none: new pod Pending, old pod kept. "
             "Use Recreate, or maxSurge 0 / maxUnavailable 1."
@@ -56,6 +57,9 @@ GPU_ROLLOUT_DEADLOCK = Rule(
     settings={
         "spareGpus": Setting(
             default=0, description="GPUs on one node that are free when every replica of the stack is placed."
-        )
+        ),
+        "spareGpusByWorkload": Setting(
+            default={}, description="The same by Deployment ('namespace/name'), where nodes differ."
+        ),
     },
 )

@@ -14,6 +14,7 @@ from pulumi_policy import (
     ResourceValidationPolicy,
 )
 
+PolicyConfigSchemaProperty = dict[str, Any]
 Severity = Literal["error", "warn"]
 Properties = Mapping[str, Any]
 Check = Callable[[str, Properties, Properties], Iterable[str]]
@@ -22,10 +23,21 @@ Check = Callable[[str, Properties, Properties], Iterable[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A number that an environment may tell a rule."""
+    """What an environment may tell a rule: a number, or numbers by name."""
 
-    default: int
+    default: int | Mapping[str, int]
     description: str
+
+    def schema(self) -> PolicyConfigSchemaProperty:
+        """Its JSON schema, by which the engine checks an environment's value."""
+        if isinstance(self.default, int):
+            return {"type": "integer", "default": self.default, "description": self.description}
+        return {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "default": dict(self.default),
+            "description": self.description,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +81,4 @@ class Rule:
         )
 
     def _schema(self) -> PolicyConfigSchema:
-        return PolicyConfigSchema(
-            properties={
-                name: {"type": "integer", "default": setting.default, "description": setting.description}
-                for name, setting in self.settings.items()
-            }
-        )
+        return PolicyConfigSchema(properties={name: setting.schema() for name, setting in self.settings.items()})

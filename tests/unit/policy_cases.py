@@ -83,6 +83,17 @@ CASES: dict[str, list[Case]] = {
         Case(id="no replicas", properties=gpu_server(replicas=0.0)),
         Case(id="no GPU", properties=deployment({"containers": [{"name": "web"}]})),
         Case(id="a GPU is spare", properties=gpu_server(**rolling(maxSurge=1.0)), settings={"spareGpus": 1.0}),
+        Case(
+            id="a GPU is spare for this one",
+            properties=gpu_server(**rolling(maxSurge=1.0)) | {"metadata": {"name": "chat", "namespace": "llm"}},
+            settings={"spareGpusByWorkload": {"llm/chat": 1.0}},
+        ),
+        Case(
+            id="a GPU is spare for another one",
+            properties=gpu_server(**rolling(maxSurge=1.0)) | {"metadata": {"name": "chat"}},
+            settings={"spareGpus": 1.0, "spareGpusByWorkload": {"llm/chat": 1.0, "default/chat": 0.0}},
+            says=(needs_spare_gpu(),),
+        ),
         Case(id="another kind", type="kubernetes:apps/v1:StatefulSet", properties=gpu_server()),
         Case(id="not Kubernetes'", type="aws:ec2/instance:Instance", properties={"spec": "x"}),
         Case(id="default strategy", properties=gpu_server(), says=(needs_spare_gpu(),)),

@@ -20,8 +20,9 @@ from policy_cases import (
     deployment,
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
-from small_stacks import every_stack
+from small_stacks import VARIANTS, every_stack
 
+from cli.policies import policy_config
 from toolchain.paths import REPOSITORY
 
 every_rule = pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
@@ -29,7 +30,10 @@ every_rule = pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in R
 
 def told(rule: Rule, type_: str, properties: Raw, settings: Raw | None = None) -> list[str]:
     """What `rule` says of an object as the engine sends it: proxies instead of dict and list."""
-    defaults = {name: float(setting.default) for name, setting in rule.settings.items()}
+    defaults = {
+        name: float(setting.default) if isinstance(setting.default, int) else setting.default
+        for name, setting in rule.settings.items()
+    }
     return list(rule.check(type_, unknown_checking_proxy(properties), {**defaults, **(settings or {})}))
 
 
@@ -84,18 +88,29 @@ def test_a_half_empty_object_breaks_no_rule(rule: Rule, properties: Raw) -> None
 @every_stack
 def test_our_own_stacks_violate_no_rule(deployed: Deploy, raw: Raw) -> None:
     found = deployed(raw)
-    # What the plan knows and a resource does not tell: whether GPUs stay free for a rollout.
-    spare = max(
-        node.allocatable_gpus - sum(s.gpus for s in found.plan.servers.values() for n in s.nodes if n == name)
-        for name, node in found.plan.nodes.items()
-    )
+    config = policy_config({}, found.plan)
     violations = [
         (rule.name, r.urn, message)
         for rule in RULES
         for r in found.resources
-        for message in told(rule, r.type, r.inputs, {"spareGpus": float(spare)})
+        for message in told(rule, r.type, r.inputs, config.get(rule.name))
     ]
     assert violations == []
+
+
+def test_a_level_stays_what_the_environment_says(deployed: Deploy) -> None:
+    planned = deployed(VARIANTS["spare-gpu"]).plan
+    rule, spare = "gpu-rollout-deadlock", {"spareGpusByWorkload": {"llm/chat": 2, "llm/help": 2}}
+    assert policy_config({}, planned)[rule] == spare
+    assert policy_config({"all": "advisory"}, planned)[rule] == spare | {"enforcementLevel": "advisory"}
+    assert policy_config({"all": "advisory", rule: "mandatory"}, planned)[rule] == spare | {
+        "enforcementLevel": "mandatory"
+    }
+    assert policy_config({rule: {"enforcementLevel": "disabled", "spareGpus": 4}}, planned)[rule] == spare | {
+        "enforcementLevel": "disabled",
+        "spareGpus": 4,
+    }
+    assert policy_config({"all": "advisory", "shm-too-small": "mandatory"}, planned)["shm-too-small"] == "mandatory"
 
 
 def test_levels_name_only_rules_that_there_are() -> None:
