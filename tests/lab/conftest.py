@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dev_stack import Stack
+from lab_stack import Stack
 
 from lab.lab import Lab
 from toolchain.paths import REPOSITORY
@@ -40,8 +40,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stack(state_home: Path, project: Path) -> Iterator[Stack]:
-    """The dev stack, not yet brought up; whatever the tests make of it, nothing of it stays."""
-    lab = Lab(state_home / "llm-serving" / "lab", forward=False)
-    yield Stack(lab, project)
-    lab.down()
+def lab(state_home: Path) -> Iterator[Lab]:
+    """The lab that the stacks are brought up on, one after the other; nothing of it stays."""
+    made = Lab(state_home / "llm-serving" / "lab", forward=False)
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="session")
+def stack(lab: Lab, project: Path) -> Stack:
+    """The dev stack, not yet brought up."""
+    return Stack(lab, project)

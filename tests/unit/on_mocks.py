@@ -23,7 +23,8 @@ from toolchain.paths import REPOSITORY
 Raw = dict[str, Any]
 """Plain data of a stack file by top-level key, or of a part of it."""
 
-STACK_FILES = sorted(REPOSITORY.glob("Pulumi.*.yaml"))
+STACK_FILES = [*sorted(REPOSITORY.glob("Pulumi.*.yaml")), *sorted((REPOSITORY / "examples").glob("Pulumi.*.yaml"))]
+"""Every stack file that is committed."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the tests do with the dev stack in the lab, and what they see of it."""
+"""What the tests do with a stack in the lab, and what they see of it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,23 @@ from lab.lab import Lab
 
 @dataclass(frozen=True)
 class Stack:
-    """The dev stack in the lab: what tests do with it and see of it."""
+    """A stack in the lab: what tests do with it and see of it."""
 
     lab: Lab
     folder: Path
+    name: str = "dev"
+
+    @property
+    def file(self) -> Path:
+        """The stack file, in a copy of the project that is the tests' own."""
+        return self.folder / f"Pulumi.{self.name}.yaml"
 
     def make(self, target: str) -> str:
         """Run a target of the Makefile as a person would and return what it prints."""
         done = subprocess.run(
             ["make", target],
             cwd=self.folder,
+            env={**os.environ, "STACK": self.name},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -40,7 +47,7 @@ class Stack:
     def pulumi(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the real CLI for the stack."""
         return subprocess.run(
-            [str(self.folder / "bin" / "pulumi"), *arguments, "--stack", "dev"],
+            [str(self.folder / "bin" / "pulumi"), *arguments, "--stack", self.name],
             cwd=self.folder,
             env={**os.environ, "KUBECONFIG": str(self.lab.kubeconfig)},
             capture_output=True,
@@ -64,13 +71,12 @@ class Stack:
 
     def edit(self, model: str, changes: Mapping[str, Any]) -> None:
         """Change settings of one model in the stack file; None takes a setting out."""
-        file = self.folder / "Pulumi.dev.yaml"
-        document = yaml.safe_load(file.read_text())
+        document = yaml.safe_load(self.file.read_text())
         settings = document["config"]["llm-serving:models"][model]
         settings |= changes
         for key in [key for key, value in changes.items() if value is None]:
             del settings[key]
-        file.write_text(yaml.safe_dump(document))
+        self.file.write_text(yaml.safe_dump(document))
 
     def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         """A request through the edge, as a client at http://localhost sends it."""
