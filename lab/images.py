@@ -27,6 +27,7 @@ class Entry:
         text: the file's content itself.
         link: target of the symbolic link.
         mode: permissions; by default any user may read a file, run it, and enter a folder.
+        owner: numeric user and group that it belongs to.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Entry:
     text: str = ""
     link: str = ""
     mode: int = 0o755
+    owner: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Image:
     env: tuple[str, ...] = ()
     user: str = ""
     workdir: str = "/"
+    stop_signal: str = "SIGTERM"
 
     def key(self) -> str:
         """16 hex digits that change when the image would; looks at the files' size and time, not their content."""
@@ -82,6 +85,7 @@ def write_archive(image: Image, name: str, target: Path) -> str:
                     "Entrypoint": list(image.entrypoint) or None,
                     "Cmd": list(image.cmd) or None,
                     "WorkingDir": image.workdir,
+                    "StopSignal": image.stop_signal,
                 },
                 "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
             }
@@ -116,7 +120,7 @@ def write_archive(image: Image, name: str, target: Path) -> str:
             _add_bytes(archive, "index.json", index)
             for blob in (config, manifest):
                 _add_bytes(archive, f"blobs/sha256/{_digest(blob)}", blob)
-            _add(archive, f"blobs/sha256/{layer_digest}", size, 0o644, layer)
+            _add(archive, _info(f"blobs/sha256/{layer_digest}", 0o644), size, layer)
     layer_file.unlink()
     return f"sha256:{_digest(manifest)}"
 
@@ -134,32 +138,32 @@ def _add_entry(archive: tarfile.TarFile, entry: Entry) -> None:
     name = entry.path.lstrip("/")
     if entry.source:
         with entry.source.open("rb") as content:
-            _add(archive, name, entry.source.stat().st_size, entry.mode, content)
+            _add(archive, _info(name, entry.mode, entry.owner), entry.source.stat().st_size, content)
         return
     if entry.text:
-        _add_bytes(archive, name, entry.text.encode(), entry.mode)
+        text = entry.text.encode()
+        _add(archive, _info(name, entry.mode, entry.owner), len(text), io.BytesIO(text))
         return
-    info = _info(name, entry.mode)
+    info = _info(name, entry.mode, entry.owner)
     info.type = tarfile.SYMTYPE if entry.link else tarfile.DIRTYPE
     info.linkname = entry.link
     archive.addfile(info)
 
 
-def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
-    _add(archive, name, len(content), mode, io.BytesIO(content))
+def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    _add(archive, _info(name, 0o644), len(content), io.BytesIO(content))
 
 
-def _add(archive: tarfile.TarFile, name: str, size: int, mode: int, content: BinaryIO | io.BytesIO) -> None:
-    info = _info(name, mode)
+def _add(archive: tarfile.TarFile, info: tarfile.TarInfo, size: int, content: BinaryIO | io.BytesIO) -> None:
     info.size = size
     archive.addfile(info, content)
 
 
-def _info(name: str, mode: int) -> tarfile.TarInfo:
+def _info(name: str, mode: int, owner: int = 0) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.mode = mode
     info.mtime = _MADE
-    info.uname = info.gname = "root"
+    info.uid = info.gid = owner
     return info
 
 

@@ -24,6 +24,8 @@ _PACKAGES = {
     "ip": "iproute2",
     "unshare": "util-linux",
     "openssl": "openssl",
+    "nginx": "nginx-light",
+    "envsubst": "gettext-base",
     "/bin/busybox": "busybox-static",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 from lab.components import PAUSE_IMAGE
 from lab.images import Entry, Image
+from lab.node import output
+from lab.spec import Role
+from toolchain.catalogue import PROGRAMS
 
 SYSTEM_PROGRAMS = ("pause", "coredns", "local-path-provisioner", "traefik")
-ROLE_PROGRAMS = {"vllm": ("vllm", "llm-d-inference-sim"), "ollama": ("ollama",), "devicePlugin": ("device-plugin",)}
+ROLE_PROGRAMS: dict[Role, tuple[str, ...]] = {
+    "vllm": ("vllm", "llm-d-inference-sim"),
+    "ollama": ("ollama",),
+    "devicePlugin": ("device-plugin",),
+    "gateway": (),
+    "prometheus": ("prometheus", "promtool"),
+    "prometheusAdapter": ("prometheus-adapter",),
+    "dcgmExporter": ("dcgm-exporter",),
+}
 """Go programs that the image of each role needs."""
 
 SYSTEM_IMAGES = {
@@ -23,10 +33,12 @@ SYSTEM_IMAGES = {
 """References of the images that k3s' packaged parts use, by name."""
 
 _BUSYBOX = Path("/bin/busybox")
-_APPLETS = (
-    *("sh", "sleep", "cat", "grep", "test", "ls", "mkdir", "chmod", "rm", "cp", "mv", "df", "mount", "id", "env"),
-    *("echo", "nc", "head", "tail", "wc", "sed", "true", "false"),
-)
+_CRASHING_APPLETS = {"wget", "nslookup"}
+"""Debian's static busybox cannot look names up, and crashes when it tries."""
+_NGINX = Path("/usr/sbin/nginx")
+_NGINX_USER = 101
+_NOBODY = 65534
+_STANDINS = Path(__file__).parent / "standins"
 _GPU_ENVIRONMENT = ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility")
 
 
@@ -40,38 +52,114 @@ def system_image(name: str, programs: dict[str, Path]) -> Image:
     return Image((*_tmp(), Entry(f"/{program}", programs[program])), (f"/{program}",))
 
 
-def role_image(role: str, programs: dict[str, Path], authority: Path) -> Image:
-    """The image that answers for `role`.
+def role_image(role: Role, programs: dict[str, Path], authority: Path) -> Image:
+    """The image that answers for `role`: entry point, user and files as in the real one.
 
     Args:
         role: a role of the spec.
         programs: the Go programs by name.
         authority: certificate of the authority that signs for the lab's stand-ins of internet sites.
     """
-    if role == "ollama":
-        return Image(
-            (
-                *_tmp(),
-                *_users("ubuntu:x:1000:1000::/home/ubuntu:/bin/sh"),
-                *_busybox(),
-                Entry("/bin/ollama", programs["ollama"]),
-                Entry("/usr/bin/ollama", link="/bin/ollama"),
-                *_libraries(programs["ollama"]),
-                Entry("/etc/ssl/certs/ca-certificates.crt", authority, mode=0o644),
-            ),
-            ("/bin/ollama",),
-            ("serve",),
-            ("OLLAMA_HOST=0.0.0.0:11434", *_GPU_ENVIRONMENT),
-        )
-    if role == "devicePlugin":
-        program = Entry("/usr/bin/nvidia-device-plugin", programs["device-plugin"])
-        return Image((*_tmp(), program), ("nvidia-device-plugin",), env=_GPU_ENVIRONMENT)
+    match role:
+        case "vllm":
+            return _vllm(programs)
+        case "ollama":
+            return _ollama(programs, authority)
+        case "devicePlugin":
+            program = Entry("/usr/bin/nvidia-device-plugin", programs["device-plugin"])
+            return Image((*_tmp(), program), ("nvidia-device-plugin",), env=_GPU_ENVIRONMENT)
+        case "gateway":
+            return _gateway()
+        case "prometheus":
+            return _prometheus(programs)
+        case "prometheusAdapter":
+            adapter = Entry("/adapter", programs["prometheus-adapter"])
+            return Image((*_tmp(), adapter), ("/adapter",), user=str(_NOBODY))
+        case "dcgmExporter":
+            counters = PROGRAMS["dcgm-exporter"].source / "default-counters.csv"
+            files = (
+                Entry("/usr/bin/dcgm-exporter", programs["dcgm-exporter"]),
+                Entry("/etc/dcgm-exporter/default-counters.csv", counters),
+            )
+            return Image((*_tmp(), *files), ("/usr/bin/dcgm-exporter",), env=_GPU_ENVIRONMENT)
+
+
+def _vllm(programs: dict[str, Path]) -> Image:
     binaries = (
         Entry("/usr/local/bin/vllm", programs["vllm"]),
         Entry("/usr/local/bin/llm-d-inference-sim", programs["llm-d-inference-sim"]),
     )
     # The real image has a shell too, for who looks into a pod.
     return Image((*_tmp(), *_busybox(), *binaries), ("vllm", "serve"), env=_GPU_ENVIRONMENT, workdir="/vllm-workspace")
+
+
+def _ollama(programs: dict[str, Path], authority: Path) -> Image:
+    return Image(
+        (
+            *_tmp(),
+            *_users("ubuntu:x:1000:1000::/home/ubuntu:/bin/sh"),
+            *_busybox(),
+            Entry("/bin/ollama", programs["ollama"]),
+            Entry("/usr/bin/ollama", link="/bin/ollama"),
+            *_libraries(programs["ollama"]),
+            Entry("/etc/ssl/certs/ca-certificates.crt", authority, mode=0o644),
+        ),
+        ("/bin/ollama",),
+        ("serve",),
+        ("OLLAMA_HOST=0.0.0.0:11434", *_GPU_ENVIRONMENT),
+    )
+
+
+def _prometheus(programs: dict[str, Path]) -> Image:
+    """Prometheus' image in its variant with busybox; its configuration scrapes nothing."""
+    return Image(
+        (
+            *_tmp(),
+            *_users(f"nobody:x:{_NOBODY}:{_NOBODY}:nobody:/home:/bin/false"),
+            *_busybox(),
+            Entry("/bin/prometheus", programs["prometheus"]),
+            Entry("/bin/promtool", programs["promtool"]),
+            Entry("/etc/prometheus/prometheus.yml", text="global: {}\n", mode=0o644, owner=_NOBODY),
+            Entry("/prometheus", mode=0o775, owner=_NOBODY),
+        ),
+        ("/bin/prometheus",),
+        ("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"),
+        user="nobody",
+        workdir="/prometheus",
+    )
+
+
+def _gateway() -> Image:
+    """nginx-unprivileged: Debian's nginx, with the layout, the scripts and the user of the real image."""
+    own = _STANDINS / "gateway"
+    scripts = sorted(file.relative_to(own) for file in own.rglob("*.sh"))
+    configuration = sorted(file.relative_to(own) for file in own.rglob("*.conf"))
+    nginx = ("/etc/nginx", "/etc/nginx/conf.d", "/var/cache/nginx")
+    envsubst = Path("/usr/bin/envsubst")
+    return Image(
+        (
+            *_tmp(),
+            *_users(f"nginx:x:{_NGINX_USER}:{_NGINX_USER}:nginx:/var/cache/nginx:/sbin/nologin"),
+            *_busybox(),
+            *(Entry(folder, mode=0o775, owner=_NGINX_USER) for folder in nginx),
+            *(Entry(f"/{file}", own / file) for file in scripts),
+            *(Entry(f"/etc/nginx/{file}", own / file, mode=0o644, owner=_NGINX_USER) for file in configuration),
+            Entry("/etc/nginx/mime.types", Path("/etc/nginx/mime.types"), mode=0o644, owner=_NGINX_USER),
+            Entry("/usr/share/nginx/html/index.html", text="<h1>Welcome to nginx!</h1>\n", mode=0o644),
+            Entry("/usr/sbin/nginx", _NGINX),
+            Entry("/usr/bin/envsubst", envsubst),
+            *_libraries(_NGINX, envsubst),
+            # Debian's nginx keeps here what the real one keeps in /var/cache/nginx.
+            Entry("/var/lib/nginx", link="/var/cache/nginx"),
+            Entry("/var/lock", mode=0o1777),
+            Entry("/var/log/nginx/access.log", link="/dev/stdout"),
+            Entry("/var/log/nginx/error.log", link="/dev/stderr"),
+        ),
+        ("/docker-entrypoint.sh",),
+        ("nginx", "-g", "daemon off;"),
+        user=str(_NGINX_USER),
+        stop_signal="SIGQUIT",
+    )
 
 
 def _tmp() -> tuple[Entry, ...]:
@@ -85,11 +173,14 @@ def _users(*others: str) -> tuple[Entry, ...]:
 
 
 def _busybox() -> tuple[Entry, ...]:
-    links = tuple(Entry(f"/bin/{applet}", link="/bin/busybox") for applet in _APPLETS)
-    return (Entry("/bin/busybox", _BUSYBOX), *links)
+    listed = set(output([str(_BUSYBOX), "--list"]).split()) - _CRASHING_APPLETS - {"busybox"}
+    return (
+        Entry("/bin/busybox", _BUSYBOX),
+        *(Entry(f"/bin/{applet}", link="/bin/busybox") for applet in sorted(listed)),
+    )
 
 
-def _libraries(program: Path) -> tuple[Entry, ...]:
-    """The shared libraries of `program`, where the loader looks for them."""
-    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
+def _libraries(*programs: Path) -> tuple[Entry, ...]:
+    """The shared libraries of `programs`, where the loader looks for them."""
+    listed = output(["ldd", *map(str, programs)])
     return tuple(Entry(path, Path(path).resolve()) for path in sorted(set(re.findall(r"(/\S+) \(0x", listed))))

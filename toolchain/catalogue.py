@@ -78,6 +78,7 @@ PROGRAMS: dict[str, Program] = {
         Program("netpol"),
         Program("pause", folder="lab/standins/pause"),
         Program("device-plugin", folder="lab/standins/device_plugin"),
+        Program("dcgm-exporter", folder="lab/standins/dcgm_exporter"),
         Program("vllm", folder="lab/standins/vllm"),
         Program(
             "prometheus",
