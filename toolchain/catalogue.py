@@ -72,7 +72,7 @@ PROGRAMS: dict[str, Program] = {
             ldflags=f"{_STRIPPED} -X github.com/ollama/ollama/version.Version=0.11.4",
             cgo=True,
         ),
-        Program("llm-d-inference-sim", "github.com/llm-d/llm-d-inference-sim/cmd/llm-d-inference-sim"),
+        Program("llm-d-inference-sim"),
         Program("coredns", "github.com/coredns/coredns"),
         Program("local-path-provisioner", "github.com/rancher/local-path-provisioner"),
         Program("netpol"),

@@ -70,7 +70,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer.Header().Set("X-Request-Id", id)
 	}
 	if !s.allowed(r) {
-		refuse(answer, http.StatusUnauthorized, "Unauthorized", "UnauthorizedError")
+		writeJSON(answer, http.StatusUnauthorized, map[string]string{"error": "Unauthorized"}) // not in OpenAI's form
 		return
 	}
 	switch r.URL.Path {
