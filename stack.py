@@ -12,7 +12,6 @@ from components.gpu_runtime import GpuRuntime
 from components.llm_ingress import LlmIngress
 from components.ollama_server import OllamaServer
 from components.vllm_server import VllmServer
-from planning import ollama, vllm
 from planning.gpu_runtime import plan_gpu_runtime
 from planning.plan import Plan
 from planning.vllm import VllmPlan
@@ -58,12 +57,12 @@ def deploy(plan: Plan) -> dict[str, Any]:
             "edge",
             plan.ingress,
             namespace=plan.namespace,
-            services={name: server.service_name for name, server in servers.items()},
-            ports={
-                name: vllm.PORT if isinstance(server, VllmPlan) else ollama.PORT
-                for name, server in plan.servers.items()
-            },
+            servers=list(servers.values()),
             opts=within,
         )
         outputs["urls"] = edge.urls
+        if edge.api_keys is not None:
+            outputs["apiKeys"] = edge.api_keys
+        if edge.certificate is not None:
+            outputs["certificate"] = edge.certificate
     return outputs

@@ -6,11 +6,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.edge import endpoints, stream_chat
+from pydantic import SecretStr
+
+from cli.edge import Access, endpoints, preparation, stream_chat
 from cli.lab_spec import lab_spec
 from cli.policies import policy_config, read_levels
 from cli.pulumi import Pulumi
@@ -114,21 +117,29 @@ class Deployment:
         print("\nOutputs:")
         for path, url in sorted(outputs.get("urls", {}).items()):
             print(f"  {path:12} {url}")
+        keys = self.pulumi.secret_output("apiKeys") if "apiKeys" in outputs else {}
+        access = self._access(keys, outputs.get("certificate"))
+        for line in preparation(next(iter(keys), None), self_signed=access.certificate is not None, stack=self.stack):
+            print(f"  {line}")
         for endpoint in endpoints(planned):
             print(f"\n{endpoint.server} ({endpoint.engine}), models {', '.join(endpoint.models)}. Try:")
-            print(f"  {endpoint.curl(_PROMPT)}")
+            print(f"  {endpoint.curl(_PROMPT, access)}")
             print("It answers: ", end="", flush=True)
             answer = ""
-            for piece in stream_chat(endpoint, _PROMPT, address=self._address()):
+            for piece in stream_chat(endpoint, _PROMPT, access=access):
                 print(piece, end="", flush=True)
                 answer += piece
             print()
             if not answer.strip():
                 raise StepFailed(f"{endpoint.server} answered without a word; see its pod's log.")
 
-    def _address(self) -> str | None:
-        """Where the edge is reached; only the lab's is not where its name says."""
-        return str(self.lab.network.node) if self.lab else None
+    def _access(self, keys: Mapping[str, str], certificate: str | None) -> Access:
+        """What this machine needs to come in as the first of the clients; only the lab is not where its name says."""
+        return Access(
+            address=str(self.lab.network.node) if self.lab else None,
+            api_key=SecretStr(next(iter(keys.values()))) if keys else None,
+            certificate=certificate,
+        )
 
     def _policy(self, planned: Plan) -> list[str]:
         """Options of `pulumi` for the policy pack; the file with its configuration stays for a look at it."""

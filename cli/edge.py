@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import json
 import shlex
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
+from pydantic import SecretStr
 
 from planning.ollama import OllamaPlan
 from planning.plan import Plan
+from settings.ingress import LOCALHOST
 from toolchain.steps import StepFailed
 
 _PATIENCE_SECONDS = 60.0
 """How long a new route may take to be known to the ingress controller."""
+
+_CERTIFICATE_FILE = "llm.pem"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What a client has to have to come in."""
+
+    address: str | None = None
+    """Where the edge is reached, if not under the host's own name, e.g. `198.18.0.2`."""
+
+    api_key: SecretStr | None = None
+    certificate: str | None = None
+    """The only one that is trusted, as PEM; those that the machine trusts where None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,27 +55,49 @@ class Endpoint:
             "messages": [{"role": "user", "content": prompt}],
         }
 
-    def curl(self, prompt: str) -> str:
-        """The same request as a line to paste into a shell."""
+    def curl(self, prompt: str, access: Access | None = None) -> str:
+        """The same request as a line to paste into a shell, after those of `preparation`."""
+        access = access or Access()
+        url = httpx.URL(self.url)
+        words = ["curl", "-N", shlex.quote(self.url + "/chat/completions")]
+        if access.address and url.host != LOCALHOST:
+            port = url.port or {"http": 80, "https": 443}[url.scheme]
+            words += ["--resolve", f"{url.host}:{port}:{access.address}"]
+        if access.certificate:
+            words += ["--cacert", _CERTIFICATE_FILE]
+        if access.api_key:
+            words += ["-H", '"Authorization: Bearer $LLM_API_KEY"']
         body = json.dumps(self.chat_request(prompt))
-        return (
-            f"curl -N {shlex.quote(self.url + '/chat/completions')} -H 'Content-Type: application/json' "
-            f"-d {shlex.quote(body)}"
-        )
+        words += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(body)]
+        return " ".join(words)
+
+
+def preparation(client: str | None, *, self_signed: bool, stack: str) -> list[str]:
+    """What to type before the lines of `curl`: it puts the key of `client` and the certificate where they look."""
+    output = f"bin/pulumi stack output --stack {shlex.quote(stack)}"
+    lines = []
+    if client is not None:
+        pick = f"import json, sys; print(json.load(sys.stdin)[{client!r}])"
+        lines.append(f"export LLM_API_KEY=$({output} apiKeys --json --show-secrets | python3 -c {shlex.quote(pick)})")
+    if self_signed:
+        lines.append(f"{output} certificate > {_CERTIFICATE_FILE}")
+    return lines
 
 
 def endpoints(plan: Plan) -> list[Endpoint]:
-    """Every route of the plan, as its clients see it."""
+    """Every route of the plan that has an OpenAI API, as its clients see it."""
     if plan.ingress is None:
         return []
     found = []
     for route in plan.ingress.routes:
         server = plan.servers[route.server]
+        if route.openai_path is None:
+            continue
         found.append(
             Endpoint(
                 server=route.server,
                 engine=route.engine,
-                url=f"http://{plan.ingress.host}{route.path}" + ("/v1" if route.engine == "ollama" else ""),
+                url=plan.ingress.url(route.openai_path),
                 models=server.served_names if isinstance(server, OllamaPlan) else (server.served_name,),
             )
         )
@@ -66,7 +105,7 @@ def endpoints(plan: Plan) -> list[Endpoint]:
 
 
 def stream_chat(
-    endpoint: Endpoint, prompt: str, *, model: str | None = None, address: str | None = None
+    endpoint: Endpoint, prompt: str, *, model: str | None = None, access: Access | None = None
 ) -> Iterator[str]:
     """Yield the pieces of an answer as they come.
 
@@ -74,34 +113,43 @@ def stream_chat(
         endpoint: whom to ask.
         prompt: the user's message.
         model: one of the endpoint's models; the first by default.
-        address: where the edge is reached, if not under the host's own name, e.g. `198.18.0.2`.
+        access: what is needed to come in; nothing by default.
 
     Raises:
         StepFailed: no answer, an error instead of one, or an answer that breaks off.
     """
+    access = access or Access()
     url = httpx.URL(endpoint.url + "/chat/completions")
-    headers = {"Host": url.host}
-    if address:
-        url = url.copy_with(host=address)
+    headers, host = {"Host": url.host}, url.host
+    if access.api_key:
+        headers["Authorization"] = f"Bearer {access.api_key.get_secret_value()}"
+    if access.address:
+        url = url.copy_with(host=access.address)
+    verify = ssl.create_default_context(cadata=access.certificate)
     request = endpoint.chat_request(prompt, model)
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            with httpx.stream("POST", url, json=request, headers=headers, timeout=120) as response:
-                if response.status_code == httpx.codes.OK:
-                    try:
-                        yield from _pieces(response)
-                    except httpx.TransportError as error:  # asked again, the pieces would come twice
-                        raise StepFailed(f"{endpoint.url} broke off: {str(error) or type(error).__name__}") from None
-                    return
-                problem = f"{response.status_code} {response.read().decode(errors='replace').strip()[:300]}"
-                # Until the controller knows the route and its endpoints it answers 404, 502 or 503 by itself.
-                may_pass = response.status_code in (404, 502, 503)
-        except httpx.TransportError as error:
-            problem, may_pass = str(error) or type(error).__name__, True
-        if not may_pass or time.monotonic() > deadline:
-            raise StepFailed(f"{endpoint.url} did not answer: {problem}")
-        time.sleep(0.5)  # before the route is asked again
+    with httpx.Client(verify=verify, timeout=120) as client:
+        while True:
+            try:
+                with client.stream(
+                    "POST", url, json=request, headers=headers, extensions={"sni_hostname": host}
+                ) as response:
+                    if response.status_code == httpx.codes.OK:
+                        try:
+                            yield from _pieces(response)
+                        except httpx.TransportError as error:  # asked again, the pieces would come twice
+                            raise StepFailed(
+                                f"{endpoint.url} broke off: {str(error) or type(error).__name__}"
+                            ) from None
+                        return
+                    problem = f"{response.status_code} {response.read().decode(errors='replace').strip()[:300]}"
+                    # Until the controller knows the route and its endpoints it answers 404, 502 or 503 by itself.
+                    may_pass = response.status_code in (404, 502, 503)
+            except httpx.TransportError as error:
+                problem, may_pass = str(error) or type(error).__name__, True
+            if not may_pass or time.monotonic() > deadline:
+                raise StepFailed(f"{endpoint.url} did not answer: {problem}")
+            time.sleep(0.5)  # before the route is asked again
 
 
 def _pieces(response: httpx.Response) -> Iterator[str]:

@@ -24,6 +24,7 @@ def lab_spec(plan: Plan) -> LabSpec:
     images: dict[Role, tuple[str, ...]] = {
         "vllm": _distinct(server.image for server in plan.servers.values() if isinstance(server, VllmPlan)),
         "ollama": _distinct(server.image for server in plan.servers.values() if isinstance(server, OllamaPlan)),
+        "gateway": (plan.ingress.image,) if plan.ingress else (),
         "devicePlugin": _distinct(plugin.image for plugin in plan_gpu_runtime(plan.nodes)),
     }
     try:

@@ -62,6 +62,10 @@ class Pulumi:
         outputs: dict[str, Any] = json.loads(self.output("stack", "output", "--json", "--stack", self.stack))
         return outputs
 
+    def secret_output(self, name: str) -> Any:
+        """One output of the stack with the secrets in it."""
+        return json.loads(self.output("stack", "output", name, "--json", "--show-secrets", "--stack", self.stack))
+
     def exists(self) -> bool:
         """Whether there is a state of this stack."""
         found = json.loads(self.output("stack", "ls", "--json"))

@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
+from planning.ingress import IngressPlan, plan_ingress
 from planning.nodes import NodePlan, plan_nodes
 from planning.ollama import OllamaPlan, plan_ollama
 from planning.placement import Placement, fewest_replicas, place, replicas_of
 from planning.problems import PlanError
 from planning.rollout import rollout
-from planning.routes import Route, plan_routes
 from planning.vllm import VllmPlan, plan_vllm
 from planning.volumes import VolumeClass, volume_class
 from settings.stack import Settings
 from settings.vllm import VllmSettings
 
 ServerPlan = VllmPlan | OllamaPlan
-
-
-@dataclass(frozen=True, kw_only=True)
-class IngressPlan:
-    """The edge: its host and routes."""
-
-    host: str
-    routes: tuple[Route, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +38,11 @@ def plan(settings: Settings) -> Plan:
     """
     problems: list[str] = []
     nodes = plan_nodes(settings.nodes, problems)
-    routes = plan_routes(settings.ingress, settings.models, problems) if settings.ingress else ()
+    ingress = (
+        plan_ingress(settings.ingress, settings.models, namespace=settings.namespace, problems=problems)
+        if settings.ingress
+        else None
+    )
     placement = place(settings.nodes, settings.models, problems, access_mode=settings.storage.access_mode)
     _check_shares(settings, placement, problems)
     servers: dict[str, ServerPlan] = {}
@@ -81,7 +77,7 @@ def plan(settings: Settings) -> Plan:
         namespace=settings.namespace,
         nodes=nodes,
         servers=servers,
-        ingress=IngressPlan(host=settings.ingress.host, routes=routes) if settings.ingress else None,
+        ingress=ingress,
         volumes=volume_class(settings.storage),
     )
 

@@ -1,18 +1,63 @@
-"""Which path of the edge leads to which server."""
+"""Which path of the edge leads to which server, and what of an engine's API is public there."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from settings.ingress import IngressSettings
+from settings.ollama import OllamaSettings
 from settings.stack import ModelSettings
-from settings.vllm import VllmSettings
+
+Engine = Literal["vllm", "ollama"]
+Method = Literal["GET", "POST"]
 
 OPENAI_PREFIX = "/v1"
+NATIVE_PREFIX = "/api"
+
+PUBLIC_API: dict[Engine, dict[str, Method]] = {
+    # Every route in vllm/entrypoints of 0.33.0 that is inference or a list of models, under /v1. Left out on purpose:
+    # (un)load_lora_adapter, responses by id (one client's answers, to be read by another), .../render and /derender,
+    # the Anthropic API and WebSockets.
+    "vllm": {
+        "/v1/models": "GET",
+        "/v1/chat/completions": "POST",
+        "/v1/completions": "POST",
+        "/v1/responses": "POST",
+        "/v1/embeddings": "POST",
+        "/v1/rerank": "POST",
+        "/v1/score": "POST",
+        "/v1/audio/transcriptions": "POST",
+        "/v1/audio/translations": "POST",
+    },
+    # server/routes.go of Ollama, without all that changes what is on disk: pull, push, create, copy, delete, blobs.
+    "ollama": {
+        "/v1/models": "GET",
+        "/v1/chat/completions": "POST",
+        "/v1/completions": "POST",
+        "/v1/responses": "POST",
+        "/v1/embeddings": "POST",
+        "/api/chat": "POST",
+        "/api/generate": "POST",
+        "/api/embed": "POST",
+        "/api/embeddings": "POST",
+        "/api/show": "POST",
+        "/api/tags": "GET",
+        "/api/ps": "GET",
+        "/api/version": "GET",
+    },
+}
+"""Paths of each engine that may be reached from outside, with their method. All others stay closed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """One path that is open, and what the engine sees in its place."""
+
+    path: str
+    method: Method
+    engine_path: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +66,23 @@ class Route:
 
     path: str
     server: str
-    engine: Literal["vllm", "ollama"]
+    engine: Engine
     engine_prefix: str
+    timeout_seconds: int
 
     @property
-    def key(self) -> str:
-        """What the route's objects are named after: no two paths have the same; at most 49 characters."""
-        key = re.sub(r"[^a-z0-9]+", "-", self.path.lower()).strip("-")[:40].strip("-")
-        if f"/{key.replace('-', '/')}" == self.path:
-            return key
-        return f"{key}-{hashlib.sha256(self.path.encode()).hexdigest()[:8]}".lstrip("-")
+    def locations(self) -> tuple[Location, ...]:
+        """Every path that the route opens."""
+        return tuple(
+            Location(path=self.path + path.removeprefix(self.engine_prefix), method=method, engine_path=path)
+            for path, method in PUBLIC_API[self.engine].items()
+            if path.startswith(f"{self.engine_prefix}/")
+        )
+
+    @property
+    def openai_path(self) -> str | None:
+        """Base path of the OpenAI API under this route, e.g. `/ollama/v1`; None where there is none."""
+        return next((at.path.removesuffix("/models") for at in self.locations if at.engine_path == "/v1/models"), None)
 
 
 def plan_routes(
@@ -39,8 +91,8 @@ def plan_routes(
     """Routes in the order of their paths; what is wrong with them is added to `problems`."""
     owner: dict[str, str] = {}
     routes: list[Route] = []
-    for written, server in ingress.routes.items():
-        path = written.rstrip("/")
+    for written, route in ingress.routes.items():
+        path, server = written.rstrip("/"), route.model
         if path in owner:
             problems.append(
                 f"ingress.routes: '{ingress.host}{path}' is used by models {owner[path]!r} and {server!r}, so one "
@@ -53,15 +105,37 @@ def plan_routes(
                 f"ingress.routes.{written}: there is no model {server!r}; write one of {', '.join(servers)}."
             )
             continue
-        settings = servers[server]
-        if isinstance(settings, VllmSettings):
-            if not (path == OPENAI_PREFIX or path.startswith(f"{OPENAI_PREFIX}/")):
-                problems.append(
-                    f"ingress.routes.{written}: vLLM's public API is under /v1 alone, and other paths of it ask for no "
-                    "key. Write '/v1' or '/v1/<name>'."
-                )
-                continue
-            routes.append(Route(path=path, server=server, engine="vllm", engine_prefix=OPENAI_PREFIX))
-        else:
-            routes.append(Route(path=path, server=server, engine="ollama", engine_prefix=""))
+        engine: Engine = "ollama" if isinstance(servers[server], OllamaSettings) else "vllm"
+        prefix = _engine_prefix(path)
+        if engine == "vllm" and prefix != OPENAI_PREFIX:
+            problems.append(
+                f"ingress.routes.{written}: vLLM's public API is under /v1 alone, and other paths of it ask for no "
+                "key. Write '/v1' or '/v1/<name>'."
+            )
+            continue
+        routes.append(
+            Route(path=path, server=server, engine=engine, engine_prefix=prefix, timeout_seconds=route.timeout_seconds)
+        )
+    problems += _overlaps(routes)
     return tuple(sorted(routes, key=lambda route: route.path))
+
+
+def _engine_prefix(path: str) -> str:
+    """What the engine sees in the place of `path`: one of its APIs where the path names it, else all of them."""
+    named = (prefix for prefix in (OPENAI_PREFIX, NATIVE_PREFIX) if f"{path}/".startswith(f"{prefix}/"))
+    return next(named, "")
+
+
+def _overlaps(routes: list[Route]) -> list[str]:
+    """Routes such as /v1 and /v1/chat: /v1/chat/completions would be one thing of the first, another of the second."""
+    opened: dict[str, Route] = {}
+    found: dict[str, str] = {}
+    for route in sorted(routes, key=lambda route: route.path):
+        for at in route.locations:
+            other = opened.setdefault(at.path, route)
+            if other is not route:
+                found[route.path] = (
+                    f"ingress.routes.{route.path}: '{at.path}' is also a path of the route '{other.path}', and means "
+                    f"something else there. Choose a path that no API has, such as '{other.path}/{route.server}-model'."
+                )
+    return list(found.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,32 @@ import yaml
 from pydantic import ValidationError
 
 from settings.problems import SettingsError, problems_of
+from settings.secret import DECRYPTED
 from settings.stack import Settings
 
 PROJECT = "llm-serving"
 
 
-def parse(raw: Mapping[str, Any], *, source: str) -> Settings:
+def parse(raw: Mapping[str, Any], *, source: str, decrypted: Collection[str] = ()) -> Settings:
     """Validate what a stack file says.
 
     Args:
         raw: plain data by top-level key, as YAML or JSON has it.
         source: the file that a person must edit, for the messages.
+        decrypted: top-level keys in which secrets are texts instead of `{secure: ...}`; no value of theirs is told.
 
     Raises:
         SettingsError: with every problem at once.
     """
+    texts = frozenset(text for key in decrypted for text in _texts(raw[key]))
     try:
         # Through JSON: its strictness is that of the file, in which there are lists and no tuples. A date is a text in
         # it, whatever YAML takes it for.
-        return Settings.model_validate_json(json.dumps(raw, default=str), by_alias=True, by_name=False)
+        return Settings.model_validate_json(
+            json.dumps(raw, default=str), by_alias=True, by_name=False, context={DECRYPTED: texts}
+        )
     except ValidationError as error:
-        raise SettingsError(source, problems_of(error, Settings)) from None
+        raise SettingsError(source, problems_of(error, Settings, hidden=decrypted)) from None
 
 
 def read(file: Path) -> Settings:
@@ -61,14 +66,27 @@ def load() -> Settings:
         SettingsError: with every problem at once.
     """
     import pulumi  # here, so that tools which only read files start without Pulumi's 0.5 s import
-    from pulumi.runtime.config import CONFIG  # Pulumi's public Config cannot list its keys
+    from pulumi.runtime.config import CONFIG, is_config_secret  # Pulumi's public Config can tell neither
 
-    config = pulumi.Config(PROJECT)
-    names = [key.removeprefix(f"{PROJECT}:") for key in CONFIG.get() if key.startswith(f"{PROJECT}:")]
-    raw = {name: _plain(config.require(name)) for name in names}
-    return parse(raw, source=f"Pulumi.{pulumi.get_stack()}.yaml")
+    raw = {
+        key.removeprefix(f"{PROJECT}:"): _plain(text)
+        for key, text in CONFIG.get().items()
+        if key.startswith(f"{PROJECT}:")
+    }
+    # Not by `Config.require_secret`: a plan is made of values, not of Outputs. Only SecretStr and Outputs leave here.
+    decrypted = [key for key in raw if is_config_secret(f"{PROJECT}:{key}")]
+    return parse(raw, source=f"Pulumi.{pulumi.get_stack()}.yaml", decrypted=decrypted)
 
 
 def _plain(text: str) -> Any:
     """Pulumi hands over mappings and lists as JSON and all else as text, so '123' may be a name and stays one."""
     return json.loads(text) if text.startswith(("{", "[")) else text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in plain data, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+
+class _Hidden:
+    """Stands for a value that may be a secret."""
+
+    def __repr__(self) -> str:
+        return "a value that is not shown here"
+
+
+_HIDDEN = _Hidden()
 
 
 class SettingsError(Exception):
@@ -20,9 +30,17 @@ class SettingsError(Exception):
         super().__init__("\n".join([f"{source} has {count}:", *(f"  {problem}" for problem in self.problems)]))
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One line for each problem that pydantic found while it validated `model`."""
-    return [_problem(details, model) for details in error.errors(include_url=False)]
+def problems_of(error: ValidationError, model: type[BaseModel], *, hidden: Collection[str] = ()) -> list[str]:
+    """One line for each problem that pydantic found while it validated `model`.
+
+    `hidden`: top-level keys that may hold secrets, so that no value is quoted from them.
+    """
+    return [
+        _problem(
+            {**details, "input": _HIDDEN} if details["loc"][:1] and details["loc"][0] in hidden else details, model
+        )
+        for details in error.errors(include_url=False)
+    ]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -44,7 +44,12 @@ class Mocks(pulumi.runtime.Mocks):
     """Answers every registration with its own inputs."""
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        """An id, and the inputs as outputs."""
+        """An id, and the inputs as outputs; a local command also prints something that tells which one it was."""
+        if args.typ == "command:local:Command":
+            return f"{args.name}-id", {
+                **args.inputs,
+                "stdout": f"{args.name}\n-----BEGIN CERTIFICATE-----\n{args.name}",
+            }
         return f"{args.name}-id", dict(args.inputs)
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], None]:

@@ -49,7 +49,12 @@ VARIANTS: dict[str, Raw] = {
     "spare-gpu": {
         "nodes": {"a": node(count=4)},
         "models": {"chat": vllm(), "help": ollama()},
-        "ingress": {"host": "llm.example.com", "routes": {"/v1": "chat", "/v1/chat": "chat", "/help": "help"}},
+        "ingress": {
+            "host": "llm.example.com",
+            "routes": {"/v1": "chat", "/v1/small": "chat", "/help": "help"},
+            "apiKeys": {"team": "generated", "partner": "generated"},
+            "tls": "selfSigned",
+        },
     },
     "pool": {
         "nodes": {"a": node("a100-80gb", 4), "b": node("a100-80gb", 4), "c": node(slices=2)},
@@ -58,7 +63,12 @@ VARIANTS: dict[str, Raw] = {
             "fast": vllm(LLAMA_8B, replicas=4, shm="4Gi", cache="50Gi"),
             "help": ollama(modelfiles={"jini": {"from": "qwen3:4b"}}),
         },
-        "ingress": {"host": "llm.example.com", "routes": {"/v1": "general", "/v1/fast": "fast", "/ollama": "help"}},
+        "ingress": {
+            "host": "llm.example.com",
+            "routes": {"/v1": "general", "/v1/fast": {"model": "fast", "timeoutSeconds": 30}, "/ollama": "help"},
+            "apiKeys": {"team": "generated"},
+            "tls": {"secretName": "llm-tls"},
+        },
         "storage": {"className": "local-path"},
     },
     "whole-and-sliced": {

@@ -31,6 +31,7 @@ def test_the_lab_has_what_the_dev_stack_counts_on(dev: Raw) -> None:
         images={
             "vllm": ("docker.io/vllm/vllm-openai:v0.33.0",),
             "ollama": ("docker.io/ollama/ollama:0.32.15",),
+            "gateway": ("docker.io/nginxinc/nginx-unprivileged:1.29-alpine",),
             "devicePlugin": ("nvcr.io/nvidia/k8s-device-plugin:v0.20.0",),
         },
         ollama_models=("qwen3:4b",),

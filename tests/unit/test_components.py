@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from conftest import Deploy
 from on_mocks import Raw, seconds
-from small_stacks import VARIANTS, every_stack, node, vllm
+from small_stacks import every_stack, node, vllm
 
 from planning.ollama import OllamaPlan
 from planning.vllm import VllmPlan
@@ -70,8 +70,8 @@ def test_outputs_name_every_server_and_every_route(deployed: Deploy, raw: Raw) -
         for name, s in found.plan.servers.items()
     }
     if found.plan.ingress:
-        host = found.plan.ingress.host
-        assert found.outputs["urls"] == {r.path: f"http://{host}{r.path}" for r in found.plan.ingress.routes}
+        base = {"localhost": "http://localhost", "llm.example.com": "https://llm.example.com"}[found.plan.ingress.host]
+        assert found.outputs["urls"] == {r.path: f"{base}{r.path}" for r in found.plan.ingress.routes}
 
 
 @every_stack
@@ -96,7 +96,11 @@ def test_taking_one_server_away_renames_nothing_of_the_others(deployed: Deploy, 
         rest = copy.deepcopy(raw)
         del rest["models"][gone]
         if "ingress" in rest:
-            routes = {path: name for path, name in rest["ingress"]["routes"].items() if name != gone}
+            routes = {
+                path: to
+                for path, to in rest["ingress"]["routes"].items()
+                if gone != (to["model"] if isinstance(to, dict) else to)
+            }
             rest = rest | {"ingress": rest["ingress"] | {"routes": routes}} if routes else rest | {"ingress": None}
         before = {r.urn for r in deployed(raw).resources if not r.parent.endswith(f"Server::{gone}")}
         after = {r.urn for r in deployed(rest).resources}
@@ -124,17 +128,22 @@ def test_models_are_on_disk_before_ollama_is_touched(deployed: Deploy, raw: Raw)
 
 @every_stack
 def test_a_url_is_known_only_when_the_model_answers(deployed: Deploy, raw: Raw) -> None:
-    """A Service waits for its Deployment, and a route for the Service that it leads to."""
+    """A Service waits for its Deployment, the gateway for the models' Services, the way in for the gateway's."""
     found = deployed(raw)
-    for name in found.plan.servers:
-        assert found.one("Deployment", name).urn in found.one("Service", name).depends_on
+    services = {name: found.one("Service", name) for name in found.plan.servers}
+    for name, service in services.items():
+        assert found.one("Deployment", name).urn in service.depends_on
     for ingress in found.of("Ingress"):
-        for rule in ingress.inputs["spec"]["rules"]:
-            for path in rule["http"]["paths"]:
-                backend = path["backend"]["service"]
-                service = found.one("Service", backend["name"])
-                assert service.urn in ingress.depends_on
-                assert service.inputs["spec"]["ports"][0]["port"] == backend["port"]["number"]
+        [rule] = ingress.inputs["spec"]["rules"]
+        [path] = rule["http"]["paths"]
+        [gateway] = [
+            s for s in found.of("Service") if s.inputs["metadata"]["name"] == path["backend"]["service"]["name"]
+        ]
+        assert gateway.urn in ingress.depends_on
+        assert gateway.inputs["spec"]["ports"][0]["port"] == path["backend"]["service"]["port"]["number"]
+        deployment = found.one("Deployment", gateway.name)
+        assert deployment.urn in gateway.depends_on
+        assert {service.urn for service in services.values()} <= deployment.depends_on
 
 
 @every_stack
@@ -185,22 +194,6 @@ def test_every_way_of_sharing_a_gpu_has_its_device_plugin(deployed: Deploy, raw:
     for patch in found.of("NodePatch"):
         labels = patch.inputs["metadata"]["labels"]
         assert sum(selector.items() <= labels.items() for selector in selectors) == 1, patch.name
-
-
-def test_the_engine_sees_its_own_path_behind_the_edge(deployed: Deploy) -> None:
-    found = deployed(VARIANTS["pool"])
-    replaced = {m.name: m.inputs["spec"]["replacePathRegex"] for m in found.of("Middleware")}
-    assert replaced == {
-        "edge-ollama": {"regex": "^/ollama(/|$)(.*)", "replacement": "/$2"},
-        "edge-v1-fast": {"regex": "^/v1/fast(/|$)(.*)", "replacement": "/v1/$2"},
-    }
-    annotation = "traefik.ingress.kubernetes.io/router.middlewares"
-    used = {i.name: i.inputs["metadata"]["annotations"].get(annotation) for i in found.of("Ingress")}
-    assert used == {
-        "edge-v1": None,
-        "edge-ollama": "llm-llm-ingress-ollama@kubernetescrd",
-        "edge-v1-fast": "llm-llm-ingress-v1-fast@kubernetescrd",
-    }
 
 
 def test_a_change_of_the_models_makes_another_job(deployed: Deploy, dev: Raw) -> None:

@@ -15,7 +15,7 @@ from on_mocks import Raw
 from small_stacks import node, ollama, planned, vllm
 
 from cli import edge
-from cli.edge import Endpoint, endpoints, stream_chat
+from cli.edge import Access, Endpoint, endpoints, stream_chat
 from toolchain.steps import StepFailed
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -125,13 +125,21 @@ def test_every_route_has_an_endpoint_that_clients_can_use() -> None:
     plan = planned(
         {"a": node(slices=2)},
         {"chat": vllm(), "assistant": ollama(modelfiles={"jini": {"from": "qwen3:4b"}})},
-        ingress={"host": "llm.example.com", "routes": {"/v1/chat": "chat", "/ollama": "assistant"}},
+        ingress={
+            "host": "llm.example.com",
+            "routes": {"/v1/chat": "chat", "/ollama": "assistant", "/v1/jini": "assistant", "/api": "assistant"},
+            "apiKeys": {"team": "generated"},
+            "tls": "selfSigned",
+        },
     )
     assert endpoints(plan) == [
         Endpoint(
-            server="assistant", engine="ollama", url="http://llm.example.com/ollama/v1", models=("qwen3:4b", "jini")
+            server="assistant", engine="ollama", url="https://llm.example.com/ollama/v1", models=("qwen3:4b", "jini")
         ),
-        Endpoint(server="chat", engine="vllm", url="http://llm.example.com/v1/chat", models=("chat",)),
+        Endpoint(server="chat", engine="vllm", url="https://llm.example.com/v1/chat", models=("chat",)),
+        Endpoint(
+            server="assistant", engine="ollama", url="https://llm.example.com/v1/jini", models=("qwen3:4b", "jini")
+        ),
     ]
 
 
@@ -168,7 +176,7 @@ def test_the_request_goes_to_the_address_under_the_hosts_name(serve: Callable[..
     endpoint = Endpoint(
         server="s", engine="vllm", url=f"http://llm.example.com:{server.server_port}/v1", models=("m", "n")
     )
-    assert list(stream_chat(endpoint, "Hi", model="n", address="127.0.0.1")) == ["x"]
+    assert list(stream_chat(endpoint, "Hi", model="n", access=Access(address="127.0.0.1"))) == ["x"]
     [(path, host, body)] = server.requests
     assert (path, host) == ("/v1/chat/completions", "llm.example.com")
     assert body["model"] == "n"

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_policies.shared_memory import needed_bytes
-from on_mocks import Raw, settings_of
+from on_mocks import settings_of
 from small_stacks import LLAMA_70B, node, ollama, planned, problems, vllm
 
 from planning.ollama import OllamaPlan, modelfile_text
 from planning.plan import plan
 from planning.pods import GIB, host_memory, shm_bytes
 from planning.problems import PlanError
-from planning.routes import Route
 from planning.startup import PROBE_PERIOD_SECONDS, startup
 from settings.ollama import ModelfileSettings
 from settings.storage import StorageSettings
@@ -67,62 +66,6 @@ def test_the_memory_limit_holds_shared_memory_besides_what_is_asked_for(workers:
     assert memory.limit_bytes >= memory.request_bytes + shm
 
 
-def routes(written: Raw) -> tuple[Route, ...]:
-    found = planned({"a": node(slices=2)}, {"chat": vllm(), "help": ollama()}, ingress={"host": "h", "routes": written})
-    assert found.ingress is not None
-    return found.ingress.routes
-
-
-def route_problems(written: Raw) -> list[str]:
-    return problems({"a": node(slices=2)}, {"chat": vllm(), "help": ollama()}, ingress={"host": "h", "routes": written})
-
-
-def test_the_engine_sees_its_own_paths() -> None:
-    assert routes({"/v1/fast/": "chat", "/ollama": "help", "/v1": "chat"}) == (
-        Route(path="/ollama", server="help", engine="ollama", engine_prefix=""),
-        Route(path="/v1", server="chat", engine="vllm", engine_prefix="/v1"),
-        Route(path="/v1/fast", server="chat", engine="vllm", engine_prefix="/v1"),
-    )
-
-
-def test_paths_that_are_the_same_when_normalised_collide() -> None:
-    assert route_problems({"/v1": "chat", "/v1/": "help"}) == [
-        "ingress.routes: 'h/v1' is used by models 'chat' and 'help', so one would never be reached. Give each a path "
-        "of its own."
-    ]
-
-
-def test_a_route_to_no_model_is_told_with_those_there_are() -> None:
-    assert route_problems({"/v1": "caht"}) == ["ingress.routes./v1: there is no model 'caht'; write one of chat, help."]
-
-
-@pytest.mark.parametrize("path", ["/chat", "/v1x", "/invocations", "/V1"])
-def test_vllm_is_routed_under_v1_alone(path: str) -> None:
-    assert route_problems({path: "chat"}) == [
-        f"ingress.routes.{path}: vLLM's public API is under /v1 alone, and other paths of it ask for no key. Write "
-        "'/v1' or '/v1/<name>'."
-    ]
-
-
-_paths = st.lists(st.from_regex(r"[A-Za-z0-9._~-]{1,30}", fullmatch=True), min_size=1, max_size=4).map(
-    lambda parts: "/" + "/".join(parts)
-)
-
-
-@given(st.sets(_paths | st.sampled_from(["/a/b", "/a-b", "/A/b", "/a.b", "/a_b", "/a~b", "/-a", "/a-"]), max_size=8))
-def test_objects_of_different_routes_have_different_names(paths: set[str]) -> None:
-    keys = [Route(path=path, server="s", engine="ollama", engine_prefix="").key for path in paths]
-    assert len(set(keys)) == len(paths)
-    for key in keys:
-        assert key.strip("-") == key == key.lower()
-        assert 0 < len(key) <= 49
-
-
-@pytest.mark.parametrize(("path", "key"), [("/v1", "v1"), ("/v1/fast", "v1-fast"), ("/ollama", "ollama")])
-def test_plain_paths_have_plain_names(path: str, key: str) -> None:
-    assert Route(path=path, server="s", engine="vllm", engine_prefix="/v1").key == key
-
-
 def test_a_modelfile_says_what_the_settings_say() -> None:
     parameters: dict[str, int | float | bool | str] = {
         "temperature": 0.7,
@@ -162,7 +105,7 @@ def test_all_problems_of_nodes_models_and_routes_are_told_at_once() -> None:
     told = problems(
         {"a": node("rtx-4091", 4), "b": node(slices=2)},
         {"big": vllm(gpus=16), "help": ollama(gpuShare=0.9), "wide": vllm(LLAMA_70B)},
-        ingress={"host": "h", "routes": {"/help": "wide", "/x": "none"}},
+        ingress={"host": "localhost", "routes": {"/help": "wide", "/x": "none"}},
     )
     assert sorted(line.split(":")[0] for line in told) == sorted(
         [
@@ -192,7 +135,7 @@ def calls(models: int) -> int:
         {
             "nodes": nodes,
             "models": {f"m{i}": vllm() if i % 2 else ollama() for i in range(models)},
-            "ingress": {"host": "h", "routes": {f"/v1/m{i}": f"m{i}" for i in range(1, models, 2)}},
+            "ingress": {"host": "localhost", "routes": {f"/v1/m{i}": f"m{i}" for i in range(1, models, 2)}},
         }
     )
     count = 0

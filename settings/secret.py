@@ -1,0 +1,84 @@
+"""Secrets: texts that a stack file holds encrypted only, and that are shown nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, SecretStr, ValidationInfo
+
+from settings.base import StrictModel
+
+DECRYPTED = "decrypted"
+"""Key of the validation context: the texts that Pulumi has decrypted. Any other text was readable in the file."""
+
+GENERATED: Literal["generated"] = "generated"
+
+# Letters, digits, '-' and '_' alone: whatever a key is written into, none of them has a meaning there.
+_API_KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
+_TOKEN = re.compile(r"[!-~]+")
+
+
+class Secure(StrictModel):
+    """A secret as Pulumi writes it to a stack file."""
+
+    secure: str = Field(description="Ciphertext, written by `pulumi config set --secret --path`.")
+
+
+class EncryptedText(SecretStr):
+    """A secret that was read from the file without Pulumi: nobody here knows what it is."""
+
+
+def _secret(value: object, info: ValidationInfo) -> SecretStr:
+    """The secret in `value`, which comes from Pulumi decrypted and from a file encrypted.
+
+    Raises:
+        ValueError: it is in the file as plain text, or is no text at all. The value is not told.
+    """
+    if isinstance(value, dict) and set(value) == {"secure"} and isinstance(value["secure"], str):
+        return EncryptedText(value["secure"])
+    if not isinstance(value, str):
+        raise ValueError("is not a text; set it with `pulumi config set --secret --path`.")
+    if value not in (info.context or {}).get(DECRYPTED, ()):
+        raise ValueError(
+            "is in the file as plain text, so whoever reads the file has it. Take it out, set a new one with `pulumi "
+            "config set --secret --path`, and take the old one for known."
+        )
+    return SecretStr(value)
+
+
+def _checked(pattern: re.Pattern[str], told: str) -> Callable[[object, ValidationInfo], SecretStr]:
+    def check(value: object, info: ValidationInfo) -> SecretStr:
+        secret = _secret(value, info)
+        if not isinstance(secret, EncryptedText) and not pattern.fullmatch(secret.get_secret_value()):
+            raise ValueError(told)
+        return secret
+
+    return check
+
+
+_check_api_key = _checked(
+    _API_KEY,
+    "is not an API key: 20 to 200 of A-Z, a-z, 0-9, '-' and '_'; what is shorter can be guessed. Write 'generated'.",
+)
+
+
+def _api_key(value: object, info: ValidationInfo) -> SecretStr | Literal["generated"]:
+    return GENERATED if value == GENERATED else _check_api_key(value, info)
+
+
+SecretText = Annotated[
+    SecretStr,
+    PlainValidator(
+        _checked(_TOKEN, "is empty, or has spaces or characters beyond ASCII; set it again."),
+        json_schema_input_type=Secure,
+    ),
+]
+"""A secret text, set with `pulumi config set --secret`."""
+
+ApiKey = Annotated[
+    SecretStr | Literal["generated"],
+    PlainValidator(_api_key, json_schema_input_type=Secure | Literal["generated"]),
+]
+"""A client's key: `generated` at the first deployment, or a secret text of one's own."""
