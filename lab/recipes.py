@@ -20,6 +20,7 @@ ROLE_PROGRAMS: dict[Role, tuple[str, ...]] = {
     "prometheus": ("prometheus", "promtool"),
     "prometheusAdapter": ("prometheus-adapter",),
     "dcgmExporter": ("dcgm-exporter",),
+    "grafana": ("grafana",),
 }
 """Go programs that the image of each role needs."""
 
@@ -38,6 +39,7 @@ _CRASHING_APPLETS = {"wget", "nslookup"}
 _NGINX = Path("/usr/sbin/nginx")
 _NGINX_USER = 101
 _NOBODY = 65534
+_GRAFANA_USER = 472
 _STANDINS = Path(__file__).parent / "standins"
 _GPU_ENVIRONMENT = ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility")
 
@@ -82,6 +84,8 @@ def role_image(role: Role, programs: dict[str, Path], authority: Path) -> Image:
                 Entry("/etc/dcgm-exporter/default-counters.csv", counters),
             )
             return Image((*_tmp(), *files), ("/usr/bin/dcgm-exporter",), env=_GPU_ENVIRONMENT)
+        case "grafana":
+            return _grafana(programs)
 
 
 def _vllm(programs: dict[str, Path]) -> Image:
@@ -126,6 +130,26 @@ def _prometheus(programs: dict[str, Path]) -> Image:
         ("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"),
         user="nobody",
         workdir="/prometheus",
+    )
+
+
+def _grafana(programs: dict[str, Path]) -> Image:
+    folders = ("/var/lib/grafana", "/var/log/grafana")
+    provisioning = "/etc/grafana/provisioning"
+    return Image(
+        (
+            *_tmp(),
+            *_users(f"grafana:x:{_GRAFANA_USER}:0:grafana:/home/grafana:/bin/false"),
+            *_busybox(),
+            *(Entry(folder, mode=0o777, owner=_GRAFANA_USER) for folder in folders),
+            *(Entry(f"{provisioning}/{kind}") for kind in ("datasources", "dashboards", "alerting", "plugins")),
+            Entry("/usr/share/grafana/bin/grafana", programs["grafana"]),
+            Entry("/run.sh", link="/usr/share/grafana/bin/grafana"),
+        ),
+        ("/run.sh",),
+        env=(f"GF_PATHS_PROVISIONING={provisioning}", "GF_PATHS_DATA=/var/lib/grafana"),
+        user=str(_GRAFANA_USER),
+        workdir="/usr/share/grafana",
     )
 
 

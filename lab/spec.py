@@ -14,7 +14,9 @@ from pydantic.alias_generators import to_camel
 
 from toolchain.steps import StepFailed
 
-Role = Literal["vllm", "ollama", "devicePlugin", "gateway", "prometheus", "prometheusAdapter", "dcgmExporter"]
+Role = Literal[
+    "vllm", "ollama", "devicePlugin", "gateway", "prometheus", "prometheusAdapter", "dcgmExporter", "grafana"
+]
 """What an image is in the stack; the lab has one stand-in (or real program) for each."""
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")

@@ -79,6 +79,7 @@ PROGRAMS: dict[str, Program] = {
         Program("pause", folder="lab/standins/pause"),
         Program("device-plugin", folder="lab/standins/device_plugin"),
         Program("dcgm-exporter", folder="lab/standins/dcgm_exporter"),
+        Program("grafana", folder="lab/standins/grafana"),
         Program("vllm", folder="lab/standins/vllm"),
         Program(
             "prometheus",
