@@ -14,10 +14,12 @@ DECRYPTED = "decrypted"
 """Key of the validation context: the texts that Pulumi has decrypted. Any other text was readable in the file."""
 
 GENERATED: Literal["generated"] = "generated"
+SSH_AGENT: Literal["agent"] = "agent"
 
 # Letters, digits, '-' and '_' alone: whatever a key is written into, none of them has a meaning there.
 _API_KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
 _TOKEN = re.compile(r"[!-~]+")
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\n[ -~\n]+\n-----END ([A-Z]+ )*PRIVATE KEY-----\n?")
 
 
 class Secure(StrictModel):
@@ -64,6 +66,17 @@ _check_api_key = _checked(
 )
 
 
+_check_private_key = _checked(
+    _PRIVATE_KEY,
+    "is no private key as `ssh-keygen` writes it, from -----BEGIN to -----END. Set it again from its file, with "
+    "`pulumi config set --secret --path ... < FILE`, or write 'agent'.",
+)
+
+
+def _private_key(value: object, info: ValidationInfo) -> SecretStr | Literal["agent"]:
+    return SSH_AGENT if value == SSH_AGENT else _check_private_key(value, info)
+
+
 def _api_key(value: object, info: ValidationInfo) -> SecretStr | Literal["generated"]:
     return GENERATED if value == GENERATED else _check_api_key(value, info)
 
@@ -82,3 +95,9 @@ ApiKey = Annotated[
     PlainValidator(_api_key, json_schema_input_type=Secure | Literal["generated"]),
 ]
 """A client's key: `generated` at the first deployment, or a secret text of one's own."""
+
+PrivateKey = Annotated[
+    SecretStr | Literal["agent"],
+    PlainValidator(_private_key, json_schema_input_type=Secure | Literal["agent"]),
+]
+"""The private key of an SSH user: a secret text of several lines, or `agent` for those of the SSH agent."""
