@@ -1,1 +1,1 @@
-"""Stand-in for Pulumi's `command` provider: commands on this machine."""
+"""Stand-in for Pulumi's `command` provider: commands on this machine, and commands and copies over SSH."""

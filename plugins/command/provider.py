@@ -1,9 +1,11 @@
-"""The ResourceProvider service for commands. `command:remote:...` is refused by name until it is written."""
+"""The ResourceProvider service for commands and copies."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+import threading
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
@@ -12,14 +14,42 @@ from pulumi.runtime.proto import provider_pb2 as pb
 from plugins._engine import Status
 from plugins._properties import property_changes
 from plugins._provider import Provider, Refused, rpc
-from plugins._values import from_struct, has_unknown, reveal, to_struct
-from plugins.command import local
+from plugins._values import UNKNOWN, has_unknown, reveal, to_struct
+from plugins.command import copy_to_remote, local, remote
+from plugins.command.properties import (
+    COMMAND,
+    COPY,
+    OUTPUTS,
+    REMOTE_COMMAND,
+    RUN,
+    checked,
+    outputs,
+    problems,
+    read,
+    unknown_outputs,
+    without_outputs,
+)
 
-_OUTPUTS = ("stdout", "stderr", "assets", "archive")
+
+class _Execute(Protocol):
+    """Runs a command and gives its outputs."""
+
+    def __call__(
+        self,
+        command: str,
+        properties: Mapping[str, Any],
+        before: Mapping[str, Any],
+        *,
+        status: Status,
+        cancelled: threading.Event,
+    ) -> dict[str, Any]: ...
+
+
+_EXECUTE: dict[str, _Execute] = {COMMAND: local.execute, REMOTE_COMMAND: remote.execute}
 
 
 class CommandProvider(Provider):
-    """Commands as resources."""
+    """Commands and copies as resources."""
 
     def __init__(self, version: str, engine: str) -> None:
         super().__init__("command", version, engine)
@@ -42,40 +72,48 @@ class CommandProvider(Provider):
     @rpc
     def Check(self, request: pb.CheckRequest, _context: grpc.ServicerContext) -> pb.CheckResponse:
         """Refuse what is not done, and properties that are not there."""
-        token = request.urn.split("::")[2].rpartition("$")[2]
-        if token != local.COMMAND:
+        token = _token(request.urn)
+        if token not in (*_EXECUTE, COPY):
             raise Refused(token)
-        failures = [
-            pb.CheckFailure(property=name, reason=reason)
-            for name, reason in local.problems(token, from_struct(request.news))
-        ]
-        return pb.CheckResponse(inputs=request.news, failures=failures)
+        inputs = read(request.news)
+        found = problems(token, inputs)
+        if token == COPY and reveal(inputs.get("source")) not in (None, UNKNOWN):
+            found += copy_to_remote.source_problems(reveal(inputs["source"]))
+        failures = [pb.CheckFailure(property=name, reason=reason) for name, reason in found]
+        return pb.CheckResponse(inputs=to_struct(checked(inputs)), failures=failures)
 
     @rpc
     def Diff(self, request: pb.DiffRequest, _context: grpc.ServicerContext) -> pb.DiffResponse:
-        """A change of the triggers replaces, any other one runs `update`, or `create` again."""
-        before = from_struct(request.old_inputs) or _inputs(from_struct(request.olds))
-        return property_changes(reveal(before), reveal(from_struct(request.news)), replacing={"triggers"})
+        """A change of the triggers replaces, any other one updates."""
+        before = read(request.old_inputs) or without_outputs(read(request.olds))
+        return property_changes(reveal(before), reveal(read(request.news)), replacing={"triggers"})
 
     @rpc
     def Create(self, request: pb.CreateRequest, _context: grpc.ServicerContext) -> pb.CreateResponse:
-        """Run `create`; the state is the inputs and what it wrote."""
-        inputs = from_struct(request.properties)
+        """Run `create`, or copy; the state is the inputs and what was written."""
+        token, inputs = _token(request.urn), read(request.properties)
         if request.preview:
-            return pb.CreateResponse(properties=to_struct({**inputs, **local.unknown_outputs()}))
+            return pb.CreateResponse(properties=to_struct({**inputs, **_previewed(token)}))
+        if token == COPY:
+            self._copy(request.urn, inputs)
+            return pb.CreateResponse(id=secrets.token_hex(4), properties=to_struct(inputs))
         name = request.name or request.urn.rpartition("::")[2]
         command = reveal(inputs.get("create"))
-        written = local.outputs(inputs, "", "") if command is None else self._run(request.urn, command, inputs, {})
+        written = outputs(inputs, "", "") if command is None else self._run(request.urn, command, inputs, {})
         return pb.CreateResponse(id=f"{name}{secrets.token_hex(4)}", properties=to_struct({**inputs, **written}))
 
     @rpc
     def Update(self, request: pb.UpdateRequest, _context: grpc.ServicerContext) -> pb.UpdateResponse:
-        """Run `update`, or `create` again; with neither, the outputs stay."""
-        inputs, before = from_struct(request.news), from_struct(request.olds)
+        """Run `update`, or `create` again, or copy what is new; with nothing to run, the outputs stay."""
+        token, inputs, before = _token(request.urn), read(request.news), read(request.olds)
         if request.preview:
-            return pb.UpdateResponse(properties=to_struct({**inputs, **local.unknown_outputs()}))
+            return pb.UpdateResponse(properties=to_struct({**inputs, **_previewed(token)}))
+        if token == COPY:
+            if copy_to_remote.needed(inputs, before):
+                self._copy(request.urn, inputs)
+            return pb.UpdateResponse(properties=to_struct(inputs))
         command = reveal(inputs.get("update") or inputs.get("create"))
-        kept = {name: before[name] for name in _OUTPUTS if name in before}
+        kept = {name: before[name] for name in OUTPUTS if name in before}
         written = kept if command is None else self._run(request.urn, command, inputs, before)
         return pb.UpdateResponse(properties=to_struct({**inputs, **written}))
 
@@ -86,34 +124,41 @@ class CommandProvider(Provider):
 
     @rpc
     def Delete(self, request: pb.DeleteRequest, _context: grpc.ServicerContext) -> empty_pb2.Empty:
-        """Run `delete`, if there is one."""
-        state = from_struct(request.properties)
+        """Run `delete`, if there is one; what was copied stays."""
+        state = read(request.properties)
         command = reveal(state.get("delete"))
         if command is not None:
-            self._run(request.urn, command, _inputs(state), state)
+            self._run(request.urn, command, without_outputs(state), state)
         return empty_pb2.Empty()
 
     @rpc
     def Invoke(self, request: pb.InvokeRequest, _context: grpc.ServicerContext) -> pb.InvokeResponse:
         """`command:local:run`: runs at every preview and update."""
-        if request.tok != local.RUN:
+        if request.tok != RUN:
             raise Refused(request.tok)
-        inputs = from_struct(request.args)
-        failures = [
-            pb.CheckFailure(property=name, reason=reason) for name, reason in local.problems(request.tok, inputs)
-        ]
+        inputs = read(request.args)
+        failures = [pb.CheckFailure(property=name, reason=reason) for name, reason in problems(request.tok, inputs)]
         if failures:
             return pb.InvokeResponse(failures=failures)
         if has_unknown(inputs):
-            return pb.InvokeResponse(**{"return": to_struct({**inputs, **local.unknown_outputs()})})
-        written = self._run("", reveal(inputs["command"]), inputs, {})
+            return pb.InvokeResponse(**{"return": to_struct({**inputs, **unknown_outputs()})})
+        status = Status(self.engine, "")
+        written = local.execute(reveal(inputs["command"]), inputs, {}, status=status, cancelled=self.cancelled)
         return pb.InvokeResponse(**{"return": to_struct({**inputs, **written})})
 
     def _run(self, urn: str, command: str, inputs: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
         status = Status(self.engine, urn)
-        return local.execute(command, inputs, before, status=status, cancelled=self.cancelled)
+        return _EXECUTE[_token(urn)](command, inputs, before, status=status, cancelled=self.cancelled)
+
+    def _copy(self, urn: str, inputs: dict[str, Any]) -> None:
+        copy_to_remote.copy(inputs, status=Status(self.engine, urn), cancelled=self.cancelled)
 
 
-def _inputs(state: dict[str, Any]) -> dict[str, Any]:
-    """The inputs in a resource's state."""
-    return {name: value for name, value in state.items() if name not in _OUTPUTS}
+def _token(urn: str) -> str:
+    """The type of the resource itself, without those of its parents."""
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def _previewed(token: str) -> dict[str, Any]:
+    """What a preview knows of the outputs beside the inputs."""
+    return {} if token == COPY else unknown_outputs()

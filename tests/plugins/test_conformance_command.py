@@ -93,8 +93,8 @@ def test_the_function_runs_at_every_preview(workspace: Workspace) -> None:
     [
         ('Command("c", create="x", assetPaths=["*"])', "command:local:Command: assetPaths: not done by this plugin"),
         (
-            'Command("c", token="command:remote:CopyToRemote", remotePath="x")',
-            "command:remote:CopyToRemote: not done by this plugin",
+            'Command("c", token="command:remote:CopyFile", remotePath="x")',
+            "command:remote:CopyFile: not done by this plugin",
         ),
         ('Command("c", creat="x")', "command:local:Command has no property creat"),
     ],

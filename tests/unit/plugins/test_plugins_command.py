@@ -13,8 +13,9 @@ from plugins._engine import Engine, Status
 from plugins._properties import property_changes
 from plugins._provider import Failure, Refused
 from plugins._values import UNKNOWN, Secret
-from plugins.command.local import COMMAND, RUN, execute, problems
+from plugins.command.local import execute
 from plugins.command.process import CommandFailed, run
+from plugins.command.properties import COMMAND, RUN, problems
 
 
 def execute_quietly(command: str, before: dict[str, Any] | None = None, **properties: Any) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""The properties of commands and copies: which there are, what is wrong with them, which are secret.
+
+A property value that is an asset or an archive stays as the engine sends it, a map with a mark of its kind: it goes
+into the state as it came, and what differs between two of them is their path, text or hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]  # stubs lie in a namespace package
+from pulumi.runtime import rpc
+
+from plugins._provider import Refused
+from plugins._values import SIGNATURE, UNKNOWN, Secret, from_struct, has_secret, reveal
+
+COMMAND = "command:local:Command"
+RUN = "command:local:run"
+REMOTE_COMMAND = "command:remote:Command"
+COPY = "command:remote:CopyToRemote"
+
+ASSET = rpc._special_asset_sig
+ARCHIVE = rpc._special_archive_sig
+
+OUTPUTS = ("stdout", "stderr", "assets", "archive")
+"""What a state holds beside the inputs; the last two come from local commands of the official plugin only."""
+
+LOGGED = {
+    None: ("stdout", "stderr"),
+    "stdoutAndStderr": ("stdout", "stderr"),
+    "stdout": ("stdout",),
+    "stderr": ("stderr",),
+    "none": (),
+}
+"""Streams that are shown while a command runs, by the value of `logging`."""
+
+Kind = type | tuple[type, ...]
+Problem = tuple[str, str]
+"""A property's path, and what is wrong with it."""
+
+_NUMBER = (int, float)
+_NAMES: dict[Kind, str] = {
+    str: "a string",
+    list: "a list",
+    dict: "a map",
+    bool: "a boolean",
+    int: "a whole number",
+    _NUMBER: "a number",
+    object: "anything",
+}
+_RUN_BY_ALL: dict[str, Kind] = {"stdin": str, "logging": str, "environment": dict, "addPreviousOutputInEnv": bool}
+_LOCAL: dict[str, Kind] = {**_RUN_BY_ALL, "interpreter": list, "dir": str}
+_RESOURCE: dict[str, Kind] = {"create": str, "update": str, "delete": str, "triggers": list}
+_KINDS: dict[str, dict[str, Kind]] = {
+    COMMAND: {**_LOCAL, **_RESOURCE},
+    RUN: {**_LOCAL, "command": str},
+    REMOTE_COMMAND: {**_RUN_BY_ALL, **_RESOURCE, "connection": dict},
+    COPY: {"connection": dict, "source": object, "remotePath": str, "triggers": list},
+}
+_REQUIRED = {RUN: ("command",), REMOTE_COMMAND: ("connection",), COPY: ("connection", "source", "remotePath")}
+_REFUSED = ("assetPaths", "archivePaths")
+
+_PROXY: dict[str, Kind] = {
+    "host": str,
+    "port": _NUMBER,
+    "user": str,
+    "password": str,
+    "privateKey": str,
+    "privateKeyPassword": str,
+    "agentSocketPath": str,
+    "hostKey": str,
+    "dialErrorLimit": int,
+    "perDialTimeout": int,
+}
+_CONNECTION: dict[str, Kind] = {**_PROXY, "proxy": dict}
+CONNECTION_DEFAULTS = {"user": "root", "port": 22, "dialErrorLimit": 10, "perDialTimeout": 15}
+"""The official plugin's (its schema and its Python SDK); seconds, and failed attempts before giving up."""
+
+
+def read(properties: struct_pb2.Struct) -> dict[str, Any]:
+    """Properties as the engine sent them, with secrets and unknowns wrapped and assets as maps.
+
+    Raises:
+        UnsupportedValue: a reference to a resource is among them.
+    """
+    return {name: _read(value, name) for name, value in properties.fields.items()}
+
+
+def _read(value: struct_pb2.Value, path: str) -> Any:
+    if value.HasField("list_value"):
+        return [_read(item, f"{path}[{index}]") for index, item in enumerate(value.list_value.values)]
+    if value.HasField("struct_value"):
+        fields = value.struct_value.fields
+        signature = fields[SIGNATURE].string_value if SIGNATURE in fields else None
+        if signature is None:
+            return {name: _read(item, f"{path}.{name}") for name, item in fields.items()}
+        if signature in (ASSET, ARCHIVE):
+            return json_format.MessageToDict(value)
+        if signature == rpc._special_secret_sig:
+            return Secret(_read(fields["value"], path))
+    return from_struct(struct_pb2.Struct(fields={path: value}))[path]
+
+
+def problems(token: str, inputs: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the inputs of `token`: missing, unknown, or of another type than they should be.
+
+    Raises:
+        Refused: a property that the official provider takes and this one does not.
+    """
+    for name in _REFUSED:
+        if inputs.get(name) is not None:
+            raise Refused(f"{token}: {name}")
+    plain = reveal(dict(inputs))
+    found = list(_mistyped(token, plain, _KINDS[token]))
+    found += [(name, f"{name} is missing") for name in _REQUIRED.get(token, ()) if plain.get(name) is None]
+    logging = plain.get("logging")
+    if logging is not UNKNOWN and logging not in LOGGED:
+        found.append(("logging", f"logging is {logging!r}; it may be {', '.join(name for name in LOGGED if name)}"))
+    connection = plain.get("connection")
+    if isinstance(connection, dict):
+        found += _connection_problems(connection, "connection", _CONNECTION)
+        if isinstance(connection.get("proxy"), dict):
+            found += _connection_problems(connection["proxy"], "connection.proxy", _PROXY)
+    return found
+
+
+def _connection_problems(connection: dict[str, Any], path: str, kinds: Mapping[str, Kind]) -> list[Problem]:
+    found = [(f"{path}.{name}", reason) for name, reason in _mistyped(path, connection, kinds)]
+    if connection.get("host") is None:
+        found.append((f"{path}.host", f"{path}.host is missing"))
+    return found
+
+
+def _mistyped(owner: str, values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Iterator[Problem]:
+    for name, value in values.items():
+        if name not in kinds:
+            yield name, f"{owner} has no property {name}; it has {', '.join(sorted(kinds))}"
+        elif value is None or value is UNKNOWN:
+            continue
+        elif not isinstance(value, kinds[name]) or (isinstance(value, bool) and kinds[name] in (int, _NUMBER)):
+            yield name, f"{name} must be {_NAMES[kinds[name]]}"
+
+
+def checked(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs as they go into the state: a connection is a secret, and complete with its defaults."""
+    connection = reveal(inputs.get("connection"))
+    if not isinstance(connection, dict):  # there is none, or it is not known yet
+        return dict(inputs)
+    complete = {**CONNECTION_DEFAULTS, **_without_nulls(connection)}
+    if isinstance(complete.get("proxy"), dict):
+        complete["proxy"] = {**CONNECTION_DEFAULTS, **_without_nulls(complete["proxy"])}
+    return {**inputs, "connection": Secret(complete)}
+
+
+def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def environment(plain: Mapping[str, Any]) -> dict[str, str]:
+    """The variables that `environment` asks for."""
+    return {name: str(value) for name, value in (plain.get("environment") or {}).items()}
+
+
+def previous_output(plain: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]:
+    """Variables with what the last run has written, unless there was none or `addPreviousOutputInEnv` says no."""
+    if plain.get("addPreviousOutputInEnv") is False:
+        return {}
+    written = {name: reveal(before.get(name)) for name in ("stdout", "stderr")}
+    return {f"PULUMI_COMMAND_{name.upper()}": text for name, text in written.items() if text}
+
+
+def outputs(properties: Mapping[str, Any], stdout: Any, stderr: Any) -> dict[str, Any]:
+    """`stdout` and `stderr` as outputs, secret if any of `properties` is: it may have got into the output.
+
+    The connection does not count: it is always a secret, and what a command writes does not come from it.
+    """
+    if has_secret({name: value for name, value in properties.items() if name != "connection"}):
+        return {"stdout": Secret(stdout), "stderr": Secret(stderr)}
+    return {"stdout": stdout, "stderr": stderr}
+
+
+def unknown_outputs() -> dict[str, Any]:
+    """What a preview knows of the outputs: nothing."""
+    return {"stdout": UNKNOWN, "stderr": UNKNOWN}
+
+
+def without_outputs(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs in a resource's state."""
+    return {name: value for name, value in state.items() if name not in OUTPUTS}
