@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
 from planning.ingress import IngressPlan, plan_ingress
+from planning.monitoring import MonitoringPlan, plan_monitoring, unfed_autoscalers
 from planning.nodes import NodePlan, plan_nodes
 from planning.ollama import OllamaPlan, plan_ollama
 from planning.placement import Placement, fewest_replicas, place, replicas_of
@@ -28,6 +29,7 @@ class Plan:
     servers: dict[str, ServerPlan]
     ingress: IngressPlan | None
     volumes: VolumeClass
+    monitoring: MonitoringPlan | None
 
 
 def plan(settings: Settings) -> Plan:
@@ -71,6 +73,15 @@ def plan(settings: Settings) -> Plan:
             servers[name] = plan_ollama(
                 name, server, nodes=placed, node=node, rollout=strategy, storage=settings.storage
             )
+    if settings.monitoring is None:
+        problems += unfed_autoscalers(settings.models)
+    monitoring = (
+        plan_monitoring(
+            settings.monitoring, servers, settings.nodes, models_namespace=settings.namespace, problems=problems
+        )
+        if settings.monitoring
+        else None
+    )
     if problems:
         raise PlanError(problems)
     return Plan(
@@ -79,6 +90,7 @@ def plan(settings: Settings) -> Plan:
         servers=servers,
         ingress=ingress,
         volumes=volume_class(settings.storage),
+        monitoring=monitoring,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from settings.base import Name, ServiceName, StrictModel
 from settings.ingress import IngressSettings
+from settings.monitoring import MonitoringSettings
 from settings.node import NodeSettings
 from settings.ollama import OllamaSettings
 from settings.storage import StorageSettings
@@ -31,4 +32,7 @@ class Settings(StrictModel):
     )
     storage: StorageSettings = Field(
         default_factory=StorageSettings, description="How fast models come to a node and into memory."
+    )
+    monitoring: MonitoringSettings | None = Field(
+        default=None, description="Metrics, alerts and dashboards; off by default. Autoscaled models need it."
     )

@@ -27,7 +27,8 @@ def ollama(**more: object) -> Raw:
 
 
 def planned(nodes: Raw, models: Raw, **more: object) -> Plan:
-    return plan(settings_of({"nodes": nodes, "models": models, **more}))
+    watched: Raw = {"monitoring": {}} if any("autoscale" in model for model in models.values()) else {}
+    return plan(settings_of({"nodes": nodes, "models": models, **watched, **more}))
 
 
 def problems(nodes: Raw, models: Raw, **more: object) -> list[str]:

@@ -1,0 +1,136 @@
+"""What an operator is told of: alerts as data, and as a rule file of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import yaml
+
+from planning.prometheus import VLLM_JOB
+from planning.vllm import VllmPlan
+
+_LEAST_DOWN_SECONDS = 300
+_WAITING_SECONDS = 300
+_FULL_GPU_SECONDS = 300
+
+# What NVIDIA's device plugin calls errors of the application, after which the GPU is still healthy.
+_XIDS_OF_APPLICATIONS = (13, 31, 43, 45, 68, 109)
+
+# From 0.95 on engines run out of memory in use (the published table of the mission); 2 % more are fragments and driver.
+_FULL_GPU = 0.97
+_FULL_KV_CACHE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One alert: when it fires, and what whoever reads it needs to know. Texts may use Prometheus' templates."""
+
+    name: str
+    expr: str
+    """PromQL; the alert is for each series that it gives."""
+
+    for_seconds: int
+    """How long it must hold."""
+
+    severity: Literal["critical", "warning"]
+    summary: str
+    consequence: str
+    repair: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def rule(self) -> dict[str, object]:
+        """The alert as a rule of Prometheus."""
+        return {
+            "alert": self.name,
+            "expr": self.expr,
+            "for": f"{self.for_seconds}s",
+            "labels": {"severity": self.severity, **self.labels},
+            "annotations": {"summary": self.summary, "consequence": self.consequence, "repair": self.repair},
+        }
+
+
+def alerts(servers: Mapping[str, VllmPlan], *, models_namespace: str, gpus: bool) -> tuple[Alert, ...]:
+    """Every alert.
+
+    Args:
+        servers: all that have metrics; Ollama has none, so nobody is told when it is down.
+        models_namespace: where they are.
+        gpus: whether the metrics of GPUs are there.
+    """
+    return (
+        *(_server_down(name, plan, models_namespace) for name, plan in servers.items()),
+        _REQUESTS_WAITING,
+        *((_GPU_ERROR, _GPU_MEMORY_FULL) if gpus else ()),
+    )
+
+
+def rule_file(found: Sequence[Alert]) -> str:
+    """The rule file (YAML) with all of `found`."""
+    return yaml.safe_dump({"groups": [{"name": "llm-serving", "rules": [a.rule() for a in found]}]}, sort_keys=False)
+
+
+def _server_down(name: str, plan: VllmPlan, namespace: str) -> Alert:
+    """Fires when no pod of the server gives metrics for longer than a restart with the model on disk takes.
+
+    `absent`, since a pod that is Pending, or not there at all, has no address and so no series. The first start, which
+    downloads the model, may take longer: somebody is watching then.
+    """
+    seconds = max(_LEAST_DOWN_SECONDS, plan.shutdown.grace_period_seconds + 2 * plan.startup.expected_seconds)
+    return Alert(
+        name="ModelServerDown",
+        expr=f'absent(up{{job="{VLLM_JOB}", namespace="{namespace}", server="{name}"}} == 1)',
+        for_seconds=seconds,
+        severity="critical",
+        labels={"namespace": namespace, "server": name},
+        summary=f"{name} has not answered for {-(-seconds // 60)} minutes.",
+        consequence=f"Every request to {name} fails; a restart would have been over by now.",
+        repair=(
+            f"Look at its pods: kubectl -n {namespace} describe pods -l app.kubernetes.io/instance={name}, and at "
+            "their logs. Pending: no GPU is free, or its node is gone. CrashLoopBackOff: the log's last lines say why."
+        ),
+    )
+
+
+_REQUESTS_WAITING = Alert(
+    name="RequestsWaiting",
+    expr=(
+        "sum by (namespace, server) (vllm:num_requests_waiting) > 0\n"
+        f"or max by (namespace, server) (vllm:kv_cache_usage_perc) > {_FULL_KV_CACHE}"
+    ),
+    for_seconds=_WAITING_SECONDS,
+    severity="warning",
+    summary=f"{{{{ $labels.server }}}} has had more requests than it can run for {_WAITING_SECONDS // 60} minutes.",
+    consequence="New requests wait for a place in the batch or for KV cache; the time to first token grows with the queue.",
+    repair=(
+        "Give the model more replicas, or autoscale with a higher max. If the KV cache is full while few requests run, "
+        "lower maxModelLen; if it is not full, choose the profile throughput."
+    ),
+)
+
+_GPU_ERROR = Alert(
+    name="GpuError",
+    expr=" ".join(["max by (node, gpu) (DCGM_FI_DEV_XID_ERRORS) > 0", *(f"!= {xid}" for xid in _XIDS_OF_APPLICATIONS)]),
+    for_seconds=0,
+    severity="critical",
+    summary="GPU {{ $labels.gpu }} of {{ $labels.node }} has had XID error {{ $value }}.",
+    consequence="The GPU may give wrong results or none; the device plugin gives it to no new pod.",
+    repair=(
+        "Look {{ $value }} up in NVIDIA's list of XID errors. Drain {{ $labels.node }}, reset the GPU (nvidia-smi -r) "
+        "or reboot; if it comes back, have the card replaced. The alert ends when the exporter's pod is started again."
+    ),
+)
+
+_GPU_MEMORY_FULL = Alert(
+    name="GpuMemoryFull",
+    expr=(f"max by (node, gpu) (DCGM_FI_DEV_FB_USED / (DCGM_FI_DEV_FB_USED + DCGM_FI_DEV_FB_FREE)) > {_FULL_GPU}"),
+    for_seconds=_FULL_GPU_SECONDS,
+    severity="warning",
+    summary=("GPU {{ $labels.gpu }} of {{ $labels.node }} has {{ $value | humanizePercentage }} of its memory in use."),
+    consequence="The next larger batch may run out of memory, and the engine with it.",
+    repair=(
+        "See with nvidia-smi on the node who has it. Lower gpuMemoryUtilization or gpuShare of the models there, or "
+        "end what else runs on the GPU, such as a desktop."
+    ),
+)
