@@ -180,13 +180,7 @@ class ModelServer:
 
     def _way_in(self, monitoring_namespace: str | None) -> k8s.networking.v1.NetworkPolicy:
         """Nobody reaches the pods but the gateway, which checks keys, and Prometheus."""
-        clients: list[NetworkPolicyPeerArgsDict] = [
-            {"pod_selector": {"match_labels": {NAME: GATEWAY}}},
-            {
-                "namespace_selector": {"match_labels": {NAMESPACE_NAME: "kube-system"}},
-                "pod_selector": {"match_labels": {NAME: "traefik"}},
-            },
-        ]
+        clients: list[NetworkPolicyPeerArgsDict] = [{"pod_selector": {"match_labels": {NAME: GATEWAY}}}]
         if monitoring_namespace is not None:
             clients.append(
                 {

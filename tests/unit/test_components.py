@@ -156,7 +156,7 @@ def test_servers_come_after_the_gpus_and_the_namespace(deployed: Deploy, raw: Ra
 
 
 @every_stack
-def test_every_server_is_closed_to_other_namespaces_but_the_edge(deployed: Deploy, raw: Raw) -> None:
+def test_every_server_is_closed_to_all_but_the_gateway_and_prometheus(deployed: Deploy, raw: Raw) -> None:
     found = deployed(raw)
     for name in found.plan.servers:
         policy = found.one("NetworkPolicy", name).inputs["spec"]
@@ -169,7 +169,6 @@ def test_every_server_is_closed_to_other_namespaces_but_the_edge(deployed: Deplo
         assert {peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for peer in rule["from"]} <= {
             "llm-gateway",
             "prometheus",
-            "traefik",
         }
 
 
