@@ -28,6 +28,8 @@ class LanguageModel:
     kv_heads: int
     head_dim: int
     context_tokens: int
+    gated: bool
+    """Whether Hugging Face gives it only to whom its owner has let in, by their token."""
 
 
 @cache
@@ -46,6 +48,7 @@ def language_models() -> dict[str, LanguageModel]:
             kv_heads=row["kvHeads"],
             head_dim=row["headDim"],
             context_tokens=row["context"],
+            gated=row.get("gated", False),
         )
         for name, row in _rows("models.yaml").items()
     }
