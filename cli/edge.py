@@ -77,7 +77,7 @@ def preparation(client: str | None, *, self_signed: bool, stack: str) -> list[st
     output = f"bin/pulumi stack output --stack {shlex.quote(stack)}"
     lines = []
     if client is not None:
-        pick = f"import json, sys; print(json.load(sys.stdin)[{client!r}])"
+        pick = f'import json, sys; print(json.load(sys.stdin)["{client}"])'
         lines.append(f"export LLM_API_KEY=$({output} apiKeys --json --show-secrets | python3 -c {shlex.quote(pick)})")
     if self_signed:
         lines.append(f"{output} certificate > {_CERTIFICATE_FILE}")

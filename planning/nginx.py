@@ -21,7 +21,6 @@ PID_FILE = "/tmp/nginx.pid"
 _ENGINE_PORT: dict[Engine, int] = {"vllm": vllm.PORT, "ollama": ollama.PORT}
 
 _ERRORS: dict[int, tuple[str, str, str]] = {
-    400: ("invalid_request_error", "bad_request", "This is not a valid HTTP request."),
     401: (
         "invalid_request_error",
         "invalid_api_key",
@@ -32,12 +31,14 @@ _ERRORS: dict[int, tuple[str, str, str]] = {
     408: ("invalid_request_error", "request_timeout", "The request did not arrive in time."),
     411: ("invalid_request_error", "length_required", "The request does not say how long it is."),
     413: ("invalid_request_error", "request_too_large", "The request is larger than this service takes."),
-    414: ("invalid_request_error", "url_too_long", "The path is too long."),
     502: ("server_error", "model_unavailable", "The model does not answer just now. Try again."),
     503: ("server_error", "model_unavailable", "The model does not answer just now. Try again."),
     504: ("server_error", "timeout", "The model was silent for longer than this route allows."),
 }
-"""Type, code and message by the status of an answer that is the gateway's own."""
+"""Type, code and message by the status of an answer that is the gateway's own.
+
+400 and 414 are missing: where there is no valid path, nginx cannot redirect to a named location, and answers itself.
+"""
 
 _OTHER_ERROR = ("server_error", "internal_error", "The gateway could not handle this request.")
 
@@ -162,7 +163,7 @@ def nginx_conf(routes: Iterable[Route], *, namespace: str, keys: bool, max_body_
         ),
         "HEALTH_PORT": str(HEALTH_PORT),
         "PORT": str(PORT),
-        "STATUSES": " ".join(str(status) for status in (*_ERRORS, 415, 416, 429, 431, 500, 501, 505)),
+        "STATUSES": " ".join(str(status) for status in (*_ERRORS, 500, 501, 505)),
         "CHECK": _CHECK if keys else "",
         "LOCATIONS": "\n".join(_location(route, at) for route in routes for at in route.locations),
     }
