@@ -7,7 +7,8 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.gpu_node import GpuNode
+from components.gpu_host import GpuHost
+from components.gpu_node import AdvertisedGpus, GpuNode
 from components.gpu_runtime import GpuRuntime
 from components.llm_ingress import LlmIngress
 from components.ollama_server import OllamaServer
@@ -20,17 +21,26 @@ from planning.vllm import VllmPlan
 def deploy(plan: Plan) -> dict[str, Any]:
     """Create everything that `plan` says, and return the stack's outputs.
 
-    The cluster is the one that KUBECONFIG (or ~/.kube/config) names. Its identity is the stack's own, so that another
-    way to the same cluster does not replace everything.
+    The cluster is the one that a host of the plan holds, else the one that KUBECONFIG (or ~/.kube/config) names. Its
+    identity is the stack's own, so that another way to the same cluster does not replace everything.
     """
+    hosts = _hosts(plan)
     cluster = k8s.Provider(
-        "cluster", cluster_identifier=f"{pulumi.get_project()}-{pulumi.get_stack()}", enable_server_side_apply=True
+        "cluster",
+        kubeconfig=next((host.kubeconfig for host in hosts.values() if host.kubeconfig is not None), None),
+        cluster_identifier=f"{pulumi.get_project()}-{pulumi.get_stack()}",
+        enable_server_side_apply=True,
     )
     opts = pulumi.ResourceOptions(provider=cluster)
-    nodes = [GpuNode(name, node, opts=opts) for name, node in plan.nodes.items()]
+    nodes = [
+        GpuNode(name, node, opts=pulumi.ResourceOptions(provider=cluster, depends_on=hosts.get(name)))
+        for name, node in plan.nodes.items()
+    ]
     runtime = GpuRuntime(
         "gpu-runtime", plan_gpu_runtime(plan.nodes), opts=pulumi.ResourceOptions(provider=cluster, depends_on=nodes)
     )
+    after_runtime = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime])
+    gpus = [AdvertisedGpus(name, node, opts=after_runtime).verified for name, node in plan.nodes.items()]
     namespace = k8s.core.v1.Namespace(
         "namespace",
         metadata={
@@ -42,7 +52,7 @@ def deploy(plan: Plan) -> dict[str, Any]:
         },
         opts=opts,
     )
-    within = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime, namespace])
+    within = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime, *gpus, namespace])
     servers: dict[str, VllmServer | OllamaServer] = {
         name: (
             VllmServer(name, server, namespace=plan.namespace, volumes=plan.volumes, opts=within)
@@ -66,3 +76,13 @@ def deploy(plan: Plan) -> dict[str, Any]:
         if edge.certificate is not None:
             outputs["certificate"] = edge.certificate
     return outputs
+
+
+def _hosts(plan: Plan) -> dict[str, GpuHost]:
+    """The hosts that are prepared, by node; the one that holds the cluster first, since the others join it."""
+    hosts: dict[str, GpuHost] = {}
+    for name, node in sorted(plan.nodes.items(), key=lambda item: item[1].host is not None and item[1].host.joins):
+        if node.host is not None:
+            first = list(hosts.values()) if node.host.joins else None
+            hosts[name] = GpuHost(name, node.host, opts=pulumi.ResourceOptions(depends_on=first))
+    return hosts

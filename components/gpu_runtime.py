@@ -58,6 +58,8 @@ class GpuRuntime(pulumi.ComponentResource):
             metadata=meta,
             spec={
                 "selector": {"match_labels": selector},
+                # The kubelet writes what a plugin has registered into the node's status within 10 seconds.
+                "min_ready_seconds": 15,
                 "template": {
                     "metadata": {"labels": labels(_APP, instance)},
                     "spec": {

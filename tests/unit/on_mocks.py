@@ -41,11 +41,17 @@ def event_loop() -> Iterator[None]:
 
 
 class Mocks(pulumi.runtime.Mocks):
-    """Answers every registration with its own inputs."""
+    """Answers every registration with its own inputs, and a node that is read with the GPUs it is said to have."""
+
+    def __init__(self, advertised: Mapping[str, int] | None = None) -> None:
+        self._advertised = advertised or {}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        """An id, and the inputs as outputs; a local command also prints something that tells which one it was."""
-        if args.typ == "command:local:Command":
+        """An id, and the inputs as outputs; a command also prints something that tells which one it was."""
+        if args.typ == "kubernetes:core/v1:Node":
+            gpus = self._advertised[str(args.resource_id)]
+            return str(args.resource_id), {"status": {"allocatable": {"nvidia.com/gpu": str(gpus)}}}
+        if args.typ in ("command:local:Command", "command:remote:Command"):
             return f"{args.name}-id", {
                 **args.inputs,
                 "stdout": f"{args.name}\n-----BEGIN CERTIFICATE-----\n{args.name}",
@@ -79,9 +85,15 @@ class Registration:
 class Recorder(MockMonitor):
     """Records every registration with what plain mocks are not told: parent, dependencies, time-outs, provider."""
 
-    def __init__(self) -> None:
-        super().__init__(Mocks())
+    def __init__(self, advertised: Mapping[str, int] | None = None) -> None:
+        super().__init__(Mocks(advertised))
         self.seen: list[Registration] = []
+
+    def ReadResource(self, request: resource_pb2.ReadResourceRequest) -> resource_pb2.ReadResourceResponse:
+        """As the engine's method of the same name."""
+        with event_loop():  # as below
+            response: resource_pb2.ReadResourceResponse = super().ReadResource(request)  # type: ignore[no-untyped-call]  # Pulumi's mocks have no types
+        return response
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> resource_pb2.RegisterResourceResponse:
         """As the engine's method of the same name."""
@@ -131,10 +143,10 @@ class Deployed:
         ]
 
 
-def run(settings: Settings) -> Deployed:
-    """Plan `settings` and register everything on fresh mocks."""
+def run(settings: Settings, *, advertised: Mapping[str, int] | None = None) -> Deployed:
+    """Plan `settings` and register everything on fresh mocks, whose nodes have `advertised` GPUs, or those planned."""
     planned = plan(settings)
-    recorder = Recorder()
+    recorder = Recorder(advertised or {name: node.allocatable_gpus for name, node in planned.nodes.items()})
     outputs: dict[str, Any] = {}
 
     def program() -> pulumi.Output[None]:
