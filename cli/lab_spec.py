@@ -27,6 +27,11 @@ def lab_spec(plan: Plan) -> LabSpec:
         "gateway": (plan.ingress.image,) if plan.ingress else (),
         "devicePlugin": _distinct(plugin.image for plugin in plan_gpu_runtime(plan.nodes)),
     }
+    if (watch := plan.monitoring) is not None:
+        images["prometheus"] = (watch.prometheus.image,)
+        images["dcgmExporter"] = (watch.dcgm.image,) if watch.dcgm else ()
+        images["grafana"] = (watch.grafana.image,) if watch.grafana else ()
+        images["prometheusAdapter"] = (watch.adapter.image,) if watch.adapter else ()
     try:
         return LabSpec(
             nodes={

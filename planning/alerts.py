@@ -102,7 +102,7 @@ _REQUESTS_WAITING = Alert(
     for_seconds=_WAITING_SECONDS,
     severity="warning",
     summary=f"{{{{ $labels.server }}}} has had more requests than it can run for {_WAITING_SECONDS // 60} minutes.",
-    consequence="New requests wait for a place in the batch or for KV cache; the time to first token grows with the queue.",
+    consequence="New requests wait for a place in the batch or for KV cache, so the first token comes ever later.",
     repair=(
         "Give the model more replicas, or autoscale with a higher max. If the KV cache is full while few requests run, "
         "lower maxModelLen; if it is not full, choose the profile throughput."
