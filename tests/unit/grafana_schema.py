@@ -90,7 +90,8 @@ def dashboard_problems(dashboard: dict[str, Any]) -> list[str]:
     panels = list(_panels(dashboard))
     for place, panel in panels:
         problems += _panel_problems(place, panel)
-    ids = Counter(panel["id"] for _, panel in panels if "id" in panel)
+    # The builder gives rows the id 0, and Grafana replaces it.
+    ids = Counter(panel["id"] for _, panel in panels if panel.get("id"))
     problems += [f"panels: id {number} is had by {count}" for number, count in ids.items() if count > 1]
     problems += _overlaps(panels)
     known = {variable.get("name") for variable in dashboard.get("templating", {}).get("list", [])}

@@ -1,6 +1,7 @@
 // What a dashboard of this program may look like, from Grafana's own types. dashboard.schema.json is made from it:
 //   npm install @grafana/schema@12.4.4 ts-json-schema-generator
 //   npx ts-json-schema-generator --path dashboard.ts --type '*' --no-type-check --jsDoc none --minify -o dashboard.schema.json
+// Both follow @grafana/schema, which is Grafana Labs' under the Apache License 2.0.
 // The panels of a dashboard are looked at one by one, each as what its type says, so that a problem names the panel.
 import type * as dashboard from '@grafana/schema/dist/types/raw/dashboard/x/types.gen';
 import type * as common from '@grafana/schema/dist/types/common/common.gen';
@@ -44,4 +45,9 @@ export type TablePanel = PanelOf<'table', table.Options, table.FieldConfig>;
 export type HeatmapPanel = PanelOf<'heatmap', heatmap.Options, heatmap.FieldConfig>;
 export type TextPanel = PanelOf<'text', text.Options, {}>;
 export type Row = Omit<dashboard.RowPanel, 'panels'> & { panels: unknown[] };
-export type Dashboard = Omit<dashboard.Dashboard, 'panels'> & { panels?: unknown[] };
+// Grafana 12 writes and reads these three; its types have them again from the next form of dashboards on.
+type Variable = dashboard.VariableModel & { auto?: boolean; auto_count?: number; auto_min?: string };
+export type Dashboard = Omit<dashboard.Dashboard, 'panels' | 'templating'> & {
+  panels?: unknown[];
+  templating?: { list?: Variable[] };
+};
