@@ -11,6 +11,7 @@ from components.gpu_host import GpuHost
 from components.gpu_node import AdvertisedGpus, GpuNode
 from components.gpu_runtime import GpuRuntime
 from components.llm_ingress import LlmIngress
+from components.monitoring_stack import MonitoringStack
 from components.ollama_server import OllamaServer
 from components.vllm_server import VllmServer
 from planning.gpu_runtime import plan_gpu_runtime
@@ -41,21 +42,20 @@ def deploy(plan: Plan) -> dict[str, Any]:
     )
     after_runtime = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime])
     gpus = [AdvertisedGpus(name, node, opts=after_runtime).verified for name, node in plan.nodes.items()]
-    namespace = k8s.core.v1.Namespace(
-        "namespace",
-        metadata={
-            "name": plan.namespace,
-            "labels": {
-                "pod-security.kubernetes.io/enforce": "restricted",
-                "pod-security.kubernetes.io/warn": "restricted",
-            },
-        },
-        opts=opts,
-    )
+    namespace = _namespace("namespace", plan.namespace, opts)
     within = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime, *gpus, namespace])
+    token = pulumi.Output.secret(plan.hugging_face_token.get_secret_value()) if plan.hugging_face_token else None
     servers: dict[str, VllmServer | OllamaServer] = {
         name: (
-            VllmServer(name, server, namespace=plan.namespace, volumes=plan.volumes, opts=within)
+            VllmServer(
+                name,
+                server,
+                namespace=plan.namespace,
+                volumes=plan.volumes,
+                hugging_face_token=token,
+                monitoring_namespace=plan.monitoring.namespace if plan.monitoring else None,
+                opts=within,
+            )
             if isinstance(server, VllmPlan)
             else OllamaServer(name, server, namespace=plan.namespace, volumes=plan.volumes, opts=within)
         )
@@ -75,6 +75,18 @@ def deploy(plan: Plan) -> dict[str, Any]:
             outputs["apiKeys"] = edge.api_keys
         if edge.certificate is not None:
             outputs["certificate"] = edge.certificate
+    if plan.monitoring:
+        watched = _namespace("monitoring-namespace", plan.monitoring.namespace, opts)
+        monitoring = MonitoringStack(
+            "monitoring",
+            plan.monitoring,
+            services={name: server.service_name for name, server in servers.items()},
+            volumes=plan.volumes,
+            opts=pulumi.ResourceOptions(provider=cluster, depends_on=[runtime, namespace, watched]),
+        )
+        outputs["prometheusUrl"] = monitoring.prometheus_url
+        if monitoring.grafana_password is not None:
+            outputs["grafanaPassword"] = monitoring.grafana_password
     return outputs
 
 
@@ -86,3 +98,18 @@ def _hosts(plan: Plan) -> dict[str, GpuHost]:
             first = list(hosts.values()) if node.host.joins else None
             hosts[name] = GpuHost(name, node.host, opts=pulumi.ResourceOptions(depends_on=first))
     return hosts
+
+
+def _namespace(resource: str, name: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
+    """A namespace in which no pod may have privileges; its life is longer than that of what is in it."""
+    return k8s.core.v1.Namespace(
+        resource,
+        metadata={
+            "name": name,
+            "labels": {
+                "pod-security.kubernetes.io/enforce": "restricted",
+                "pod-security.kubernetes.io/warn": "restricted",
+            },
+        },
+        opts=opts,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Sequence
 
 import pulumi
@@ -73,7 +72,7 @@ class Gateway:
                 k8s.core.v1.Secret(
                     f"{self._name}-keys",
                     metadata=metadata(GATEWAY, GATEWAY, namespace=namespace, name=self._keys_name),
-                    data={KEYS_FILE: clients.apply(lambda text: b64encode(text.encode()).decode())},
+                    string_data={KEYS_FILE: clients},
                     opts=child,
                 )
             )

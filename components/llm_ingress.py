@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 
 import pulumi
@@ -90,7 +89,7 @@ class LlmIngress(pulumi.ComponentResource):
             f"{self._name}-certificate",
             metadata=metadata(GATEWAY, GATEWAY, namespace=self._namespace, name=secret_name),
             type="kubernetes.io/tls",
-            data={"tls.key": key.apply(_base64), "tls.crt": shown.apply(_base64)},
+            string_data={"tls.key": key, "tls.crt": shown},
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -124,7 +123,3 @@ class LlmIngress(pulumi.ComponentResource):
             spec=spec,
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on),
         )
-
-
-def _base64(text: str) -> str:
-    return b64encode(text.encode()).decode()

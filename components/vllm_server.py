@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ProbeArgsDict
+import pulumi_kubernetes as k8s
+from pulumi_kubernetes.core.v1 import EnvVarArgsDict, ProbeArgsDict
 
-from components._pod import mebibytes, server_container
+from components._labels import metadata
+from components._pod import environment, mebibytes, server_container
 from components._server import ModelServer, ModelVolume
 from planning.startup import PROBE_PERIOD_SECONDS
 from planning.vllm import PORT, VllmPlan
@@ -20,8 +22,9 @@ class VllmServer(pulumi.ComponentResource):
     """An OpenAI-compatible endpoint inside the cluster.
 
     Creates a Deployment, a Service, a volume for downloads and compiled kernels, a service account without rights, a
-    disruption budget and a NetworkPolicy. Deliberately does not create the namespace, whose life is longer than any
-    server's, nor a route from outside, which is LlmIngress, nor an autoscaler, which needs metrics: MonitoringStack.
+    disruption budget and a NetworkPolicy; a Secret with Hugging Face's token where there is one. Deliberately does not
+    create the namespace, whose life is longer than any server's, nor a route from outside, which is LlmIngress, nor an
+    autoscaler, which needs metrics: MonitoringStack.
     """
 
     url: pulumi.Output[str]
@@ -38,6 +41,7 @@ class VllmServer(pulumi.ComponentResource):
         namespace: pulumi.Input[str],
         volumes: VolumeClass,
         monitoring_namespace: str | None = None,
+        hugging_face_token: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Create the server.
@@ -48,6 +52,8 @@ class VllmServer(pulumi.ComponentResource):
             namespace: existing namespace.
             volumes: class of the volume.
             monitoring_namespace: where Prometheus is, which reads the engine's metrics; None where there is none.
+            hugging_face_token: for models that are handed out to some only; pass a secret Output. Read when a pod
+                starts, so a new one restarts nothing.
             opts: apply to the component; children inherit through `parent`.
         """
         super().__init__("llm:index:VllmServer", name, None, opts)
@@ -68,6 +74,22 @@ class VllmServer(pulumi.ComponentResource):
             port=PORT,
             mounts=[server.volume.mount, {"name": "shm", "mount_path": "/dev/shm"}],
         )
+        after: list[pulumi.Resource] = []
+        if hugging_face_token is not None:
+            token_name = f"{plan.name}-hugging-face"
+            after.append(
+                k8s.core.v1.Secret(
+                    f"{name}-hugging-face",
+                    metadata=metadata(_APP, plan.name, namespace=namespace, name=token_name),
+                    string_data={"token": pulumi.Output.secret(hugging_face_token)},
+                    opts=pulumi.ResourceOptions(parent=self),
+                )
+            )
+            token: EnvVarArgsDict = {
+                "name": "HF_TOKEN",
+                "value_from": {"secret_key_ref": {"name": token_name, "key": "token"}},
+            }
+            container = {**container, "env": [*environment(plan.environment), token]}
         health: ProbeArgsDict = {"http_get": {"path": "/health", "port": "http"}, "timeout_seconds": 5}
         self.service_name = server.serve(
             {
@@ -82,6 +104,7 @@ class VllmServer(pulumi.ComponentResource):
                 # /health turns 503 only when the engine is dead, so a restart is the right answer.
                 "liveness_probe": {**health, "period_seconds": 10, "failure_threshold": 3},
             },
+            after=after,
             volumes=[{"name": "shm", "empty_dir": {"medium": "Memory", "size_limit": mebibytes(plan.shm_bytes)}}],
         )
         self.url = pulumi.Output.concat("http://", self.service_name, ".", namespace, f".svc.cluster.local:{PORT}/v1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from planning.catalogue import gpu_models
 from planning.ingress import IngressPlan, plan_ingress
 from planning.monitoring import MonitoringPlan, plan_monitoring, unfed_autoscalers
@@ -28,6 +30,7 @@ class Plan:
     nodes: dict[str, NodePlan]
     servers: dict[str, ServerPlan]
     ingress: IngressPlan | None
+    hugging_face_token: SecretStr | None
     volumes: VolumeClass
     monitoring: MonitoringPlan | None
 
@@ -89,6 +92,7 @@ def plan(settings: Settings) -> Plan:
         nodes=nodes,
         servers=servers,
         ingress=ingress,
+        hugging_face_token=settings.hugging_face_token,
         volumes=volume_class(settings.storage),
         monitoring=monitoring,
     )

@@ -11,6 +11,7 @@ from settings.ingress import IngressSettings
 from settings.monitoring import MonitoringSettings
 from settings.node import NodeSettings
 from settings.ollama import OllamaSettings
+from settings.secret import SecretText
 from settings.storage import StorageSettings
 from settings.vllm import VllmSettings
 
@@ -29,6 +30,13 @@ class Settings(StrictModel):
     )
     ingress: IngressSettings | None = Field(
         default=None, description="The way in from outside the cluster; closed by default."
+    )
+    hugging_face_token: SecretText | None = Field(
+        default=None,
+        description=(
+            "Token for models that Hugging Face hands out only to who has agreed to their terms; set with `pulumi "
+            "config set --secret huggingFaceToken`."
+        ),
     )
     storage: StorageSettings = Field(
         default_factory=StorageSettings, description="How fast models come to a node and into memory."
