@@ -74,6 +74,7 @@ func TestOnlyWhoSignsInSeesAnything(t *testing.T) {
 		{open, "/api/search", "", 200},
 		{open, "/api/search", "wrong", 401},
 		{open, "/api/datasources", "", 401},
+		{open, "/api/datasources/uid/prometheus", "", 401},
 	} {
 		if status, text := get(c.server, c.path, c.password); status != c.status {
 			t.Errorf("%s with %q: %d, not %d: %s", c.path, c.password, status, c.status, text)
@@ -93,7 +94,7 @@ func TestWhatIsProvisionedIsServed(t *testing.T) {
 		"datasources/a.yaml":     sourceFile,
 		"dashboards/a.yml":       providerFile,
 		"boards/llm.json":        `{"uid": "llm", "title": "Models", "panels": []}`,
-		"boards/..data/llm.json": `{"uid": "llm", "title": "Models", "panels": []}`,
+		"boards/..data/llm.json": `{"uid": "hidden", "title": "Models", "panels": []}`,
 		"boards/broken.json":     `{"uid": "broken"`,
 		"boards/untitled.json":   `{"uid": "untitled"}`,
 		"boards/badly.json":      `{"uid": "of more than forty characters, and blanks", "title": "x"}`,

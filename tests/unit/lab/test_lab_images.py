@@ -22,9 +22,11 @@ def image(tmp_path: Path) -> Image:
     entries = (
         Entry("/usr/bin/program", program),
         Entry("/tmp", mode=0o1777),
+        Entry("/srv/data", mode=0o775, owner=101),
+        Entry("/srv/text", text="x", owner=101),
         Entry("/bin/sh", link="/usr/bin/program"),
     )
-    return Image(entries, ("/usr/bin/program",), ("serve",), ("A=b",), user="1000")
+    return Image(entries, ("/usr/bin/program",), ("serve",), ("A=b",), user="1000", stop_signal="SIGQUIT")
 
 
 def _parts(archive: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
@@ -65,15 +67,18 @@ def test_layer_has_files_folders_and_links(image: Image, tmp_path: Path) -> None
     _, config, layer = _parts(tmp_path / "a.tar")
     with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
         members = {member.name: member for member in tar}
-    assert list(members) == ["bin", "bin/sh", "tmp", "usr", "usr/bin", "usr/bin/program"]
+    assert list(members) == "bin bin/sh srv srv/data srv/text tmp usr usr/bin usr/bin/program".split()
     assert members["tmp"].isdir()
     assert members["tmp"].mode == 0o1777
     assert members["bin/sh"].linkname == "/usr/bin/program"
     assert members["usr/bin/program"].mode == 0o755
-    assert {(member.uid, member.gid, member.mtime) for member in members.values()} == {(0, 0, 1_700_000_000)}
+    owned = {name: (member.uid, member.gid) for name, member in members.items() if member.uid or member.gid}
+    assert owned == {"srv/data": (101, 101), "srv/text": (101, 101)}
+    assert {member.mtime for member in members.values()} == {1_700_000_000}
     assert config["config"]["User"] == "1000"
     assert config["config"]["Entrypoint"] == ["/usr/bin/program"]
     assert config["config"]["Cmd"] == ["serve"]
+    assert config["config"]["StopSignal"] == "SIGQUIT"
 
 
 def test_configuration_names_the_layer_it_unpacks_to(image: Image, tmp_path: Path) -> None:
