@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,14 @@ class SshServer:
     def log(self) -> str:
         """What the server has written."""
         return (self.folder / "log").read_text()
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that all users may enter, which those of pytest are not: sshd reads keys as the one who logs in."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @contextmanager
