@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli import report as reporting
 from cli.deployment import Deployment
 from lab.lab import Lab
 from planning.problems import PlanError
@@ -62,6 +64,23 @@ def policy_config(stack: Stack = "dev") -> None:
     with _explained():
         deployment = _deployment(stack, yes=False)
         print(json.dumps(deployment.policy_config(deployment.plan()), indent=2))
+
+
+@app.command()
+def report(
+    preview: Annotated[Path, typer.Argument(help="What `pulumi preview --json` printed.")],
+    plan_of: Annotated[
+        Path | None, typer.Option(metavar="STACKFILE", help="The stack file, for GPU memory and times.")
+    ] = None,
+    policy_log: Annotated[
+        Path | None, typer.Option(help="What `pulumi preview --event-log` wrote, for policy findings.")
+    ] = None,
+    format: reporting.Format = "markdown",
+) -> None:
+    """Say what a preview means: what changes, what restarts and for how long, what it takes of each GPU."""
+    with _explained():
+        text = reporting.report(preview, stack_file=plan_of, policy_log=policy_log)
+        reporting.show(text) if format == "terminal" else print(text, end="")
 
 
 if __name__ == "__main__":
