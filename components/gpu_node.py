@@ -9,7 +9,7 @@ import pulumi_kubernetes as k8s
 
 from components.gpu_host import run_on
 from planning.gpu_runtime import GPU_RESOURCE
-from planning.nodes import NodePlan
+from planning.nodes import PLANNED_GPUS_ANNOTATION, NodePlan
 
 __all__ = ["AdvertisedGpus", "GpuNode"]
 
@@ -40,24 +40,29 @@ class GpuNode(pulumi.ComponentResource):
 
 
 class AdvertisedGpus(pulumi.ComponentResource):
-    """What the node advertises, read at every `pulumi up` once the device plugin runs.
+    """What the node advertises, looked at when the device plugin runs: at first, when the plan changes, on a refresh.
 
-    Creates nothing. A preview does not read it: the node may not be there yet, and its GPUs not yet be advertised.
+    Notes the planned number on the node, and so gets the node as it then is. Not by reading it: that would fail the
+    preview of a cluster that is not there yet or out of reach.
     """
 
     verified: pulumi.Input[pulumi.Resource]
     """This component, once the node has the GPUs that are planned; what needs them depends on it."""
 
     def __init__(self, name: str, plan: NodePlan, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Read the node that `plan` names; `opts` must say what it comes after.
+        """Look at the node that `plan` names; `opts` must say what it comes after.
 
         Raises:
             pulumi.RunError: in `verified`, and with it the deployment fails, where the numbers differ.
         """
         super().__init__("llm:index:AdvertisedGpus", name, None, opts)
+        node = k8s.core.v1.NodePatch(
+            f"{name}-advertised",
+            metadata={"name": plan.name, "annotations": {PLANNED_GPUS_ANNOTATION: str(plan.allocatable_gpus)}},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         self.verified = self
-        if not pulumi.runtime.is_dry_run():
-            node = k8s.core.v1.Node.get(f"{name}-advertised", plan.name, opts=pulumi.ResourceOptions(parent=self))
+        if not pulumi.runtime.is_dry_run():  # in a preview, the device plugin does not run yet
             self.verified = node.status.apply(
                 lambda status: self._checked(plan, (status and status.allocatable) or {})  # a node that has never run
             )
@@ -66,10 +71,11 @@ class AdvertisedGpus(pulumi.ComponentResource):
     def _checked(self, plan: NodePlan, allocatable: Mapping[str, str]) -> pulumi.Resource:
         found, wanted = int(allocatable.get(GPU_RESOURCE, "0")), plan.allocatable_gpus
         if found != wanted:
-            sliced = f" of {plan.gpus} cards in {plan.time_slices} slices" if plan.time_slices > 1 else ""
+            sliced = f" ({plan.gpus} of {plan.gpu_model} in {plan.time_slices} slices each)"
             raise pulumi.RunError(
-                f"nodes.{plan.name}: {wanted} {GPU_RESOURCE} are planned{sliced}, and the node advertises {found}, so "
-                f"pods would stay Pending, or cards idle. Correct nodes.{plan.name}.gpus.count; or look at nvidia-smi "
-                "on the node and at the log of its nvidia-device-plugin pod in kube-system, and deploy again."
+                f"nodes.{plan.name}: {wanted} {GPU_RESOURCE} are planned{sliced if plan.time_slices > 1 else ''}, and "
+                f"the node advertises {found}, so pods would stay Pending, or cards idle. Correct nodes.{plan.name}."
+                "gpus.count; or look at nvidia-smi on the node and at the log of its nvidia-device-plugin pod in "
+                "kube-system, and then run `pulumi up --refresh`, which counts again."
             )
         return self

@@ -15,6 +15,8 @@ TIME_SLICES_LABEL = "llm-serving/gpu-time-slices"
 GPU_PRESENT_LABEL = "nvidia.com/gpu.present"
 """Set by hand, as on WSL2 the feature discovery sees no PCI device."""
 
+PLANNED_GPUS_ANNOTATION = "llm-serving/planned-gpus"
+
 _TAINT = "nvidia.com/gpu=present:NoSchedule"
 
 

@@ -41,16 +41,16 @@ def event_loop() -> Iterator[None]:
 
 
 class Mocks(pulumi.runtime.Mocks):
-    """Answers every registration with its own inputs, and a node that is read with the GPUs it is said to have."""
+    """Answers every registration with its own inputs, and a node with the GPUs that it is said to have."""
 
     def __init__(self, advertised: Mapping[str, int] | None = None) -> None:
         self._advertised = advertised or {}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
         """An id, and the inputs as outputs; a command also prints something that tells which one it was."""
-        if args.typ == "kubernetes:core/v1:Node":
-            gpus = self._advertised[str(args.resource_id)]
-            return str(args.resource_id), {"status": {"allocatable": {"nvidia.com/gpu": str(gpus)}}}
+        if args.typ == "kubernetes:core/v1:NodePatch":
+            gpus = self._advertised[args.inputs["metadata"]["name"]]
+            return f"{args.name}-id", {**args.inputs, "status": {"allocatable": {"nvidia.com/gpu": str(gpus)}}}
         if args.typ in ("command:local:Command", "command:remote:Command"):
             return f"{args.name}-id", {
                 **args.inputs,
@@ -88,12 +88,6 @@ class Recorder(MockMonitor):
     def __init__(self, advertised: Mapping[str, int] | None = None) -> None:
         super().__init__(Mocks(advertised))
         self.seen: list[Registration] = []
-
-    def ReadResource(self, request: resource_pb2.ReadResourceRequest) -> resource_pb2.ReadResourceResponse:
-        """As the engine's method of the same name."""
-        with event_loop():  # as below
-            response: resource_pb2.ReadResourceResponse = super().ReadResource(request)  # type: ignore[no-untyped-call]  # Pulumi's mocks have no types
-        return response
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> resource_pb2.RegisterResourceResponse:
         """As the engine's method of the same name."""
