@@ -120,11 +120,11 @@ vllm:request_success_total{finish_reason="stop",model_name="a"} 1
 vllm:made_up{model_name="a"} 1
 `
 	var out strings.Builder
-	if err := rewriteMetrics(strings.NewReader(simulator), &out, "a"); err != nil {
+	if err := rewriteMetrics(strings.NewReader(simulator), &out, "a", map[string]int64{"vllm:num_requests_running": 2}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`vllm:num_requests_running{engine="0",model_name="a"} 3`,
+		`vllm:num_requests_running{engine="0",model_name="a"} 2`,
 		`vllm:request_time_per_output_token_seconds_count{engine="0",model_name="a"} 1`,
 		`vllm:request_success_total{engine="0",finished_reason="stop",model_name="a"} 1`,
 		`vllm:num_preemptions_total{engine="0",model_name="a"} 0`,

@@ -21,6 +21,7 @@ import (
 const (
 	simulatorProgram = "llm-d-inference-sim"
 	simulatorPort    = "18000"
+	simulatorFlags   = "LAB_VLLM_SIMULATOR_FLAGS"
 	simulatorSeconds = 20
 	defaultSequences = 256
 	defaultLength    = 32768
@@ -174,7 +175,7 @@ func startSimulator(a *arguments) (*exec.Cmd, error) {
 	if adapters := loraModules(a); len(adapters) > 0 {
 		flags = append(append(flags, "--lora-modules"), adapters...)
 	}
-	flags = append(flags, strings.Fields(os.Getenv("LAB_VLLM_SIMULATOR_FLAGS"))...)
+	flags = append(flags, strings.Fields(os.Getenv(simulatorFlags))...)
 	simulator := exec.Command(simulatorProgram, flags...)
 	simulator.Stderr = os.Stderr
 	return simulator, simulator.Start()

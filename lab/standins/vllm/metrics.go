@@ -28,8 +28,8 @@ var renamed = strings.NewReplacer(
 )
 
 // rewriteMetrics makes the simulator's metrics those of vLLM: renames what was renamed, drops what vLLM does not
-// have, adds the label `engine`, and gives what the simulator lacks the value 0.
-func rewriteMetrics(from io.Reader, to io.Writer, model string) error {
+// have, adds the label `engine`, gives what the simulator lacks the value 0, and what is in `known` the value there.
+func rewriteMetrics(from io.Reader, to io.Writer, model string, known map[string]int64) error {
 	var table []metric
 	if err := json.Unmarshal(metricsTable, &table); err != nil {
 		return err
@@ -59,6 +59,9 @@ func rewriteMetrics(from io.Reader, to io.Writer, model string) error {
 		}
 		if slices.Contains(m.Labels, "engine") {
 			line = strings.Replace(line, "{", `{engine="0",`, 1)
+		}
+		if value, is := known[name]; is {
+			line = fmt.Sprintf("%s %d", line[:strings.LastIndex(line, " ")], value)
 		}
 		fmt.Fprintln(to, line)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,7 +27,9 @@ type server struct {
 	requestIDs bool
 	logIDs     bool
 	accessLog  bool
-	atOnce     int // requests taken at the same time; 0 for any number
+	seats      int  // requests that the engine works on at the same time; others wait
+	atOnce     int  // requests taken at the same time; 0 for any number
+	madeUp     bool // the simulator was told what its metrics say
 	inFlight   atomic.Int64
 	draining   atomic.Bool
 	proxy      *httputil.ReverseProxy
@@ -37,12 +40,14 @@ func newServer(a *arguments, model string, keys []string, simulator *url.URL) *s
 		simulator:  simulator,
 		model:      model,
 		keys:       keys,
+		seats:      a.number("max_num_seqs", defaultSequences),
+		madeUp:     strings.Contains(os.Getenv(simulatorFlags), "--fake-metrics"),
 		requestIDs: a.on("enable_request_id_headers"),
 		logIDs:     a.on("enable_log_requests"),
 		accessLog:  !a.on("disable_uvicorn_access_log") && !slices.Contains([]string{"warning", "error", "critical"}, a.text("uvicorn_log_level", "info")),
 	}
 	if queued := a.number("max_num_queued_reqs", -1); queued >= 0 {
-		s.atOnce = a.number("max_num_seqs", defaultSequences) + queued
+		s.atOnce = s.seats + queued
 	}
 	s.proxy = httputil.NewSingleHostReverseProxy(simulator)
 	s.proxy.FlushInterval = -1 // each token as it comes
@@ -131,9 +136,20 @@ func (s *server) metrics(w http.ResponseWriter) {
 	}
 	defer found.Body.Close()
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	if err := rewriteMetrics(found.Body, w, s.model); err != nil {
+	if err := rewriteMetrics(found.Body, w, s.model, s.load()); err != nil {
 		fmt.Println("ERROR reading the simulator's metrics:", err)
 	}
+}
+
+// load is what an autoscaler looks at. The simulator works a request off to its end, also when its client has gone;
+// vLLM aborts it, so the requests are counted here.
+func (s *server) load() map[string]int64 {
+	if s.madeUp {
+		return nil
+	}
+	all := s.inFlight.Load()
+	running := min(all, int64(s.seats))
+	return map[string]int64{"vllm:num_requests_running": running, "vllm:num_requests_waiting": all - running}
 }
 
 // drain waits until the requests in flight are answered, or for as long as `limit`; new ones are refused meanwhile.
