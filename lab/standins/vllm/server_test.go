@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -68,7 +69,9 @@ func TestRequestsAreCountedAsLongAsTheirClientsAreThere(t *testing.T) {
 	arrived, ended := make(chan bool, 8), make(chan bool)
 	s := before(t, "m --max-num-seqs 2 --disable-uvicorn-access-log", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/metrics" {
-			w.Write([]byte("vllm:num_requests_running{model_name=\"m\"} 9\nvllm:num_requests_waiting{model_name=\"m\"} 9\n"))
+			for _, name := range []string{"vllm:num_requests_running", "vllm:num_requests_waiting"} {
+				fmt.Fprintf(w, "# TYPE %s gauge\n%s{model_name=\"m\"} 9\n", name, name)
+			}
 			return
 		}
 		arrived <- true
