@@ -199,7 +199,10 @@ class NodeSettings(StrictModel):
     container_toolkit: ContainerToolkitSettings | None = Field(
         default=None, description="NVIDIA's container toolkit on the host, where it is prepared."
     )
-    k3s: K3sSettings | None = Field(default=None, description="Settings of k3s on the host, where it is prepared.")
+    # The alias that is made of the name would be k3S.
+    k3s: K3sSettings | None = Field(
+        default=None, alias="k3s", description="Settings of k3s on the host, where it is prepared."
+    )
 
     @model_validator(mode="after")
     def _host_to_prepare(self) -> NodeSettings:
