@@ -63,13 +63,24 @@ def plan_monitoring(
     nodes: Mapping[str, NodeSettings],
     *,
     models_namespace: str,
+    models_host: str | None,
     problems: list[str],
 ) -> MonitoringPlan:
-    """The plan of monitoring; what is wrong with it is added to `problems`."""
+    """The plan of monitoring; what is wrong with it is added to `problems`.
+
+    Args:
+        models_namespace: of the model servers.
+        models_host: name under which clients reach them; None where there is no way in.
+    """
     if settings.namespace in (models_namespace, "kube-system"):
         problems.append(
             f"monitoring.namespace: {settings.namespace!r} has other pods, to which the closed network of monitoring "
             "would be closed too. Write another name, or leave it out."
+        )
+    if settings.grafana and settings.grafana.host and settings.grafana.host == models_host:
+        problems.append(
+            f"monitoring.grafana.host: {models_host!r} is ingress.host too, so the ingress controller would send "
+            f"requests to either. Write another name, e.g. 'grafana.{models_host}'."
         )
     interval = settings.scrape_interval_seconds
     watched = {name: server for name, server in servers.items() if isinstance(server, VllmPlan)}

@@ -80,7 +80,12 @@ def plan(settings: Settings) -> Plan:
         problems += unfed_autoscalers(settings.models)
     monitoring = (
         plan_monitoring(
-            settings.monitoring, servers, settings.nodes, models_namespace=settings.namespace, problems=problems
+            settings.monitoring,
+            servers,
+            settings.nodes,
+            models_namespace=settings.namespace,
+            models_host=settings.ingress.host if settings.ingress else None,
+            problems=problems,
         )
         if settings.monitoring
         else None

@@ -12,11 +12,17 @@ from settings.ingress import LOCALHOST, Host
 Image = Annotated[str, Field(min_length=1)]
 
 
+def _is_this_machine(host: str) -> bool:
+    """Browsers take every name under `localhost` for the machine that they run on (RFC 6761)."""
+    return host == LOCALHOST or host.endswith(f".{LOCALHOST}")
+
+
 class GrafanaSettings(StrictModel):
     """The dashboards; without a host they are reached by `kubectl port-forward` alone."""
 
     host: Host | None = Field(
-        default=None, description="Name under which the ingress controller serves Grafana; by default no way in."
+        default=None,
+        description="Name under which Grafana is served, e.g. 'grafana.localhost'; by default none.",
     )
     tls_secret_name: Name | None = Field(
         default=None,
@@ -25,7 +31,7 @@ class GrafanaSettings(StrictModel):
 
     @model_validator(mode="after")
     def _no_password_in_the_clear(self) -> GrafanaSettings:
-        if self.host not in (None, LOCALHOST) and self.tls_secret_name is None:
+        if self.host and not _is_this_machine(self.host) and self.tls_secret_name is None:
             raise ValueError(
                 f"host {self.host!r} without tlsSecretName: the password would cross the network readable. Name the "
                 "Secret with the certificate, or leave host out and use kubectl port-forward."

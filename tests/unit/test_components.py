@@ -183,7 +183,7 @@ def test_every_server_can_be_drained_one_pod_at_a_time(deployed: Deploy, raw: Ra
 
 
 def test_an_autoscaled_server_leaves_its_replicas_to_the_autoscaler(deployed: Deploy) -> None:
-    raw = {"nodes": {"a": node(count=2)}, "models": {"x": vllm(autoscale={"max": 2, "runningRequests": 9})}}
+    raw: Raw = {"nodes": {"a": node(count=2)}, "models": {"x": vllm(autoscale={"max": 2, "runningRequests": 9})}}
     raw["monitoring"] = {"grafana": None}
     assert "replicas" not in deployed(raw).one("Deployment", "x").inputs["spec"]
 
