@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from conftest import Deploy
 from on_mocks import Raw
-from small_stacks import node, ollama, planned, vllm
+from pydantic import SecretStr
+from small_stacks import VARIANTS, node, ollama, planned, vllm
 
 from cli import edge
-from cli.edge import Access, Endpoint, endpoints, stream_chat
+from cli.edge import Access, Endpoint, endpoints, preparation, stream_chat
 from toolchain.steps import StepFailed
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -36,6 +41,8 @@ class Edge(ThreadingHTTPServer):
         self.answers = list(answers)
         self.requests: list[tuple[str, str, Raw]] = []
         """Path, Host header and body of each request."""
+
+        self.authorization: list[str | None] = []
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -51,8 +58,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """As BaseHTTPRequestHandler calls it."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.authorization.append(self.headers["Authorization"])
         self.server.requests.append((self.path, self.headers["Host"], body))
         self.server.answers.pop(0)(self)
+
+    def handle(self) -> None:
+        """As the base class calls it; a client that does not trust the certificate leaves amid the greeting."""
+        with suppress(ssl.SSLError):
+            super().handle()
 
     def log_message(self, format: str, *args: object) -> None:  # the name is the base class's
         """Say nothing."""
@@ -63,8 +76,12 @@ def serve() -> Iterator[Callable[..., Edge]]:
     """Starts loopback servers that give these answers, and ends them."""
     started: list[Edge] = []
 
-    def start(*answers: Answer) -> Edge:
+    def start(*answers: Answer, certificate: Path | None = None) -> Edge:
         server = Edge(*answers)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         started.append(server)
         return server
@@ -158,7 +175,79 @@ def test_the_line_to_paste_survives_the_shell(prompt: str) -> None:
     assert body["messages"] == [{"role": "user", "content": prompt}]
 
 
+KEY = SecretStr("sk-MARKER-of-a-client")
+PEM = "-----BEGIN CERTIFICATE-----"
+
+
+def test_the_line_to_paste_has_the_key_from_the_shell_and_the_certificate_from_a_file() -> None:
+    endpoint = Endpoint(server="s", engine="vllm", url="https://llm.example.com/v1", models=("m",))
+    line = endpoint.curl("Hi", Access(address="198.18.0.2", api_key=KEY, certificate=PEM))
+    assert "MARKER" not in line
+    assert '-H "Authorization: Bearer $LLM_API_KEY"' in line
+    assert "--cacert llm.pem" in line
+    assert "--resolve llm.example.com:443:198.18.0.2" in line
+
+
+def test_on_localhost_the_name_leads_where_it_says() -> None:
+    endpoint = Endpoint(server="s", engine="vllm", url="http://localhost/v1", models=("m",))
+    assert "--resolve" not in endpoint.curl("Hi", Access(address="198.18.0.2"))
+
+
+def test_what_is_typed_before_puts_key_and_certificate_in_their_places(tmp_path: Path) -> None:
+    pulumi = tmp_path / "bin" / "pulumi"
+    pulumi.parent.mkdir()
+    pulumi.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3 $4" = "stack output --stack prod" ] || exit 1\n'
+        '[ "$5" != certificate ] || { echo "the certificate"; exit; }\n'
+        """[ "$5 $6 $7" != "apiKeys --json --show-secrets" ] || echo '{"team": "sk-1", "other": "sk-2"}'\n"""
+    )
+    pulumi.chmod(0o755)
+    lines = preparation("team", self_signed=True, stack="prod")
+    script = "\n".join(["set -eu", *lines, 'echo "$LLM_API_KEY"; cat llm.pem'])
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "sk-1\nthe certificate\n"
+    assert preparation(None, self_signed=False, stack="prod") == []
+
+
 # --- answers ---
+
+
+def test_the_key_is_sent_and_the_stacks_own_certificate_trusted(
+    serve: Callable[..., Edge], deployed: Deploy, tmp_path: Path
+) -> None:
+    """Over TLS, with the certificate as the stack's own command makes it, found by name at another address."""
+    create = deployed(VARIANTS["spare-gpu"]).one("Command", "edge-certificate").inputs["create"]
+    both = tmp_path / "both.pem"
+    both.write_text(subprocess.run(["/bin/sh", "-c", create], capture_output=True, text=True, check=True).stdout)
+    certificate = both.read_text()[both.read_text().index(PEM) :]
+    server = serve(stream(piece("x"), DONE), certificate=both)
+    url = f"https://llm.example.com:{server.server_port}/v1"
+    endpoint = Endpoint(server="s", engine="vllm", url=url, models=("m",))
+    access = Access(address="127.0.0.1", api_key=KEY, certificate=certificate)
+    assert list(stream_chat(endpoint, "Hi", access=access)) == ["x"]
+    assert server.authorization == [f"Bearer {KEY.get_secret_value()}"]
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("other.example.com", True), ("llm.example.com", False)])
+def test_another_certificate_is_not_taken(
+    serve: Callable[..., Edge],
+    deployed: Deploy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    trusted: bool,
+) -> None:
+    monkeypatch.setattr(edge, "_PATIENCE_SECONDS", 0.1)
+    create = deployed(VARIANTS["spare-gpu"]).one("Command", "edge-certificate").inputs["create"]
+    both = tmp_path / "both.pem"
+    both.write_text(subprocess.run(["/bin/sh", "-c", create], capture_output=True, text=True, check=True).stdout)
+    certificate = both.read_text()[both.read_text().index(PEM) :] if trusted else None
+    server = serve(stream(piece("x"), DONE), certificate=both)
+    endpoint = Endpoint(server="s", engine="vllm", url=f"https://{host}:{server.server_port}/v1", models=("m",))
+    with pytest.raises(StepFailed, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        list(stream_chat(endpoint, "Hi", access=Access(address="127.0.0.1", api_key=KEY, certificate=certificate)))
+    assert "MARKER" not in str(caught.value)
+    assert server.authorization == []
 
 
 def test_pieces_are_given_as_they_come(serve: Callable[..., Edge]) -> None:
