@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from cli import report as reporting
+from cli import status as fare
+from cli.chat import chat as talk
 from cli.deployment import Deployment
 from lab.lab import Lab
 from planning.problems import PlanError
@@ -67,6 +69,32 @@ def policy_config(stack: Stack = "dev") -> None:
 
 
 @app.command()
+def status(
+    stack: Stack = "dev",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show how each model fares: where it runs, whether it answers, and why not. Ends with 0 when all are ready."""
+    with _explained():
+        found = fare.status(_deployment(stack, yes=False))
+    print(fare.as_json(found)) if as_json else fare.show(found)
+    raise typer.Exit(0 if all(model.phase == "Ready" for model in found) else 1)
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="A model or a server of the stack, e.g. chat.")],
+    stack: Stack = "dev",
+    prompt: Annotated[
+        str | None, typer.Option(help="One question; else standard input is asked, or a conversation begins.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="What the model is told before.")] = None,
+) -> None:
+    """Talk with a model through the edge, as any client does."""
+    with _explained():
+        talk(_deployment(stack, yes=False), model, prompt=prompt, system=system)
+
+
+@app.command()
 def report(
     preview: Annotated[Path, typer.Argument(help="What `pulumi preview --json` printed.")],
     plan_of: Annotated[
@@ -75,9 +103,9 @@ def report(
     policy_log: Annotated[
         Path | None, typer.Option(help="What `pulumi preview --event-log` wrote, for policy findings.")
     ] = None,
-    format: reporting.Format = "markdown",
+    format: Annotated[reporting.Format, typer.Option(help="For a comment, or to be read here.")] = "markdown",
 ) -> None:
-    """Say what a preview means: what changes, what restarts and for how long, what it takes of each GPU."""
+    """Say what a preview means for reviewers: changes, outages, lost data, GPU memory, policies."""
     with _explained():
         text = reporting.report(preview, stack_file=plan_of, policy_log=policy_log)
         reporting.show(text) if format == "terminal" else print(text, end="")

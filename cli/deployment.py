@@ -117,7 +117,7 @@ class Deployment:
         print("\nOutputs:")
         for path, url in sorted(outputs.get("urls", {}).items()):
             print(f"  {path:12} {url}")
-        keys = self.pulumi.secret_output("apiKeys") if "apiKeys" in outputs else {}
+        keys = self._keys(outputs)
         access = self._access(keys, outputs.get("certificate"))
         for line in preparation(next(iter(keys), None), self_signed=access.certificate is not None, stack=self.stack):
             print(f"  {line}")
@@ -132,6 +132,19 @@ class Deployment:
             print()
             if not answer.strip():
                 raise StepFailed(f"{endpoint.server} answered without a word; see its pod's log.")
+
+    def access(self) -> Access:
+        """What this machine needs to come in, as the stack's outputs say.
+
+        Raises:
+            StepFailed: there is no such stack, or its outputs cannot be read.
+        """
+        outputs = self.pulumi.outputs()
+        return self._access(self._keys(outputs), outputs.get("certificate"))
+
+    def _keys(self, outputs: Mapping[str, Any]) -> dict[str, str]:
+        keys: dict[str, str] = self.pulumi.secret_output("apiKeys") if "apiKeys" in outputs else {}
+        return keys
 
     def _access(self, keys: Mapping[str, str], certificate: str | None) -> Access:
         """What this machine needs to come in as the first of the clients; only the lab is not where its name says."""

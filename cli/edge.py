@@ -6,7 +6,7 @@ import json
 import shlex
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -19,6 +19,9 @@ from toolchain.steps import StepFailed
 
 _PATIENCE_SECONDS = 60.0
 """How long a new route may take to be known to the ingress controller."""
+
+Prompt = str | Sequence[Mapping[str, str]]
+"""A user's message, or a conversation as the OpenAI API has it: `role` and `content` of each message."""
 
 _CERTIFICATE_FILE = "llm.pem"
 
@@ -46,14 +49,16 @@ class Endpoint:
 
     models: tuple[str, ...]
 
-    def chat_request(self, prompt: str, model: str | None = None) -> dict[str, object]:
+    def chat_request(
+        self, prompt: Prompt, model: str | None = None, *, max_tokens: int | None = 32
+    ) -> dict[str, object]:
         """A streamed chat request; the first model of the route where none is named."""
-        return {
+        request: dict[str, object] = {
             "model": model or self.models[0],
             "stream": True,
-            "max_tokens": 32,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt),
         }
+        return request if max_tokens is None else {**request, "max_tokens": max_tokens}
 
     def curl(self, prompt: str, access: Access | None = None) -> str:
         """The same request as a line to paste into a shell, after those of `preparation`."""
@@ -105,15 +110,21 @@ def endpoints(plan: Plan) -> list[Endpoint]:
 
 
 def stream_chat(
-    endpoint: Endpoint, prompt: str, *, model: str | None = None, access: Access | None = None
+    endpoint: Endpoint,
+    prompt: Prompt,
+    *,
+    model: str | None = None,
+    access: Access | None = None,
+    max_tokens: int | None = 32,
 ) -> Iterator[str]:
     """Yield the pieces of an answer as they come.
 
     Args:
         endpoint: whom to ask.
-        prompt: the user's message.
+        prompt: the user's message, or a whole conversation.
         model: one of the endpoint's models; the first by default.
         access: what is needed to come in; nothing by default.
+        max_tokens: length of the answer; None for as long as the model likes.
 
     Raises:
         StepFailed: no answer, an error instead of one, or an answer that breaks off.
@@ -126,7 +137,7 @@ def stream_chat(
     if access.address:
         url = url.copy_with(host=access.address)
     verify = ssl.create_default_context(cadata=access.certificate)
-    request = endpoint.chat_request(prompt, model)
+    request = endpoint.chat_request(prompt, model, max_tokens=max_tokens)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     with httpx.Client(verify=verify, timeout=120) as client:
         while True:

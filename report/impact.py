@@ -11,6 +11,7 @@ from planning.vllm import VllmPlan
 from report.changes import leaves
 from report.preview import Preview, Step
 from report.words import kind_in_words
+from toolchain.steps import duration
 
 Effect = Literal["outage", "reduced", "none", "starts", "ends"]
 
@@ -53,8 +54,8 @@ class _Times:
     @property
     def one_pod(self) -> str:
         if self.expected is None:
-            return f"up to {in_words(self.grace)} until the old pod has ended, and the start of the new one"
-        return f"about {in_words(self.expected)}, and up to {in_words(self.grace)} more while old requests finish"
+            return f"up to {duration(self.grace)} until the old pod has ended, and the start of the new one"
+        return f"about {duration(self.expected)}, and up to {duration(self.grace)} more while old requests finish"
 
 
 def impacts(preview: Preview, plan: Plan | None) -> list[Impact]:
@@ -78,12 +79,6 @@ def losses(preview: Preview) -> list[Loss]:
         for step in preview.steps
         if step.kind in told and step.operation in ("delete", "replace")
     ]
-
-
-def in_words(seconds: int) -> str:
-    """`seconds` as people say it: `45 s`, `3 min`, `2 min 25 s`."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{rest} s" if not minutes else f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
 
 
 def _impact(step: Step, plan: Plan | None) -> Impact | None:
@@ -174,8 +169,8 @@ def _first_start(server: ServerPlan | None) -> str:
     if server is None:
         return ""
     if isinstance(server, VllmPlan):
-        return f", which downloads the model: up to {in_words(server.startup.budget_seconds)}"
-    return f", about {in_words(server.startup.expected_seconds)}, when its models are on disk"
+        return f", which downloads the model: up to {duration(server.startup.budget_seconds)}"
+    return f", about {duration(server.startup.expected_seconds)}, when its models are on disk"
 
 
 def _download(step: Step, server: ServerPlan | None) -> str:
@@ -185,7 +180,7 @@ def _download(step: Step, server: ServerPlan | None) -> str:
     old, new = (_model(inputs) for inputs in (step.old, step.new))
     if old == new and step.operation != "replace":
         return ""
-    return f"; if the model is not on the volume yet, up to {in_words(server.startup.budget_seconds)} in all"
+    return f"; if the model is not on the volume yet, up to {duration(server.startup.budget_seconds)} in all"
 
 
 def _model(inputs: Mapping[str, Any]) -> str | None:
