@@ -67,6 +67,20 @@ PROGRAMS: dict[str, Program] = {
         ),
         Program("traefik", "github.com/traefik/traefik/v3/cmd/traefik"),
         Program(
+            "prometheus",
+            "github.com/prometheus/prometheus/cmd/prometheus",
+            tags=_PROMETHEUS_TAGS,
+            ldflags=_PROMETHEUS,
+        ),
+        Program(
+            "promtool",
+            "github.com/prometheus/prometheus/cmd/promtool",
+            tags=_PROMETHEUS_TAGS,
+            ldflags=_PROMETHEUS,
+            folder="toolchain/programs/prometheus",
+        ),
+        Program("prometheus-adapter", "sigs.k8s.io/prometheus-adapter/cmd/adapter"),
+        Program(
             "ollama",
             "github.com/ollama/ollama",
             ldflags=f"{_STRIPPED} -X github.com/ollama/ollama/version.Version=0.11.4",
@@ -81,20 +95,6 @@ PROGRAMS: dict[str, Program] = {
         Program("dcgm-exporter", folder="lab/standins/dcgm_exporter"),
         Program("grafana", folder="lab/standins/grafana"),
         Program("vllm", folder="lab/standins/vllm"),
-        Program(
-            "prometheus",
-            "github.com/prometheus/prometheus/cmd/prometheus",
-            tags=_PROMETHEUS_TAGS,
-            ldflags=_PROMETHEUS,
-        ),
-        Program(
-            "promtool",
-            "github.com/prometheus/prometheus/cmd/promtool",
-            tags=_PROMETHEUS_TAGS,
-            ldflags=_PROMETHEUS,
-            folder="toolchain/programs/prometheus",
-        ),
-        Program("prometheus-adapter", "sigs.k8s.io/prometheus-adapter/cmd/adapter"),
         Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", default=False),
         Program("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", default=False),
     )
