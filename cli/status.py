@@ -14,6 +14,7 @@ from cli.cluster import Object, Objects, read_objects
 from cli.deployment import Deployment
 from cli.edge import endpoints
 from planning.plan import Plan, ServerPlan
+from report.memory import gpus_in_words
 from toolchain.steps import StepFailed, duration
 
 Phase = Literal["Ready", "Updating", "Loading", "Pulling", "Pending", "CrashLoop", "Stopped", "Absent"]
@@ -46,6 +47,8 @@ class ModelStatus:
     """Where its pods are; before there are any, nothing."""
 
     gpus: str
+    """Of one pod, in words."""
+
     url: str | None
     """For clients; None where no route leads to it."""
 
@@ -82,7 +85,8 @@ def show(found: Sequence[ModelStatus]) -> None:
     from rich.console import Console  # here: 0.1 s that other commands need not wait
     from rich.table import Table
 
-    table = Table("Model", "Phase", "Pods", "Node", "GPUs", "URL", box=None, pad_edge=False)
+    table = Table("Model", "Phase", "Pods", "Node", "GPUs", box=None, pad_edge=False)
+    table.add_column("URL", overflow="fold")  # to be copied: no part of it may be left out
     for status in found:
         colour = {"Ready": "green", "CrashLoop": "red"}.get(status.phase, "yellow")
         table.add_row(
@@ -104,7 +108,6 @@ def _status(name: str, server: ServerPlan, objects: Objects, url: str | None) ->
     workload = objects.deployments.get(name)
     pods = [pod for pod in objects.pods if _serves(pod, workload)] if workload else []
     phase, reason, ready, wanted = _phase(name, server, workload, pods, objects)
-    slices = "" if server.time_slices == 1 else f" ({server.time_slices} slices)"
     return ModelStatus(
         name=name,
         phase=phase,
@@ -112,7 +115,7 @@ def _status(name: str, server: ServerPlan, objects: Objects, url: str | None) ->
         ready=ready,
         wanted=wanted,
         nodes=tuple(dict.fromkeys(node for pod in pods if (node := pod["spec"].get("nodeName")))),
-        gpus=f"{server.gpus} x {server.gpu_model}{slices}",
+        gpus=gpus_in_words(server),
         url=url,
     )
 

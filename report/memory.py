@@ -35,7 +35,7 @@ def _row(name: str, server: ServerPlan) -> ModelRow:
         server=name,
         models=_models(server),
         where=", ".join(node if count == 1 else f"{count} pods on {node}" for node, count in replicas.items()),
-        gpus=_gpus(server),
+        gpus=gpus_in_words(server),
         memory=_memory(server),
         context=f"{_context(server):,} tokens",
         at_once=_at_once(server),
@@ -46,7 +46,8 @@ def _models(server: ServerPlan) -> tuple[str, ...]:
     return server.served_names if isinstance(server, OllamaPlan) else (server.arguments[0],)
 
 
-def _gpus(server: ServerPlan) -> str:
+def gpus_in_words(server: ServerPlan) -> str:
+    """GPUs of one pod: `2 x a100-80gb`, or `1 of 2 slices of rtx-4090`."""
     whole = f"{server.gpus} x {server.gpu_model}" if server.gpus > 1 else server.gpu_model
     return whole if server.time_slices == 1 else f"1 of {server.time_slices} slices of {whole}"
 
