@@ -44,7 +44,8 @@ main() {
   needs_root
   if [ "${1:-}" = undo ]; then
     say "Taking the NVIDIA container toolkit away"
-    apt purge -y "${PACKAGES[@]}"
+    # Those that dpkg knows: to apt a package that no source has any more is an error, and to dpkg one it never had.
+    { dpkg-query -W -f '${Package}\n' "${PACKAGES[@]}" 2>/dev/null || true; } | xargs -r dpkg --purge
     rm -f "$SOURCE" "$KEYRING"
     return
   fi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import machine
 import mirror
@@ -33,7 +34,7 @@ def make_host(base: Path, site: mirror.Mirror, tmp_path: Path) -> Iterator[MakeH
     """Starts hosts; keyword arguments are those of `Machine`."""
     hosts: list[machine.Machine] = []
 
-    def make(**options: str) -> machine.Machine:
+    def make(**options: Any) -> machine.Machine:
         host = machine.Machine(tmp_path / f"host{len(hosts)}", base, site.folder, **options)
         hosts.append(host)
         host.start()

@@ -45,7 +45,7 @@ for home in root home/ops; do
 done
 chown -R 54322 "$root/home/ops"
 ip link set lo up
-(cd "$MIRROR" && "$PYTHON" -m http.server --bind 127.0.0.1 8000 >/dev/null 2>&1) &
+[ "$WEB" = False ] || (cd "$MIRROR" && "$PYTHON" -m http.server --bind 127.0.0.1 8000 >/dev/null 2>&1) &
 exec chroot "$root" /usr/sbin/sshd -D -e -f /etc/ssh/test_config
 """
 
@@ -88,6 +88,9 @@ class Machine:
     base: Path
     mirror: Path
     kernel: str = "6.1.0-40-amd64"
+    web: bool = True
+    """Whether the mirror is served at http://127.0.0.1:8000 too, not only a folder."""
+
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -122,6 +125,7 @@ class Machine:
                 "BASE": str(self.base),
                 "MIRROR": str(self.mirror),
                 "KERNEL": self.kernel,
+                "WEB": str(self.web),
                 "PYTHON": sys.executable,
             },
             stderr=log,
@@ -155,18 +159,28 @@ class Machine:
         """What the stand-ins have done that changes something."""
         return self.read("/var/log/standin.log").splitlines()
 
-    def written(self) -> dict[str, tuple[int, int]]:
+    def written(self) -> dict[str, tuple[str, str]]:
         """Every file that is the host's own, with its size and when it was written; logs aside."""
-        upper = Path(f"/proc/{self._init}/root") / str(self.folder / "layers/upper").lstrip("/")
-        found: dict[str, tuple[int, int]] = {}
-        for parent, _, names in os.walk(upper):
-            for name in names:
-                file = Path(parent) / name
-                path = f"/{file.relative_to(upper)}"
-                if not path.startswith("/var/log/"):
-                    status = file.lstat()
-                    found[path] = (status.st_size, status.st_mtime_ns)
-        return found
+        upper = str(self.folder / "layers/upper")
+        listed = subprocess.run(
+            [
+                "nsenter",
+                f"--target={self._init}",
+                "--mount",
+                "find",
+                upper,
+                "!",
+                "-type",
+                "d",
+                "-printf",
+                r"/%P\t%s\t%T@\n",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        rows = [line.split("\t") for line in listed.stdout.splitlines()]
+        return {path: (size, time) for path, size, time in rows if not path.startswith("/var/log/")}
 
     @property
     def _init(self) -> int:

@@ -248,11 +248,11 @@ def test_a_server_does_not_become_an_agent(host: Machine, site: Mirror) -> None:
     assert "k3s is installed here as agent and the stack file says server" in refused(host, node_settings(host, site))
 
 
-def test_the_air_gap_needs_a_folder_alone(host: Machine, site: Mirror) -> None:
+def test_the_air_gap_needs_a_folder_alone(make_host: MakeHost, site: Mirror) -> None:
+    host = make_host(web=False)
     node = node_settings(host, site)
     node["containerToolkit"]["repository"] = "file:///srv/mirror/nvidia"
     node["k3s"]["mirror"] = "file:///srv/mirror/k3s"
-    host.ssh("pkill -f 'http.server --bind 127.0.0.1 8000' || true; ip link set lo down; ip link set lo up")
     prepare(host, node)
     assert changes(host) == _READY
     assert host.read("/var/lib/rancher/k3s/agent/images/k3s-airgap-images-amd64.tar.zst") == "images\n"
