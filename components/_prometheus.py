@@ -48,7 +48,8 @@ def prometheus(
         k8s.core.v1.PersistentVolumeClaim(own.name, metadata=own.metadata("-data"), spec=claim, opts=own.opts()),
         *(own.read_pods(account, namespace, _DISCOVERY) for namespace in (plan.models_namespace, SYSTEM_NAMESPACE)),
         own.network_policy(
-            ingress=[{"from_": [pods_of(c) for c in clients], "ports": [{"port": PORT, "protocol": "TCP"}]}],
+            # No rule where there is nobody: one without peers would let everybody in.
+            ingress=[{"from_": [pods_of(client)], "ports": [{"port": PORT, "protocol": "TCP"}]} for client in clients],
             egress=[
                 TO_API_SERVER,
                 {
