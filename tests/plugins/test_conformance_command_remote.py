@@ -330,17 +330,16 @@ def test_a_host_that_says_nothing_is_given_up_after_the_time_for_one_attempt(wor
     assert time.monotonic() - start < 14, "the default of 15 s was taken"
 
 
-def test_a_jump_host_is_the_only_one_that_the_target_sees(make: Callable[..., Workspace], server: SshServer) -> None:
-    with public_folder() as folder, ssh_server(folder) as jump:
+def test_the_way_leads_over_the_jump_host(make: Callable[..., Workspace], server: SshServer) -> None:
+    with public_folder() as folder, ssh_server(folder, settings="LogLevel DEBUG") as jump:
         proxy = {**jump.connection, "user": USER, "hostKey": jump.host_key}
         workspace = connect(make(SSH_AUTH_SOCK=""), {**server.connection, "proxy": proxy})
-        # The target sees where the connection comes from: a port of the jump host's.
-        workspace.program(command(create="echo $SSH_CONNECTION")).up()
-        came_from = out(workspace).split()[1]
+        workspace.program(command(create="id -un; echo $SSH_CONNECTION")).up()
+        user, _, came_from, _, port = out(workspace).split()
+        assert (user, port) == ("root", str(server.port))
         assert f"Accepted publickey for {USER}" in jump.log()
-        direct = f"Connection from 127.0.0.1 port {came_from} on 127.0.0.1 port {server.port}"
-        assert direct in server.log()
-        assert jump.port != server.port
+        assert f"target 127.0.0.1 port {server.port}" in jump.log(), "the jump host was not asked to lead on"
+        assert f"Accepted publickey for root from 127.0.0.1 port {came_from}" in server.log()
         connect(workspace, {**server.connection, "proxy": {**proxy, "hostKey": server.host_key, "dialErrorLimit": 0}})
         assert "proxy: after 0 failed attempts" in workspace.up_fails()
 

@@ -79,13 +79,20 @@ def dial(status: Status, **connection: Any) -> None:
 
 
 def test_each_thing_wrong_with_a_connection_is_said_with_its_path() -> None:
-    connection = {"prot": 1, "port": "22", "dialErrorLimit": 1.5, "proxy": {"user": True, "proxy": {}}}
+    connection = {
+        "prot": 1,
+        "port": "22",
+        "dialErrorLimit": 1.5,
+        "perDialTimeout": True,
+        "proxy": {"user": True, "proxy": {}},
+    }
     found = dict(problems(REMOTE_COMMAND, {"connection": Secret(connection), "creat": "x"}))
     assert set(found) == {
         "creat",
         "connection.prot",
         "connection.port",
         "connection.dialErrorLimit",
+        "connection.perDialTimeout",
         "connection.host",
         "connection.proxy.user",
         "connection.proxy.proxy",
