@@ -1,5 +1,5 @@
 # make up      sets everything up, brings the stack up and shows an answer of each engine
-# make test    everything: ruff, mypy, unit tests, conformance of the plugins, the lab
+# make test    everything: ruff, mypy, unit tests, conformance of the plugins, hosts, the lab
 # make down    takes it all away again
 #
 # STACK=prod   another environment than dev        YES=1   do not ask before the deployment
@@ -12,7 +12,7 @@ PYTEST = .venv/bin/python -m pytest
 MAKEFLAGS += --no-print-directory
 export STACK
 
-.PHONY: up down venv test unit lint lab-test plugins-test clean
+.PHONY: up down venv test unit lint hosts-test lab-test plugins-test clean
 .DEFAULT_GOAL := up
 
 up: venv
@@ -29,7 +29,7 @@ venv: .venv/.locked
 	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
-test: lint unit plugins-test lab-test
+test: lint unit plugins-test hosts-test lab-test
 
 lint: venv
 	.venv/bin/ruff check .
@@ -38,6 +38,7 @@ lint: venv
 	@# One run for each suite, since each has a conftest of its own.
 	.venv/bin/mypy tests/unit
 	.venv/bin/mypy tests/plugins
+	.venv/bin/mypy tests/hosts
 	.venv/bin/mypy tests/lab
 
 unit: venv
@@ -45,6 +46,9 @@ unit: venv
 
 plugins-test: venv
 	$(PYTEST) tests/plugins
+
+hosts-test: venv
+	$(PYTEST) tests/hosts
 
 lab-test: venv
 	$(PYTEST) tests/lab
