@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
+from cli import chat as talking
 from cli import report as reporting
 from cli import status as fare
-from cli.chat import chat as talk
 from cli.deployment import Deployment
 from lab.lab import Lab
 from planning.problems import PlanError
@@ -91,7 +91,14 @@ def chat(
 ) -> None:
     """Talk with a model through the edge, as any client does."""
     with _explained():
-        talk(_deployment(stack, yes=False), model, prompt=prompt, system=system)
+        talking.chat(_deployment(stack, yes=False), model, prompt=prompt, system=system)
+
+
+@app.command()
+def smoke(stack: Stack = "dev") -> None:
+    """Ask every server one question through the edge. Ends with 0 when all have answered."""
+    with _explained():
+        talking.smoke(_deployment(stack, yes=False))
 
 
 @app.command()

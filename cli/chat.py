@@ -36,7 +36,7 @@ def find_model(plan: Plan, wanted: str) -> tuple[Endpoint, str]:
         )
     names = list(dict.fromkeys(name for route in routes for name in (*route.models, route.server)))
     raise StepFailed(
-        f"no route leads to a model {wanted!r}{did_you_mean(wanted, names)}. There are: {', '.join(names)}."
+        f"there are the models {', '.join(names)}; no route leads to {wanted!r}{did_you_mean(wanted, names)}"
     )
 
 
@@ -68,8 +68,32 @@ def chat(deployment: Deployment, wanted: str, *, prompt: str | None = None, syst
     if prompt is None:
         print(f"{model} at {endpoint.url}. Ctrl-C stops an answer, Ctrl-D ends.", file=sys.stderr)
         converse(ask, told)
-    elif not _answer(ask, [*told, {"role": "user", "content": prompt}]).strip():
+    elif not _answer(ask([*told, {"role": "user", "content": prompt}])).strip():
         raise StepFailed(f"{model} answered without a word; see its pod's log.")
+
+
+def smoke(deployment: Deployment) -> None:
+    """Ask each server one question through the edge and show its answer.
+
+    Raises:
+        SettingsError, PlanError: the stack file cannot be followed.
+        StepFailed: with every server that did not answer.
+    """
+    routes = {endpoint.server: endpoint for endpoint in endpoints(deployment.plan())}
+    if not routes:
+        raise StepFailed("ingress.routes leads to no model with an OpenAI API, so there is nothing to ask.")
+    access = deployment.access()
+    failed = []
+    for server, endpoint in routes.items():
+        print(f"{server} ({endpoint.models[0]} at {endpoint.url}): ", end="", flush=True)
+        try:
+            if not _answer(stream_chat(endpoint, "Say hello.", access=access)).strip():
+                failed.append(f"{server} answered without a word; see its pod's log.")
+        except StepFailed as error:
+            print("no answer")
+            failed.append(str(error))
+    if failed:
+        raise StepFailed("\n".join(failed))
 
 
 def converse(ask: Ask, told: Sequence[Message] = (), *, read: Callable[[str], str] = input) -> None:
@@ -94,18 +118,18 @@ def converse(ask: Ask, told: Sequence[Message] = (), *, read: Callable[[str], st
             continue
         asked = [*conversation, {"role": "user", "content": line}]
         try:
-            answer = _answer(ask, asked, stoppable=True)
+            answer = _answer(ask(asked), stoppable=True)
         except StepFailed as error:  # the next question may fare better, and the conversation is not lost
             print(f"\n{error}", file=sys.stderr)
             continue
         conversation = [*asked, {"role": "assistant", "content": answer}]
 
 
-def _answer(ask: Ask, conversation: Sequence[Message], *, stoppable: bool = False) -> str:
+def _answer(pieces: Iterator[str], *, stoppable: bool = False) -> str:
     """Print the answer as it comes, and return it; where it is `stoppable`, Ctrl-C ends it with what there is."""
     answer = ""
     try:
-        for piece in ask(conversation):
+        for piece in pieces:
             print(piece, end="", flush=True)
             answer += piece
     except KeyboardInterrupt:
