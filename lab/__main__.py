@@ -38,7 +38,7 @@ def up(
     with _explained():
         lab = Lab(state, forward=forward)
         status = lab.up(LabSpec.from_file(spec) if spec else None)
-        print(f"node {status.spec.node_name if status.spec else ''} at {status.address}")
+        print(f"node {status.spec.first if status.spec else ''} at {status.address}")
         print(f"export KUBECONFIG={lab.kubeconfig}")
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lab import manifests
+from lab.network import Network
 from lab.spec import LabSpec
 from toolchain.steps import StepFailed
 
@@ -25,9 +26,9 @@ def is_ready(kubectl: Kubectl) -> bool:
         return False
 
 
-def has_node(kubectl: Kubectl, name: str) -> bool:
-    """Whether the kubelet has registered the node `name`."""
-    return name in _nodes(kubectl)
+def has_nodes(kubectl: Kubectl, spec: LabSpec) -> bool:
+    """Whether every kubelet has registered its node."""
+    return set(spec.nodes) <= set(_nodes(kubectl))
 
 
 def apply(kubectl: Kubectl, rendered: str) -> None:
@@ -35,14 +36,15 @@ def apply(kubectl: Kubectl, rendered: str) -> None:
     kubectl(*_APPLY, stdin=rendered)
 
 
-def set_up_node(kubectl: Kubectl, spec: LabSpec) -> None:
-    """Label the node as the spec says, and delete those that the lab had before.
+def set_up_nodes(kubectl: Kubectl, spec: LabSpec, network: Network) -> None:
+    """Give the nodes labels and addresses for their pods, and delete those that the lab had before.
 
     Nothing else would delete them, and their pods would stay in Terminating: no kubelet is left to end them.
     """
-    apply(kubectl, json.dumps(_labelled(spec)))
+    nodes = [_node(spec, network, name) for name in spec.nodes]
+    apply(kubectl, json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes}))
     for other in _nodes(kubectl):
-        if other != spec.node_name:
+        if other not in spec.nodes:
             kubectl("delete", "node", other)  # first: as long as it is there, DaemonSets make new pods on it
             where = f"--field-selector=spec.nodeName={other}"
             kubectl("delete", "pods", "--all-namespaces", where, "--force", "--grace-period=0", "--wait=false")
@@ -66,7 +68,7 @@ def not_ready(kubectl: Kubectl, spec: LabSpec, since: float) -> list[str]:
     kinds = "nodes,deployments.apps,pods"
     listed = json.loads(kubectl("get", kinds, "--namespace=kube-system", "--output=json"))
     ready = {_name(item) for item in listed["items"] if item_ready(item, since)}
-    wanted = [f"node/{spec.node_name}", *(f"deployment/{name}" for name in manifests.DEPLOYMENTS)]
+    wanted = [*(f"node/{name}" for name in spec.nodes), *(f"deployment/{name}" for name in manifests.DEPLOYMENTS)]
     packaged = tuple(f"pod/{name}-" for name in manifests.DEPLOYMENTS)
     wanted += [_name(item) for item in listed["items"] if _name(item).startswith(packaged)]
     return [name for name in wanted if name not in ready]
@@ -103,10 +105,14 @@ def _nodes(kubectl: Kubectl) -> list[str]:
     return [name.removeprefix("node/") for name in kubectl("get", "nodes", "--output=name").split()]
 
 
-def _labelled(spec: LabSpec) -> dict[str, Any]:
-    labels = {
-        "node-role.kubernetes.io/control-plane": "true",
-        "node.kubernetes.io/instance-type": "k3s",
-        **spec.node.labels,
+def _node(spec: LabSpec, network: Network, name: str) -> dict[str, Any]:
+    labels = {"node.kubernetes.io/instance-type": "k3s", **spec.nodes[name].labels}
+    if name == spec.first:
+        labels["node-role.kubernetes.io/control-plane"] = "true"
+    pods = network.pod_cidr(spec.workers.get(name, 0))
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"podCIDR": pods, "podCIDRs": [pods]},
     }
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": spec.node_name, "labels": labels}}

@@ -1,8 +1,9 @@
-"""PID 1 of the lab: makes the node's file system view, waits for its network, then keeps its processes running.
+"""PID 1 of a node: makes its view of the file system, joins its network, then keeps its processes running.
 
-Started by the supervisor as `python -m lab.init STATE_FOLDER KEPT_FOLDER...` in namespaces of its own (mount,
-network, process ids). When it ends, the kernel ends every process of the lab and drops its mounts, interfaces and
-rules. Uses the standard library alone: it must start fast and stay small.
+Started as `python -m lab.init STATE_FOLDER WORKER INDEX KEPT_FOLDER...` in namespaces of its own (mount, network,
+process ids): by the supervisor for the first node (WORKER is empty), and by that one's init for a worker. When it ends,
+the kernel ends every process of the node, workers among them, and drops its mounts, interfaces and rules. Uses the
+standard library alone: it must start fast and stay small.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
+from lab import cgroups, network
 from lab import layout as paths
-from lab import network
-from lab.layout import Layout
-from lab.processes import Processes
+from lab.layout import WORKER, Layout
+from lab.processes import Processes, Stop
 
 _TICK_SECONDS = 0.1
 _NETWORK_SECONDS = 10.0
@@ -39,26 +39,24 @@ _KUBELET_SYSCTLS = {
 
 def main() -> None:
     """Run until told to stop by SIGTERM."""
-    layout = Layout(Path(sys.argv[1]))
-    kept = [Path(item) for item in sys.argv[2:]]
-    stop = False
-
-    def on_term(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stop
-        stop = True
-
-    signal.signal(signal.SIGTERM, on_term)
-    signal.signal(signal.SIGINT, on_term)
+    root, worker, index, *kept = sys.argv[1:]
+    layout = Layout(Path(root), worker)
+    stop = Stop()
+    if worker:
+        _note("joining the first node's network")
+        cgroups.create(layout.cgroup, os.getpid())
+        network.configure_worker(network.load(layout), int(index))  # before /run is covered
     _note("making the node's file systems")
-    _mount(layout, kept)
-    _wait_for_interface()
-    network.configure_node(network.load(layout))
+    _mount(layout, [Path(item) for item in kept])
+    if not worker:
+        _wait_for_interface()
+        network.configure_node(network.load(layout))
     os.environ["TMPDIR"] = "/var/tmp"  # the node's own /var, not the machine's
     processes = Processes(layout.components, layout.logs, layout.status, _note)
     _note("starting components")
     while not stop:
         processes.tick()
-        time.sleep(_TICK_SECONDS)
+        time.sleep(_TICK_SECONDS)  # how late a process that ended is noticed
     _note("stopping")
     _stop(processes)
 
@@ -112,15 +110,16 @@ def _wait_for_interface() -> None:
         shown = subprocess.run(["ip", "-json", "link", "show"], capture_output=True, text=True, check=True)
         if any(link.get("ifname") == "eth0" for link in json.loads(shown.stdout)):
             return
-        time.sleep(0.02)
+        time.sleep(0.02)  # the supervisor makes it just now
     sys.exit(f"no network after {_NETWORK_SECONDS:.0f} s: the supervisor has gone or could not make the interfaces")
 
 
 def _stop(processes: Processes) -> None:
-    """As a machine shuts down: the kubelet first, so that it restarts nothing; then all, of which two have data."""
+    """As a machine shuts down: the kubelet first, so that it restarts nothing; then all, of which some have data."""
     left = processes.stop(lambda name: name == "kubelet", _STOP_SECONDS)
     os.kill(-1, signal.SIGTERM)  # the pods' processes too; what does not end by this ends with this process
-    left += processes.stop(lambda name: name in ("containerd", "etcd"), _STOP_SECONDS)
+    data = ("containerd", "etcd", WORKER)
+    left += processes.stop(lambda name: name.startswith(data), _STOP_SECONDS)
     if left:
         _note(f"{', '.join(left)} did not end within {_STOP_SECONDS:.0f} s and is killed")
 

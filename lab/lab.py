@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import shutil
 import sys
@@ -10,17 +11,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lab import cluster, components, containerd, forwards, manifests, network, packages, pki, recipes
-from lab.components import Programs, Registry
-from lab.layout import API_PORT, CNI_CONFIG, CONTAINERD_CONFIG, NVIDIA_BASE_SPEC, Layout
+from lab import cluster, components, containerd, forwards, manifests, network, node_components, packages, pki, recipes
+from lab.components import Registry
+from lab.layout import API_PORT, CNI_CONFIG, CONTAINERD_CONFIG, NVIDIA_BASE_SPEC, WORKER, Layout
 from lab.network import Network
 from lab.node import Node, environment, output
+from lab.node_components import Programs
 from lab.processes import write_atomically, write_definitions
 from lab.spec import LabSpec
 from lab.standins import internet, ollama_models
 from toolchain import gobuild, paths
-from toolchain.steps import step
+from toolchain.steps import StepFailed, step
 
 _OTHER_COMMAND = "Waiting for another command that changes this lab"
 _OTHER_LAB = "Waiting for another lab that makes images or models"
@@ -89,13 +92,15 @@ class Lab:
                 forwards.check_free()
             programs = self._programs(spec)
             archives = self._archives(spec, programs)
-            if last and last.node_name != spec.node_name and self._node.init_pid():
+            if last and last.first != spec.first and self._node.init_pid():
                 # Under its new name the kubelet would start pods beside those that it has not yet ended.
                 self._stop()
+            if last and _moved(last, spec):
+                self._forget()
             self._prepare(spec, programs)
             if not self._node.init_pid():
                 self._start()
-            self._bring_in(archives)
+            self._bring_in(spec, archives)
             self._apply(spec)
             self._wait_ready(spec)
             return self.status()
@@ -117,19 +122,33 @@ class Lab:
         """What the lab is now."""
         running = bool(self._node.init_pid())
         found: dict[str, tuple[int, int]] = {}
-        if running and self.layout.status.exists():
-            items = json.loads(self.layout.status.read_text()).items()
-            found = {name: (item["pid"], item["starts"]) for name, item in items}
+        spec = self._last_spec()
+        if running:
+            found = _components(self.layout)
+            for worker in spec.workers if spec else ():
+                items = _components(self.layout.of(worker)).items()
+                found |= {f"{worker}/{name}": item for name, item in items}
         address = str(self.network.node) if self.layout.network.exists() else ""
-        return LabStatus(running, address, self._last_spec(), found)
+        return LabStatus(running, address, spec, found)
 
-    def run(self, command: Sequence[str], *, stdin: str | None = None) -> str:
-        """Run `command` as root on the node and give its standard output.
+    def run(self, command: Sequence[str], *, stdin: str | None = None, node: str = "") -> str:
+        """Run `command` as root on `node` (the first one by default) and give its standard output.
 
         Raises:
             StepFailed: the lab is not up, or the command failed; with its standard error.
         """
-        return self._node.run(command, stdin=stdin)
+        return self._node.run([*self._enter(node), *command], stdin=stdin)
+
+    def _enter(self, node: str) -> Sequence[str]:
+        """What leads from the first node to `node`."""
+        spec = self._last_spec()
+        if not node or not spec or node == spec.first:
+            return ()
+        unshare = _components(self.layout).get(f"{WORKER}{node}", (0, 0))[0]
+        children = self._node.run(["cat", f"/proc/{unshare}/task/{unshare}/children"]).split() if unshare else []
+        if not children:
+            raise StepFailed(f"Node {node} does not run; its log is in {self.layout.logs}.")
+        return ("nsenter", "--target", children[0], "--mount", "--net", "--pid", "--wd=/", "--")
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl against the lab as administrator and give its standard output.
@@ -169,24 +188,43 @@ class Lab:
         for folder in (layout.pki, layout.config, layout.logs, layout.driver, layout.var):
             folder.mkdir(parents=True, exist_ok=True)
         addresses = self.network if self._node.init_pid() else network.load_or_choose(layout)
-        for certificate in components.certificates(spec.node_name, addresses):
+        for certificate in components.certificates(spec, addresses):
             pki.issue(layout.pki, certificate)
         pki.issue_key_pair(layout.pki, "service-account")
         for client in components.KUBECONFIGS:
             _write(layout.config / f"{client}.kubeconfig", pki.kubeconfig(layout.pki, client, components.API_SERVER))
         _write(layout.kubeconfig, pki.kubeconfig(layout.pki, "admin", f"https://{addresses.node}:{API_PORT}"))
-        _write(layout.config / "kubelet.json", components.kubelet_config(layout))
-        _write(layout.config / "resolv.conf", "")
-        _write(layout.on_machine(CONTAINERD_CONFIG), components.containerd_config())
-        _write(layout.on_machine(CNI_CONFIG) / "10-lab.conflist", components.cni_config())
-        default = json.loads(output(["ctr", "oci", "spec"]))
-        _write(layout.on_machine(NVIDIA_BASE_SPEC), components.nvidia_base_spec(default))
-        _write(layout.driver / "gpus.json", components.driver_file(spec), mode=0o644)
         executables = Programs(programs["kube"], programs["netpol"], Path(sys.executable))
-        defined = components.definitions(layout, addresses, spec, executables, self._registry(spec))
+        default = json.loads(output(["ctr", "oci", "spec"]))
+        self._prepare_node(layout, spec.first, spec, addresses, default)
+        for name, index in spec.workers.items():
+            worker = layout.of(name)
+            for client in components.WORKER_KUBECONFIGS:
+                issued = f"{client}-{name}" if client == "kubelet" else client
+                config = pki.kubeconfig(layout.pki, issued, node_components.api_server(addresses, index))
+                _write(worker.config / f"{client}.kubeconfig", config)
+            self._prepare_node(worker, name, spec, addresses, default)
+            worker.logs.mkdir(parents=True, exist_ok=True)
+            defined = node_components.node_definitions(worker, addresses, spec, name, executables)
+            write_definitions(worker.components, defined)
+        defined = components.definitions(layout, addresses, spec, executables, self._registry(spec), kept=self._kept())
         write_definitions(layout.components, defined)
         write_definitions(layout.forwards, forwards.definitions(addresses) if self._forward else [])
         _write(layout.spec, spec.to_json())
+
+    def _prepare_node(
+        self, layout: Layout, name: str, spec: LabSpec, addresses: Network, default: dict[str, Any]
+    ) -> None:
+        """Write the configuration of what every node runs; `default` is containerd's own OCI spec."""
+        layout.var.mkdir(parents=True, exist_ok=True)
+        _write(layout.config / "kubelet.json", node_components.kubelet_config(layout))
+        _write(layout.config / "resolv.conf", "")
+        _write(layout.on_machine(CONTAINERD_CONFIG), node_components.containerd_config())
+        pods = addresses.pod_cidr(spec.workers.get(name, 0))
+        _write(layout.on_machine(CNI_CONFIG) / "10-lab.conflist", node_components.cni_config(pods))
+        _write(layout.on_machine(NVIDIA_BASE_SPEC), node_components.nvidia_base_spec(default))
+        layout.driver.mkdir(parents=True, exist_ok=True)
+        _write(layout.driver / "gpus.json", node_components.driver_file(spec, name), mode=0o644)
 
     def _registry(self, spec: LabSpec) -> Registry:
         folder = self._cache / "models"
@@ -200,20 +238,37 @@ class Lab:
         with step("Starting the lab's node"):
             packages.ensure_kernel()
             self._node.clear()
-            kept = (self.layout.root, self._cache, paths.cache_dir(), paths.REPOSITORY)
-            self._node.start((*kept, Path(sys.prefix), Path(sys.base_prefix)))
+            self._node.start(self._kept())
+
+    def _kept(self) -> tuple[Path, ...]:
+        """Folders of the machine that every node must see."""
+        programs = (paths.cache_dir(), paths.REPOSITORY, Path(sys.prefix), Path(sys.base_prefix))
+        return (self.layout.root, self._cache, *programs)
+
+    def _forget(self) -> None:
+        """Stop the lab and delete its state, so that nodes may change places."""
+        self._stop()
+        for path in self.layout.root.iterdir():
+            if path != self.layout.lock:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _stop(self) -> None:
         with step("Stopping the lab's node"):
             self._node.stop()
             self._node.clear()
 
-    def _bring_in(self, archives: dict[str, containerd.Archive]) -> None:
-        self._node.wait(lambda: containerd.answers(self.run), _NODE_SECONDS, lambda: "containerd does not answer")
-        missing = containerd.missing(archives, self.run)
+    def _bring_in(self, spec: LabSpec, archives: dict[str, containerd.Archive]) -> None:
+        for name in spec.nodes:
+            self._bring_in_to(name, archives)
+
+    def _bring_in_to(self, node: str, archives: dict[str, containerd.Archive]) -> None:
+        run = functools.partial(self.run, node=node)
+        problem = f"containerd of {node} does not answer"
+        self._node.wait(lambda: containerd.answers(run), _NODE_SECONDS, lambda: problem)
+        missing = containerd.missing(archives, run)
         if missing:
-            with step(f"Importing {len(missing)} images"):
-                containerd.bring_in(missing, self.run)
+            with step(f"Importing {len(missing)} images to {node}"):
+                containerd.bring_in(missing, run)
 
     def _apply(self, spec: LabSpec) -> None:
         self._node.wait(lambda: cluster.is_ready(self.kubectl), _API_SECONDS, lambda: "the API server is not ready")
@@ -224,10 +279,10 @@ class Lab:
         with step("Applying what k3s packages: CoreDNS, local-path, Traefik, RuntimeClass"):
             cluster.apply(self.kubectl, rendered)
             cluster.publish_edge(self.kubectl, str(self.network.node))
-            name = spec.node_name
-            problem = f"node {name} is not registered"
-            self._node.wait(lambda: cluster.has_node(self.kubectl, name), _NODE_SECONDS, lambda: problem)
-            cluster.set_up_node(self.kubectl, spec)
+            self._node.wait(
+                lambda: cluster.has_nodes(self.kubectl, spec), _NODE_SECONDS, lambda: "a node is not registered"
+            )
+            cluster.set_up_nodes(self.kubectl, spec, self.network)
         write_atomically(self.layout.applied, digest)
 
     def _traefik_crds(self) -> str:
@@ -252,6 +307,20 @@ class Lab:
 
     def _last_spec(self) -> LabSpec | None:
         return LabSpec.from_file(self.layout.spec) if self.layout.spec.exists() else None
+
+
+def _components(layout: Layout) -> dict[str, tuple[int, int]]:
+    """Process id (0: does not run) and number of starts, by component of one node."""
+    if not layout.status.exists():
+        return {}
+    items = json.loads(layout.status.read_text()).items()
+    return {name: (item["pid"], item["starts"]) for name, item in items}
+
+
+def _moved(before: LabSpec, after: LabSpec) -> bool:
+    """Whether a node has another place than before: addresses of its pods follow from it, and cannot be changed."""
+    places = list(before.nodes)
+    return any(name in places and places.index(name) != index for index, name in enumerate(after.nodes))
 
 
 @contextmanager

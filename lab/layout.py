@@ -11,6 +11,9 @@ from pathlib import Path
 
 API_PORT = 6443
 
+WORKER = "worker-"
+"""How the names of the first node's processes begin that are workers."""
+
 # As the node sees them (in the lab's mount namespace).
 KUBELET_ROOT = Path("/var/lib/kubelet")
 K3S_AGENT = Path("/var/lib/rancher/k3s/agent")
@@ -27,9 +30,20 @@ DRIVER = Path("/run/nvidia-lab")
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one lab, below its state folder."""
+    """The files of one lab, below its state folder; of its first node, or of the worker `node`."""
 
     root: Path
+    node: str = ""
+    """Name of a worker; empty for the first node, which also has what is the whole lab's."""
+
+    def of(self, node: str) -> Layout:
+        """The layout of the worker `node`."""
+        return Layout(self.root, node)
+
+    @property
+    def home(self) -> Path:
+        """Folder of the node's own files."""
+        return self.root / "workers" / self.node if self.node else self.root
 
     @property
     def identity(self) -> str:
@@ -43,8 +57,9 @@ class Layout:
 
     @property
     def cgroup(self) -> str:
-        """The lab's cgroup, relative to each hierarchy's root."""
-        return f"llm-lab-{self.identity}"
+        """The node's cgroup, relative to each hierarchy's root; a worker's is within the lab's."""
+        lab = f"llm-lab-{self.identity}"
+        return f"{lab}/{self.node}" if self.node else lab
 
     @property
     def lock(self) -> Path:
@@ -59,12 +74,12 @@ class Layout:
     @property
     def components(self) -> Path:
         """Definitions of the processes that init keeps running on the node."""
-        return self.root / "components.json"
+        return self.home / "components.json"
 
     @property
     def status(self) -> Path:
         """What init says of them."""
-        return self.root / "components-status.json"
+        return self.home / "components-status.json"
 
     @property
     def forwards(self) -> Path:
@@ -93,7 +108,7 @@ class Layout:
     @property
     def logs(self) -> Path:
         """One log file for each component."""
-        return self.root / "logs"
+        return self.home / "logs"
 
     @property
     def pki(self) -> Path:
@@ -103,17 +118,17 @@ class Layout:
     @property
     def config(self) -> Path:
         """Configuration files of the components."""
-        return self.root / "config"
+        return self.home / "config"
 
     @property
     def driver(self) -> Path:
         """The folder that the node sees as DRIVER."""
-        return self.root / "driver"
+        return self.home / "driver"
 
     @property
     def var(self) -> Path:
         """The folder that the node sees as /var."""
-        return self.root / "var"
+        return self.home / "var"
 
     @property
     def applied(self) -> Path:

@@ -15,12 +15,14 @@ from lab.layout import Layout
 from lab.processes import write_atomically
 from toolchain.steps import StepFailed
 
+NAMESPACE = "lab"
+"""Name under which workers find the first node's network namespace."""
+
 POOL = IPv4Network("198.18.0.0/15")
 """Set aside for tests of networks (RFC 2544): no other network should be using it."""
 PREFIX = 29
 
 POD_CIDR = "10.42.0.0/16"
-NODE_POD_CIDR = "10.42.0.0/24"
 SERVICE_CIDR = "10.43.0.0/16"
 API_SERVICE_IP = "10.43.0.1"
 DNS_IP = "10.43.0.10"
@@ -46,6 +48,14 @@ class Network:
     def internet(self) -> IPv4Address:
         """Where the stand-ins of internet sites answer: on port 443, which the edge has at the node's address."""
         return self.subnet[3]
+
+    def address(self, index: int) -> IPv4Address:
+        """Address of the node with this place in the spec; 0 is the first."""
+        return self.subnet[3 + index] if index else self.node
+
+    def pod_cidr(self, index: int) -> str:
+        """Addresses of that node's pods, as k3s gives them out."""
+        return str(list(IPv4Network(POD_CIDR).subnets(new_prefix=24))[index])
 
 
 def choose(identity: str, taken: list[IPv4Network]) -> Network:
@@ -118,6 +128,34 @@ def configure_node(network: Network) -> None:
     _ip("link", "set", "eth0", "up")
     # Packets to a service need some route, or the kernel refuses them before its rules can redirect them.
     _ip("route", "add", SERVICE_CIDR, "dev", "lo", "src", str(network.node))
+    _forward_packets()
+    # By this name workers reach this namespace, which has no process that they could name.
+    file = Path("/run/netns", NAMESPACE)
+    file.parent.mkdir()
+    file.touch()
+    subprocess.run(["mount", "--bind", "/proc/self/ns/net", str(file)], check=True)
+
+
+def configure_worker(network: Network, index: int) -> None:
+    """Join a worker's network namespace, in which this runs, to the first node's.
+
+    The first node routes between all others, and knows where the worker's pods are. When the worker ends, the kernel
+    takes the interfaces and with them the routes.
+    """
+    address, there = str(network.address(index)), f"worker{index}"
+    _ip("link", "set", "lo", "up")
+    _ip("link", "add", "eth0", "type", "veth", "peer", "name", there, "netns", NAMESPACE)
+    _ip("address", "add", f"{address}/32", "dev", "eth0")
+    _ip("link", "set", "eth0", "up")
+    _ip("route", "add", f"{network.node}/32", "dev", "eth0")
+    _ip("route", "add", "default", "via", str(network.node), "dev", "eth0")
+    _ip("-netns", NAMESPACE, "link", "set", there, "up")
+    _ip("-netns", NAMESPACE, "route", "add", f"{address}/32", "dev", there)
+    _ip("-netns", NAMESPACE, "route", "add", network.pod_cidr(index), "via", address, "dev", there, "onlink")
+    _forward_packets()
+
+
+def _forward_packets() -> None:
     for name in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"):
         Path("/proc/sys", name).write_text("1")
 

@@ -141,7 +141,7 @@ class Node:
                     f"The lab cannot go on: {problem()} after {seconds:.0f} s. Logs are in {self._layout.logs}; the "
                     f"end of {self._log.name}:\n{self.log_tail()}"
                 )
-            time.sleep(0.1)
+            time.sleep(0.1)  # before it is looked at again
 
     def _supervisor_pid(self) -> int:
         """The supervisor's process id, 0 when none runs: the lock that it holds tells, the file says who."""

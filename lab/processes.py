@@ -16,6 +16,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
+
+IN_NAMESPACES = (
+    *("setpriv", "--pdeathsig", "KILL"),  # should the process that starts it die, so does unshare,
+    *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),  # and with it the init
+    *("--propagation", "private"),
+)
+"""Beginning of a command that runs as process 1 in namespaces of its own (mount, network, process ids)."""
 
 _GATE_SECONDS = 0.5
 _STOP_SECONDS = 10.0
@@ -159,7 +167,7 @@ class Processes:
         until = time.monotonic() + seconds
         while any(process.pid for process in chosen) and time.monotonic() < until:
             self._reap()
-            time.sleep(0.02)
+            time.sleep(0.02)  # a process that was told to end needs a moment
         return [process.definition.name for process in chosen if process.pid]
 
     def _follow(self) -> None:
@@ -253,6 +261,22 @@ class Processes:
             for name, process in self._processes.items()
         }
         write_atomically(self._status, json.dumps(status))
+
+
+class Stop:
+    """True once this process has been told to stop, by SIGTERM or SIGINT."""
+
+    def __init__(self) -> None:
+        """Listen from now on."""
+        self._told = False
+        signal.signal(signal.SIGTERM, self._tell)
+        signal.signal(signal.SIGINT, self._tell)
+
+    def __bool__(self) -> bool:
+        return self._told
+
+    def _tell(self, _number: int, _frame: FrameType | None) -> None:
+        self._told = True
 
 
 def start_time(pid: int) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lab.components import PAUSE_IMAGE
 from lab.images import Entry, Image
 from lab.node import output
+from lab.node_components import PAUSE_IMAGE
 from lab.spec import Role
 from toolchain.catalogue import PROGRAMS
 

@@ -19,6 +19,9 @@ Role = Literal[
 ]
 """What an image is in the stack; the lab has one stand-in (or real program) for each."""
 
+MOST_NODES = 4
+"""A subnet of eight addresses, without the machine's, the internet's and its two ends."""
+
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 _MODEL_NAME = re.compile(r"([A-Za-z0-9_][\w-]*/)?[A-Za-z0-9_][\w.-]*(:[A-Za-z0-9_][\w.-]*)?")
 
@@ -44,21 +47,18 @@ class LabSpec(_Strict):
     """A whole lab; the default has one node without GPUs and nothing but the system's own images."""
 
     nodes: dict[str, NodeSpec] = {"lab": NodeSpec()}
-    """Nodes by name; for now exactly one."""
+    """Nodes by name, four at most. The first has the control plane and the edge."""
     images: dict[Role, tuple[str, ...]] = {}
     """Image references as the stack writes them, by role."""
     ollama_models: tuple[str, ...] = ()
     """Models that the stand-in for registry.ollama.ai has, e.g. `qwen3:4b`."""
 
     @model_validator(mode="after")
-    def _one_node(self) -> Self:
+    def _number_of_nodes(self) -> Self:
         if not self.nodes:
             raise ValueError("nodes is empty: a cluster needs a node to run pods on; name one")
-        if len(self.nodes) > 1:
-            names = ", ".join(self.nodes)
-            raise ValueError(
-                f"nodes has {names}: the lab runs one kubelet, so pods of the others would stay Pending; keep one"
-            )
+        if len(self.nodes) > MOST_NODES:
+            raise ValueError(f"nodes has {len(self.nodes)}: the lab's subnet has addresses for {MOST_NODES}")
         return self
 
     @field_validator("nodes")
@@ -78,14 +78,14 @@ class LabSpec(_Strict):
         return models
 
     @property
-    def node_name(self) -> str:
-        """Name of the node that is the real kubelet."""
+    def first(self) -> str:
+        """Name of the node with the control plane and the edge."""
         return next(iter(self.nodes))
 
     @property
-    def node(self) -> NodeSpec:
-        """The node that is the real kubelet."""
-        return self.nodes[self.node_name]
+    def workers(self) -> dict[str, int]:
+        """Place in the spec, from 1 on, by the names of all other nodes."""
+        return {name: index for index, name in enumerate(self.nodes) if index}
 
     def to_json(self) -> str:
         """The spec as the JSON that `from_file` reads."""

@@ -14,11 +14,10 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from lab import cgroups, network
 from lab.layout import Layout
-from lab.processes import Processes, start_time
+from lab.processes import IN_NAMESPACES, Processes, Stop, start_time
 
 _TICK_SECONDS = 0.2
 _START_SECONDS = 10.0
@@ -33,14 +32,7 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another supervisor runs this lab")
-    stop = False
-
-    def on_term(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stop
-        stop = True
-
-    signal.signal(signal.SIGTERM, on_term)
-    signal.signal(signal.SIGINT, on_term)
+    stop = Stop()
     unshare = _start_init(layout, sys.argv[2:])
     init = _child_of(unshare)
     lock.truncate(0)
@@ -54,7 +46,7 @@ def main() -> None:
     ended = False
     while not stop and not ended:
         ended = unshare in forwards.tick()
-        time.sleep(_TICK_SECONDS)
+        time.sleep(_TICK_SECONDS)  # often enough for a forward that ended, seldom enough to cost nothing
     _note("the lab's init has ended" if ended else "stopping")
     forwards.stop(lambda _: True, 1.0)
     if not ended:
@@ -70,12 +62,7 @@ def _note(text: str) -> None:
 
 def _start_init(layout: Layout, kept: list[str]) -> int:
     """Start the lab's init in its namespaces; gives the process id of `unshare`, which waits for it."""
-    command = [
-        *("setpriv", "--pdeathsig", "KILL"),  # should this process die, so does unshare,
-        *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),  # and with it init
-        *("--propagation", "private"),
-        *(sys.executable, "-m", "lab.init", str(layout.root), *kept),
-    ]
+    command = [*IN_NAMESPACES, sys.executable, "-m", "lab.init", str(layout.root), "", "0", *kept]
     return os.posix_spawnp(command[0], command, os.environ)
 
 
@@ -88,7 +75,7 @@ def _child_of(pid: int) -> int:
             break
         if children:
             return int(children[0])
-        time.sleep(0.01)
+        time.sleep(0.01)  # until unshare has forked
     os.kill(pid, signal.SIGKILL)
     sys.exit("the lab's namespaces could not be made: this kernel, or the container that this runs in, forbids it")
 
@@ -106,7 +93,7 @@ def _stop_init(unshare: int, init: int) -> None:
                     return
             except ChildProcessError:
                 return
-            time.sleep(0.05)
+            time.sleep(0.05)  # until init, which was told to end, has
 
 
 if __name__ == "__main__":
