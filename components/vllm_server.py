@@ -81,7 +81,7 @@ class VllmServer(pulumi.ComponentResource):
                 k8s.core.v1.Secret(
                     f"{name}-hugging-face",
                     metadata=metadata(_APP, plan.name, namespace=namespace, name=token_name),
-                    string_data={"token": pulumi.Output.secret(hugging_face_token)},
+                    string_data={"token": hugging_face_token},
                     opts=pulumi.ResourceOptions(parent=self),
                 )
             )

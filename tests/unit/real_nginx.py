@@ -42,7 +42,7 @@ class Model(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self.token = threading.Event()
-        """Sends the second half of a stream."""
+        """Lets a stream go on to its next word."""
 
         self.gone = threading.Event()
         """A client has left amid a stream."""
@@ -87,13 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._chunk(b"data: one\n\n")
         try:
-            if self.server.token.wait(10):
-                self._chunk(b"data: two\n\n")
-                self._chunk(b"")
-            else:
-                while True:  # until the client is seen to have left
-                    self._chunk(b": ping\n\n")
-                    time.sleep(0.05)
+            for word in (b"two", b"three"):
+                while not self.server.token.wait(0.05):
+                    self._chunk(b": ping\n\n")  # writing shows whether the client is still there
+                self.server.token.clear()
+                self._chunk(b"data: " + word + b"\n\n")
+            self._chunk(b"")
         except OSError:
             self.server.gone.set()
             self.close_connection = True
