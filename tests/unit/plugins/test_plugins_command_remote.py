@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import time
 from typing import Any
 
 import asyncssh
@@ -178,6 +180,17 @@ def test_a_jump_host_is_dialled_first_with_its_own_limit(refusals: list[tuple[st
     assert set(refusals) == {("jump", 2222)}
     assert len(waits) == 2
     assert status.messages[0] == "Dial proxy 1/2 failed: retrying"
+
+
+def test_a_host_that_says_nothing_is_given_up_after_the_time_for_one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    start = time.monotonic()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        pytest.raises(Failure, match=r"^after 0 failed attempts: root@127\.0\.0\.1:\d+: no answer within 1 s$"),
+    ):
+        dial(Shown(), host="127.0.0.1", port=listener.getsockname()[1], perDialTimeout=1, dialErrorLimit=0)
+    assert time.monotonic() - start < 14, "the default of 15 s was taken"
 
 
 @pytest.mark.parametrize("name", ["privateKey", "hostKey"])
