@@ -189,8 +189,8 @@ class Processes:
                 process.not_before = 0.0
                 self._end(process)
         for name, definition in definitions.items():
-            if name not in self._processes:
-                self._processes[name] = _Process(definition)
+            # One that is just ending because it was left out for a moment is wanted again.
+            self._processes.setdefault(name, _Process(definition)).wanted = True
 
     def _end(self, process: _Process) -> None:
         if process.pid:
@@ -291,6 +291,6 @@ def start_time(pid: int) -> int:
 
 def _kill(pid: int, number: signal.Signals) -> None:
     try:
-        os.kill(pid, number)
+        os.killpg(pid, number)  # its group, since `unshare` takes no signal for what it has started
     except ProcessLookupError:
         return  # it ended by itself; _reap notices

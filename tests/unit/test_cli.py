@@ -48,8 +48,8 @@ def test_an_image_that_no_server_runs_is_not_stood_in_for() -> None:
     assert spec.ollama_models == ()
 
 
-def test_a_stack_of_several_nodes_is_sent_to_a_cluster_of_ones_own() -> None:
-    two = planned({"a": node(), "b": node()}, {"chat": vllm()})
+def test_a_stack_of_more_nodes_than_the_lab_has_is_sent_to_a_cluster_of_ones_own() -> None:
+    two = planned({name: node() for name in "abcde"}, {"chat": vllm()})
     with pytest.raises(StepFailed, match=r"^The lab cannot stand in for this stack: .*\bKUBECONFIG\.$"):
         lab_spec(two)
 

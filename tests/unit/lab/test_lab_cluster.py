@@ -126,10 +126,12 @@ def test_node_of_another_name_goes_before_its_pods() -> None:
 
     def kubectl(*arguments: str, stdin: str | None = None) -> str:
         if arguments[0] == "apply" and stdin:
-            done.append(f"label {json.loads(stdin)['metadata']['labels']['zone']}")
+            for item in json.loads(stdin)["items"]:
+                done.append(f"label {item['metadata']['labels']['zone']} {item['spec']['podCIDR']}")
         elif arguments[0] == "delete":
             done.append(" ".join(arguments[:2]))
         return "node/old\nnode/new\n" if arguments[0] == "get" else ""
 
-    cluster.set_up_node(kubectl, LabSpec(nodes={"new": NodeSpec(labels={"zone": "a"})}))
-    assert done == ["label a", "delete node", "delete pods"]
+    nodes = {"new": NodeSpec(labels={"zone": "a"}), "more": NodeSpec(labels={"zone": "b"})}
+    cluster.set_up_nodes(kubectl, LabSpec(nodes=nodes), _NETWORK)
+    assert done == ["label a 10.42.0.0/24", "label b 10.42.1.0/24", "delete node", "delete pods"]

@@ -22,7 +22,7 @@ _nodes = st.builds(
 )
 _specs = st.builds(
     LabSpec,
-    nodes=st.dictionaries(st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True), _nodes, min_size=1, max_size=1),
+    nodes=st.dictionaries(st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True), _nodes, min_size=1, max_size=4),
     images=st.dictionaries(_roles, st.lists(st.text()).map(tuple)),
     ollama_models=st.lists(st.sampled_from(["qwen3:4b", "me/jini", "llama3.1"])).map(tuple),
 )
@@ -36,13 +36,14 @@ def test_json_round_trip(spec: LabSpec) -> None:
 def test_json_is_in_the_stack_files_spelling() -> None:
     text = '{"nodes": {"a": {"gpus": 2, "gpuModel": "M", "gpuMemoryMiB": 9}}, "ollamaModels": ["qwen3:4b"]}'
     spec = LabSpec.model_validate_json(text)
-    assert spec.node == NodeSpec(gpus=2, gpu_model="M", gpu_memory_mib=9)
+    assert spec.nodes[spec.first] == NodeSpec(gpus=2, gpu_model="M", gpu_memory_mib=9)
     assert '"gpuMemoryMiB": 9' in spec.to_json()
 
 
-def test_second_node_is_refused_by_name() -> None:
-    with pytest.raises(ValidationError, match=r"gpu-a, gpu-b: the lab runs one kubelet"):
-        LabSpec(nodes={"gpu-a": NodeSpec(), "gpu-b": NodeSpec()})
+def test_more_nodes_than_there_are_addresses_are_refused() -> None:
+    assert LabSpec(nodes={f"gpu-{i}": NodeSpec() for i in range(4)}).workers == {"gpu-1": 1, "gpu-2": 2, "gpu-3": 3}
+    with pytest.raises(ValidationError, match=r"nodes has 5: the lab's subnet has addresses for 4"):
+        LabSpec(nodes={f"gpu-{i}": NodeSpec() for i in range(5)})
 
 
 @pytest.mark.parametrize(
