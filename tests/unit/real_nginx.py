@@ -83,23 +83,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
+        # Without chunks, which nginx would pass on one by one also where it buffers.
+        self.send_header("Connection", "close")
         self.end_headers()
-        self._chunk(b"data: one\n\n")
+        self.wfile.write(b"data: one\n\n")
         try:
             for word in (b"two", b"three"):
                 while not self.server.token.wait(0.05):
-                    self._chunk(b": ping\n\n")  # writing shows whether the client is still there
+                    self.wfile.write(b": ping\n\n")  # writing shows whether the client is still there
                 self.server.token.clear()
-                self._chunk(b"data: " + word + b"\n\n")
-            self._chunk(b"")
+                self.wfile.write(b"data: " + word + b"\n\n")
         except OSError:
             self.server.gone.set()
-            self.close_connection = True
-
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-        self.wfile.flush()
+        self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = _serve
 
