@@ -52,7 +52,7 @@ class RouteSettings(StrictModel):
     """Where the requests under one path go; the model's name alone is enough."""
 
     model: Name = Field(description="Model that answers.")
-    # 120 s: what the engines' own users wait for a first token under load, against nginx's 60 s.
+    # nginx's own 60 s is too short for a long prompt under load.
     timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=120,
         description=(

@@ -75,7 +75,10 @@ def load() -> Settings:
     }
     # Not by `Config.require_secret`: a plan is made of values, not of Outputs. Only SecretStr and Outputs leave here.
     decrypted = [key for key in raw if is_config_secret(f"{PROJECT}:{key}")]
-    return parse(raw, source=f"Pulumi.{pulumi.get_stack()}.yaml", decrypted=decrypted)
+    file = Path(f"Pulumi.{pulumi.get_stack()}.yaml")
+    if decrypted and file.is_file():
+        read(file)  # Pulumi does not tell a secret from a plain text beside it under the same key; the file does.
+    return parse(raw, source=file.name, decrypted=decrypted)
 
 
 def _plain(text: str) -> Any:

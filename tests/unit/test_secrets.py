@@ -90,6 +90,19 @@ def test_a_plain_secret_is_refused_without_being_quoted(secret: tuple[str, ...])
     assert "MARKER" not in told
 
 
+def test_a_plain_secret_beside_an_encrypted_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pulumi calls all of 'ingress' a secret then; only the file says which of its texts was readable."""
+    written = {"partner": {"secure": "v1:abc:def"}, "other": "sk-MARKER-of-another-client"}
+    ingress = STACK["ingress"] | {"apiKeys": written}
+    config = {f"{PROJECT}:{key}": value for key, value in (STACK | {"ingress": ingress}).items()}
+    del config[f"{PROJECT}:huggingFaceToken"]
+    (tmp_path / "Pulumi.test.yaml").write_text(yaml.safe_dump({"config": config}))
+    monkeypatch.chdir(tmp_path)
+    told = refused(STACK, "ingress", "huggingFaceToken")
+    assert "ingress.apiKeys.other: is in the file as plain text" in told
+    assert "MARKER" not in told
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
