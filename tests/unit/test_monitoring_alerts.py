@@ -53,7 +53,8 @@ CASES = (
     Case("one of two pods answers", "ModelServerDown", {POD: "0x80", OTHER_POD: "1x80"}, 20),
     Case("another job's target is up", "ModelServerDown", {UP_ELSEWHERE: "1x80"}, 20, OF_CHAT),
     Case("requests wait for six minutes", "RequestsWaiting", {WAITING: "3x24"}, 6, OF_CHAT, "3"),
-    Case("requests wait for four minutes", "RequestsWaiting", {WAITING: "3x16 0x20"}, 8),
+    Case("requests have waited for four minutes", "RequestsWaiting", {WAITING: "3x24"}, 4),
+    Case("requests waited for four minutes", "RequestsWaiting", {WAITING: "3x16 0x20"}, 8),
     Case("nobody waits and there is cache", "RequestsWaiting", {WAITING: "0x40", KV_CACHE: "0.94x40"}, 9),
     Case("the KV cache is full", "RequestsWaiting", {WAITING: "0x40", KV_CACHE: "0.97x40"}, 9, OF_CHAT, "0.97"),
     Case("no XID error", "GpuError", {XID: "0x8"}, 2),
@@ -61,7 +62,7 @@ CASES = (
     Case("an application's own error", "GpuError", {XID: "0 0 31x8"}, 2),
     Case("engines have their share", "GpuMemoryFull", {USED: "23000x40", FREE: "1500x40"}, 9),
     Case("hardly a byte is free", "GpuMemoryFull", {USED: "24000x40", FREE: "500x40"}, 9, ON_GPU, "0.98"),
-    Case("full for a moment", "GpuMemoryFull", {USED: "24000x8 20000x32", FREE: "500x8 4500x32"}, 9),
+    Case("full since two minutes", "GpuMemoryFull", {USED: "20000x8 24000x32", FREE: "4500x8 500x32"}, 4),
 )
 
 
