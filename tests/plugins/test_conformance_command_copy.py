@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def server() -> Iterator[SshServer]:
 
 
 @pytest.fixture
-def target(server: SshServer, request: pytest.FixtureRequest) -> Path:
+def target(server: SshServer) -> Path:
     """Where a test copies to; not there yet."""
-    return server.home / str(request.node.name)
+    return Path(tempfile.mkdtemp(dir=server.home)) / "target"
 
 
 @pytest.fixture
