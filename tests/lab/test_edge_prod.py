@@ -180,9 +180,8 @@ def test_nothing_comes_in_around_the_edge(edge: Edge) -> None:
 
     def reached(deployment: str, service: str, port: int) -> bool:
         address = edge.get("service", service)["spec"]["clusterIP"]
-        script = f"nc -z -w 2 {address} {port} && echo reached || echo closed"
-        found = edge.lab.kubectl("exec", "-n", "llm", f"deploy/{deployment}", "--", "/bin/sh", "-c", script)
-        return found.strip() == "reached"
+        script = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {address} {port} || true"
+        return "HTTP/1." in edge.lab.kubectl("exec", "-n", "llm", f"deploy/{deployment}", "--", "/bin/sh", "-c", script)
 
     assert reached("llm-gateway", "general", 8000)
     assert not reached("assistant", "general", 8000)
