@@ -34,6 +34,7 @@ class Mirror:
 
 def make(folder: Path, *, toolkits: tuple[str, ...], k3s: tuple[str, ...]) -> Mirror:
     """Make a mirror with these versions."""
+    folder.chmod(0o755)  # apt reads as a user of its own
     nvidia = folder / "nvidia"
     packages = nvidia / "stable/deb/amd64"
     packages.mkdir(parents=True)
