@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import yaml
-
 from planning.prometheus import VLLM_JOB
 from planning.vllm import VllmPlan
+from planning.yaml_text import yaml_text
 
 _LEAST_DOWN_SECONDS = 300
 _WAITING_SECONDS = 300
@@ -68,7 +67,7 @@ def alerts(servers: Mapping[str, VllmPlan], *, models_namespace: str, gpus: bool
 
 def rule_file(found: Sequence[Alert]) -> str:
     """The rule file (YAML) with all of `found`."""
-    return yaml.safe_dump({"groups": [{"name": "llm-serving", "rules": [a.rule() for a in found]}]}, sort_keys=False)
+    return yaml_text({"groups": [{"name": "llm-serving", "rules": [a.rule() for a in found]}]})
 
 
 def _server_down(name: str, plan: VllmPlan, namespace: str) -> Alert:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import yaml
-
+from planning.yaml_text import yaml_text
 from settings.monitoring import GrafanaSettings
 
 PORT = 3000
@@ -57,7 +56,7 @@ def plan_grafana(
             "GF_PLUGINS_PREINSTALL_DISABLED": "true",
             **({"GF_SERVER_ROOT_URL": f"{scheme}://{settings.host}"} if settings.host else {}),
         },
-        datasources=yaml.safe_dump(
+        datasources=yaml_text(
             {
                 "apiVersion": 1,
                 "datasources": [
@@ -74,9 +73,8 @@ def plan_grafana(
                     }
                 ],
             },
-            sort_keys=False,
         ),
-        providers=yaml.safe_dump(
+        providers=yaml_text(
             {
                 "apiVersion": 1,
                 "providers": [
@@ -89,7 +87,6 @@ def plan_grafana(
                     }
                 ],
             },
-            sort_keys=False,
         ),
         dashboard=dashboard_json(gpus=gpus),
         host=settings.host,

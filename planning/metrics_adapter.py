@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import yaml
+from planning.yaml_text import yaml_text
 
 RUNNING_REQUESTS_METRIC = "vllm_num_requests_running"
 """The name under which autoscalers know `vllm:num_requests_running`; theirs may have no colon."""
@@ -28,7 +28,7 @@ def plan_adapter(image: str, *, models_namespace: str, scrape_interval_seconds: 
     """The adapter for the engines in `models_namespace`."""
     return AdapterPlan(
         image=image,
-        config=yaml.safe_dump({"rules": [_running_requests(models_namespace)]}, sort_keys=False),
+        config=yaml_text({"rules": [_running_requests(models_namespace)]}),
         # Series older than one interval are not listed, so at least two scrapes must fall into it.
         relist_seconds=max(_SHORTEST_RELIST_SECONDS, 2 * scrape_interval_seconds),
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from planning import dcgm
+from planning.yaml_text import yaml_text
 
 PORT = 9090
 CONFIG_FOLDER = "/etc/prometheus"
@@ -31,7 +30,7 @@ def prometheus_config(*, models_namespace: str, scrape_interval_seconds: int) ->
     Ollama is not in it, as it has no metrics. Series of an engine have the labels `namespace`, `pod`, `node` and
     `server`; those of a GPU `node`, and from the exporter `gpu` with the `namespace` and `pod` that use it.
     """
-    return yaml.safe_dump(
+    return yaml_text(
         {
             "global": {
                 "scrape_interval": f"{scrape_interval_seconds}s",
@@ -70,7 +69,6 @@ def prometheus_config(*, models_namespace: str, scrape_interval_seconds: int) ->
                 ),
             ],
         },
-        sort_keys=False,
     )
 
 

@@ -13,6 +13,7 @@ from grafana_schema import dashboard_problems, provisioning_problems
 from on_mocks import Raw
 from small_stacks import node, ollama, planned, vllm
 
+from planning import yaml_text
 from planning.dashboards import FIRING, GPU_PANELS, SERVER_PANELS, VARIABLE_METRIC
 from planning.dcgm import COUNTERS
 from planning.metrics_adapter import RUNNING_REQUESTS_METRIC
@@ -161,3 +162,11 @@ def test_the_adapters_rule_gives_the_metric_its_name_by_pod_and_namespace() -> N
     assert series in VLLM_METRICS
     assert re.sub(rule["name"]["matches"], rule["name"]["as"], series) == RUNNING_REQUESTS_METRIC
     assert set(rule["resources"]["overrides"]) == {"namespace", "pod"}
+
+
+def test_files_are_the_same_whichever_dumper_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a colleague's machine would start Prometheus anew."""
+    found = monitoring(STACKS["whole"]).prometheus
+    monkeypatch.setattr(yaml_text, "_DUMPER", yaml.SafeDumper)
+    again = monitoring(STACKS["whole"]).prometheus
+    assert (again.alerts, again.config) == (found.alerts, found.config)
