@@ -17,12 +17,14 @@ from pulumi.runtime import rpc
 from pydantic import SecretStr
 from small_stacks import node, ollama, planned, problems, vllm
 
+from cli.lab_spec import lab_spec
 from planning.catalogue import gpu_models
 from planning.hosts import HostPlan, gpu_words, plan_host
 from settings.loader import parse
 from settings.node import NodeSettings
 from settings.problems import SettingsError
 from toolchain.paths import REPOSITORY
+from toolchain.steps import StepFailed
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBxOWfSKJm0lRcMXIF5hVKcSyY2KFJ1bmdvZmFiY2Rl"
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nplanted\nkey==\n-----END OPENSSH PRIVATE KEY-----\n"
@@ -387,3 +389,10 @@ def test_another_number_of_gpus_than_planned_ends_the_deployment(dev: Raw, adver
 def test_a_node_is_prepared_only_where_the_file_says_so() -> None:
     assert NodeSettings.model_fields["host"].default is None
     assert deploy_hosts({"a": node()}).of("Command") == []
+
+
+@pytest.mark.parametrize("host", ["local", {"ssh": SSH}])
+def test_the_lab_does_not_stand_in_for_a_host(host: Any) -> None:
+    """Else a lab would come up, and the deployment go to the host all the same."""
+    with pytest.raises(StepFailed, match=r"^nodes\.a\.host is a host that becomes a cluster's node"):
+        lab_spec(planned({"a": node(host=host)}, {"x": ollama()}))
