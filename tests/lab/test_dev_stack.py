@@ -5,20 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from lab_stack import Stack
+from lab_stack import Stack, eventually
 
 _CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
-
-
-def eventually(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
-        time.sleep(0.5)  # before the cluster is asked again
 
 
 def test_make_up_ends_with_an_answer_of_each_engine(stack: Stack) -> None:

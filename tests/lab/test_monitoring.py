@@ -6,6 +6,7 @@ The tests build on each other.
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import yaml
 from lab_stack import Stack, eventually
 
 from lab.lab import Lab
+from toolchain import gobuild
 
 _NAMESPACE = "monitoring"
 _GRAFANA = "grafana.localhost"
@@ -146,6 +148,21 @@ def test_grafana_shows_the_dashboard_to_whom_has_the_password(stack: Monitored) 
         assert stack.grafana("/api/search", password).status_code == 401
     found = stack.grafana("/api/search", stack.password).json()
     assert [dashboard["uid"] for dashboard in found] == ["llm-serving"]
+
+
+def test_an_operator_gets_into_grafana_without_a_route(stack: Monitored) -> None:
+    """As `kubectl port-forward` does it, past the closed network."""
+    kubectl = [str(gobuild.program_path("kube")), "kubectl", f"--kubeconfig={stack.lab.kubeconfig}"]
+    forward = [*kubectl, "port-forward", "-n", _NAMESPACE, "service/grafana", ":3000"]
+    with subprocess.Popen(forward, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            said = process.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 3000
+            port = int(said.partition("127.0.0.1:")[2].split()[0])
+            answer = httpx.get(f"http://127.0.0.1:{port}/api/org", auth=("admin", stack.password), trust_env=False)
+            assert answer.status_code == 200
+        finally:
+            process.terminate()
 
 
 def test_every_diagram_has_something_to_draw(stack: Monitored) -> None:

@@ -27,6 +27,9 @@ const (
 	defaultLength    = 32768
 )
 
+// pace is about that of an 8B model on a data centre's card: requests run for as long as users and autoscalers see.
+var pace = []string{"--time-to-first-token=100ms", "--inter-token-latency=20ms"}
+
 func main() {
 	if len(os.Args) < 2 || os.Args[1] != "serve" {
 		fmt.Fprintln(os.Stderr, "usage: vllm serve [model_tag] [options]")
@@ -175,6 +178,7 @@ func startSimulator(a *arguments) (*exec.Cmd, error) {
 	if adapters := loraModules(a); len(adapters) > 0 {
 		flags = append(append(flags, "--lora-modules"), adapters...)
 	}
+	flags = append(flags, pace...)
 	flags = append(flags, strings.Fields(os.Getenv(simulatorFlags))...)
 	simulator := exec.Command(simulatorProgram, flags...)
 	simulator.Stderr = os.Stderr
