@@ -8,6 +8,9 @@ import yaml
 from conftest import Deploy
 from monitored_stacks import PLAIN, STACKS, WHOLE, every_stack, ours, pods
 from on_mocks import Raw
+from small_stacks import node
+
+from cli.lab_spec import lab_spec
 
 
 @every_stack
@@ -19,6 +22,15 @@ def test_there_is_what_the_settings_ask_for(deployed: Deploy, raw: Raw) -> None:
     }
     [name] = [name for name, stack in STACKS.items() if stack is raw]
     assert set(pods(deployed(raw))) == expected[name]
+
+
+def test_the_lab_answers_for_every_image(deployed: Deploy) -> None:
+    """An image without an answer would be pulled for ever."""
+    raw = {**WHOLE, "nodes": {"a": node(count=4)}}  # one node, as the smallest lab has
+    found = deployed(raw)
+    used = {container["image"] for pod in pods(found).values() for container in pod["containers"]}
+    assert len(used) == 4
+    assert used <= {reference for references in lab_spec(found.plan).images.values() for reference in references}
 
 
 @every_stack
