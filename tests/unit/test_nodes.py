@@ -253,6 +253,14 @@ def test_k3s_is_told_its_name_and_what_the_stack_file_says() -> None:
     assert config(**AGENT) == {"node-name": "gpu-a", "token-file": file, "server": "https://gpu-a.lan:6443"}
 
 
+@pytest.mark.parametrize(("host", "address"), [("gpu-a.lan", "gpu-a.lan"), ("fd00::1", "[fd00::1]")])
+def test_the_kubeconfig_leads_to_where_the_host_is_reached(host: str, address: str) -> None:
+    printed = host_plan(remote(ssh={"host": host})).kubeconfig
+    assert printed is not None
+    assert variables(printed.command)["ADDRESS"] == address
+    assert not printed.shows
+
+
 def test_versions_are_pinned_and_a_mirror_has_the_installer_too() -> None:
     default, mirrored = host_plan(remote()), host_plan(remote(k3s={"mirror": "file:///srv/k3s"}))
     assert variables(default.steps[1].command)["TOOLKIT_VERSION"] == "1.20.1"
