@@ -132,16 +132,19 @@ def test_secrets_reach_the_command_and_are_nowhere_in_the_open(workspace: Worksp
     shown += workspace.up().output
     held = stored(workspace)
     assert "command:remote:Command" in held
-    for secret in ("planted-stdin", PASSWORD, server.private_key.splitlines()[1]):
+    for secret in ("planted-stdin", PASSWORD):
         assert secret not in shown
         assert secret not in held
 
 
-def test_the_output_is_plain_where_only_the_connection_is_secret(workspace: Workspace) -> None:
+def test_the_output_is_plain_where_only_the_connection_is_secret(workspace: Workspace, server: SshServer) -> None:
     workspace.program(command(create="echo plain")).up()
     output = workspace.stack.outputs()["out"]
     assert (output.value, output.secret) == ("plain", False)
     assert "plaintext" in workspace.state()[NAME]["inputs"]["connection"], "it is not marked as a secret"
+    held = stored(workspace)
+    assert "127.0.0.1" not in held
+    assert server.private_key.splitlines()[1] not in held
 
 
 def test_a_failure_shows_the_code_the_command_and_its_output_and_leaves_nothing_in_the_state(
