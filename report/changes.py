@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from report.masking import Hidden
+from report.masking import SECRET, Hidden
 from report.preview import Step
 
-Leaf = str | int | float | bool | None | Hidden | Any
+Leaf = Any
+"""Text, number, truth, `Hidden`, `Unknown`, or an empty mapping or list."""
+
+_STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
+"""One step of a path as providers write it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +34,28 @@ def changes(step: Step) -> list[Change]:
     taken where the inputs are the same, as for what somebody changed in the cluster by hand.
     """
     old, new = leaves(step.old), leaves(step.new)
-    paths = [
-        path for path in dict.fromkeys([*old, *new]) if path not in old or path not in new or old[path] != new[path]
-    ]
-    if paths or step.operation not in ("update", "replace"):
-        return [Change(path=path, old=_text(old, path), new=_text(new, path)) for path in paths]
+    missing = object()
+    paths = [path for path in {**old, **new} if old.get(path, missing) != new.get(path, missing)]
+    found = [Change(path=path, old=_text(old, path), new=_text(new, path)) for path in paths]
+    # Pulumi itself writes the same for every secret, so only the provider can tell that one has changed.
+    told = [path for path in step.differing if path not in paths and _is_pulumis_secret(step, path)]
+    found += [Change(path=path, old=SECRET, new=SECRET) for path in told]
+    if found or step.operation not in ("update", "replace"):
+        return found
     return [Change(path=path, old="(changed outside of Pulumi)", new=None) for path in step.differing]
+
+
+def _is_pulumis_secret(step: Step, path: str) -> bool:
+    """Whether the provider's `path`, e.g. `data.key` or `metadata.annotations["a/b"]`, leads to what Pulumi hid."""
+    if step.kind == "Secret" and path.partition(".")[0] in ("data", "stringData"):
+        return True
+    here: Any = step.new
+    for quoted, position, key in _STEP.findall(path):
+        if isinstance(here, list) and position:
+            here = here[int(position)] if int(position) < len(here) else None
+        else:
+            here = here.get(quoted or key) if isinstance(here, Mapping) else None
+    return isinstance(here, Hidden) and here.text == SECRET
 
 
 def leaves(properties: Mapping[str, Any], *below: str) -> dict[str, Leaf]:

@@ -1,0 +1,1 @@
+"""The tests; what their suites share is imported from here."""

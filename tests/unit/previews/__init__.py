@@ -1,0 +1,1 @@
+"""Recorded previews, and what the report makes of them."""
