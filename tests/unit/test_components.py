@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from conftest import Deploy
-from on_mocks import Raw, seconds
+from on_mocks import Deployed, Raw, seconds
 from small_stacks import every_stack, node, vllm
 
 from planning.ollama import OllamaPlan
@@ -27,14 +27,20 @@ def test_no_two_resources_have_the_same_name(deployed: Deploy, raw: Raw) -> None
     assert [key for count in (pulumi_names, objects) for key, times in count.items() if times > 1] == []
 
 
+def namespaces(found: Deployed) -> set[str]:
+    """The namespaces that are the stack's own."""
+    monitoring = found.plan.monitoring
+    return {found.plan.namespace} | ({monitoring.namespace} if monitoring else set())
+
+
 @every_stack
 def test_no_child_escapes_its_component(deployed: Deploy, raw: Raw) -> None:
-    """Of Kubernetes' objects only the namespace, which outlives every server, is the stack's own."""
+    """Of Kubernetes' objects only the namespaces, which outlive every server, are the stack's own."""
     found = deployed(raw)
     components = {r.urn for r in found.resources if r.type.startswith("llm:index:")}
     outside = {r.urn for r in found.resources if r.type.startswith("kubernetes:") and r.parent not in components}
     assert outside == {r.urn for r in found.of("Namespace")}
-    assert len(found.of("Namespace")) == 1
+    assert {n.inputs["metadata"]["name"] for n in found.of("Namespace")} == namespaces(found)
 
 
 @every_stack
@@ -48,10 +54,10 @@ def test_every_object_is_made_by_the_stacks_own_provider(deployed: Deploy, raw: 
 @every_stack
 def test_every_object_of_a_namespace_says_which(deployed: Deploy, raw: Raw) -> None:
     found = deployed(raw)
-    cluster_wide = {"Namespace", "NodePatch", "RuntimeClass"}
+    cluster_wide = {"Namespace", "NodePatch", "RuntimeClass", "APIService", "ClusterRole", "ClusterRoleBinding"}
     for r in found.resources:
         if r.type.startswith("kubernetes:") and r.type.rpartition(":")[2] not in cluster_wide:
-            assert r.inputs["metadata"]["namespace"] in {found.plan.namespace, "kube-system"}
+            assert r.inputs["metadata"]["namespace"] in {*namespaces(found), "kube-system"}
 
 
 @every_stack
@@ -106,9 +112,9 @@ def test_taking_one_server_away_renames_nothing_of_the_others(deployed: Deploy, 
         before = {r.urn for r in deployed(raw).resources if not r.parent.endswith(f"Server::{gone}")}
         after = {r.urn for r in deployed(rest).resources}
         assert after <= before
-        assert {urn for urn in before - after if not urn.endswith(f"::{gone}")} <= {
-            r.urn for r in deployed(raw).resources if "LlmIngress" in r.urn
-        }
+        # The edge goes with the last route, and what autoscales with the last server that is autoscaled.
+        others = {r.urn for r in deployed(raw).resources if "LlmIngress" in r.urn or "prometheus-adapter" in r.urn}
+        assert {urn for urn in before - after if not urn.endswith((f"::{gone}", f"-{gone}"))} <= others
 
 
 @every_stack
@@ -150,7 +156,9 @@ def test_a_url_is_known_only_when_the_model_answers(deployed: Deploy, raw: Raw) 
 @every_stack
 def test_servers_come_after_the_gpus_and_the_namespace(deployed: Deploy, raw: Raw) -> None:
     found = deployed(raw)
-    first = {found.of("Namespace")[0].urn, *(r.urn for r in found.of("DaemonSet"))}
+    plugins = {r.urn for r in found.of("DaemonSet") if "GpuRuntime" in r.urn}
+    assert plugins
+    first = {found.one("Namespace", "namespace").urn, *plugins}
     for r in found.resources:
         if r.type in {"llm:index:VllmServer", "llm:index:OllamaServer", "llm:index:LlmIngress"}:
             assert first <= r.depends_on, r.urn
@@ -191,7 +199,8 @@ def test_an_autoscaled_server_leaves_its_replicas_to_the_autoscaler(deployed: De
 @every_stack
 def test_every_way_of_sharing_a_gpu_has_its_device_plugin(deployed: Deploy, raw: Raw) -> None:
     found = deployed(raw)
-    selectors = [d.inputs["spec"]["template"]["spec"]["nodeSelector"] for d in found.of("DaemonSet")]
+    plugins = [d for d in found.of("DaemonSet") if "GpuRuntime" in d.urn]
+    selectors = [d.inputs["spec"]["template"]["spec"]["nodeSelector"] for d in plugins]
     for name in found.plan.nodes:
         labels = found.one("NodePatch", name).inputs["metadata"]["labels"]
         assert sum(selector.items() <= labels.items() for selector in selectors) == 1, name

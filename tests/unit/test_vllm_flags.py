@@ -63,7 +63,9 @@ def settings_of_every_kind() -> list[dict[str, object]]:
 @pytest.mark.parametrize("settings", settings_of_every_kind(), ids=str)
 @pytest.mark.parametrize("platform", ["native", "wsl2"])
 def test_every_argument_is_one_of_vllms_own(platform: str, settings: dict[str, object]) -> None:
-    cards = {"a": node("a100-80gb", 2, platform=platform)}
+    if platform == "wsl2" and settings.get("gpus", 1) != 1:
+        return  # there is no such node: WSL2 shows all cards as one
+    cards = {"a": node("a100-80gb", 2 if platform == "native" else 1, platform=platform)}
     model, *arguments = vllm_plan(cards, model=LLAMA_8B, **settings).arguments
     assert model == LLAMA_8B, "the model is positional and first: some flags swallow what follows them"
     assert [told for argument in arguments if (told := refusal(argument))] == []
