@@ -12,5 +12,7 @@ try:
     planned = plan(load())
 except (SettingsError, PlanError) as error:
     raise pulumi.RunError(str(error)) from None
+for warning in planned.warnings:
+    pulumi.log.warn(warning)
 for name, value in deploy(planned).items():
     pulumi.export(name, value)

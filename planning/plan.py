@@ -16,6 +16,7 @@ from planning.problems import PlanError
 from planning.rollout import rollout
 from planning.vllm import VllmPlan, plan_vllm
 from planning.volumes import VolumeClass, volume_class
+from planning.warnings import warnings
 from settings.stack import Settings
 from settings.vllm import VllmSettings
 
@@ -31,6 +32,8 @@ class Plan:
     servers: dict[str, ServerPlan]
     ingress: IngressPlan | None
     hugging_face_token: SecretStr | None
+    warnings: tuple[str, ...]
+    """What may go wrong although the plan can be followed."""
     volumes: VolumeClass
     monitoring: MonitoringPlan | None
 
@@ -98,6 +101,7 @@ def plan(settings: Settings) -> Plan:
         servers=servers,
         ingress=ingress,
         hugging_face_token=settings.hugging_face_token,
+        warnings=warnings(settings),
         volumes=volume_class(settings.storage),
         monitoring=monitoring,
     )

@@ -54,6 +54,7 @@ def test_make_up_ends_with_an_answer_of_each_model(prod: Stack) -> None:
     assert len(answers) == len(MODELS), said
     assert all(answer.strip() for answer in answers), said
     assert "sk-" not in said
+    assert "warning: models.general.model: meta-llama/Llama-3.3-70B-Instruct is gated" in said
 
 
 def test_a_second_preview_changes_nothing(prod: Stack) -> None:

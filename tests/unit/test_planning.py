@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_policies.shared_memory import needed_bytes
-from on_mocks import settings_of
-from small_stacks import LLAMA_70B, node, ollama, planned, problems, vllm
+from on_mocks import Raw, settings_of
+from small_stacks import LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm
 
 from planning.ollama import OllamaPlan, modelfile_text
 from planning.plan import plan
@@ -118,6 +118,14 @@ def test_all_problems_of_nodes_models_and_routes_are_told_at_once() -> None:
         ]
     )
     assert str(PlanError(told)).splitlines()[0] == "The stack cannot be planned, 6 problems:"
+
+
+def test_a_gated_model_without_a_token_is_warned_of() -> None:
+    nodes: Raw = {"a": node("a100-80gb", 2)}
+    models: Raw = {"fast": vllm(LLAMA_8B), "open": vllm()}
+    [told] = planned(nodes, models).warnings
+    assert told.startswith("models.fast.model: meta-llama/Llama-3.1-8B-Instruct is gated")
+    assert planned(nodes, models, huggingFaceToken={"secure": "v1:x"}).warnings == ()
 
 
 def test_a_gpu_that_the_catalogue_does_not_know_is_told_with_the_nearest() -> None:
