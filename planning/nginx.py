@@ -190,7 +190,10 @@ def _error(kind: str, code: str, message: str) -> str:
 
 def _upstream(name: str, address: str) -> str:
     # 4 s: the engines' HTTP server (uvicorn) closes after 5 s, and what was sent just then would be lost.
-    return f"  upstream {name} {{ server {address}; keepalive 32; keepalive_timeout 4s; }}"
+    # keepalive_time: a Service balances connections, not requests. One that is never idle would stay with its pod, and a
+    # pod that the autoscaler has added would get nothing.
+    keep = "keepalive 32; keepalive_timeout 4s; keepalive_time 5s;"
+    return f"  upstream {name} {{ server {address}; {keep} }}"
 
 
 def _location(route: Route, at: Location) -> str:

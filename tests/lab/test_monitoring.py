@@ -260,6 +260,7 @@ def test_pods_follow_the_load_up_after_their_window_and_down_again(stack: Monito
         # Without its window the autoscaler would have acted within two of its rounds of 15 s.
         assert time.monotonic() - start >= window
         eventually(lambda: stack.get("deployment", "fast")["status"].get("readyReplicas") == 2, 60, "two pods ready")
+        eventually(lambda: len(stack.query("vllm:num_requests_running > 0")) == 2, 60, "load on both pods")
     eventually(lambda: stack.replicas() == 1, 120, "one pod again")
 
 
