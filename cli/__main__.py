@@ -43,6 +43,9 @@ def _deployment(stack: str, *, yes: bool, forward: bool = True) -> Deployment:
 
 
 Forward = Annotated[bool, typer.Option(envvar="FORWARD", help="Lead ports 80 and 443 of 127.0.0.1 to the lab's edge.")]
+Address = Annotated[
+    str | None, typer.Option(envvar="LLM_ADDRESS", help="Where the edge is reached, if not under its host's name.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask (as YES=1 does).")]
 
 
@@ -88,17 +91,18 @@ def chat(
         str | None, typer.Option(help="One question; else standard input is asked, or a conversation begins.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="What the model is told before.")] = None,
+    address: Address = None,
 ) -> None:
     """Talk with a model through the edge, as any client does."""
     with _explained():
-        talking.chat(_deployment(stack, yes=False), model, prompt=prompt, system=system)
+        talking.chat(_deployment(stack, yes=False), model, prompt=prompt, system=system, address=address)
 
 
 @app.command()
-def smoke(stack: Stack = "dev") -> None:
+def smoke(stack: Stack = "dev", address: Address = None) -> None:
     """Ask every server one question through the edge. Ends with 0 when all have answered."""
     with _explained():
-        talking.smoke(_deployment(stack, yes=False))
+        talking.smoke(_deployment(stack, yes=False), address=address)
 
 
 @app.command()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from cli.deployment import Deployment
-from cli.edge import Endpoint, endpoints, stream_chat
+from cli.edge import Access, Endpoint, endpoints, stream_chat
 from planning.plan import Plan
 from settings.problems import did_you_mean
 from toolchain.steps import StepFailed
@@ -40,7 +41,14 @@ def find_model(plan: Plan, wanted: str) -> tuple[Endpoint, str]:
     )
 
 
-def chat(deployment: Deployment, wanted: str, *, prompt: str | None = None, system: str | None = None) -> None:
+def chat(
+    deployment: Deployment,
+    wanted: str,
+    *,
+    prompt: str | None = None,
+    system: str | None = None,
+    address: str | None = None,
+) -> None:
     """Answer `prompt`, or what standard input holds; on a terminal, talk until Ctrl-D.
 
     Args:
@@ -48,6 +56,7 @@ def chat(deployment: Deployment, wanted: str, *, prompt: str | None = None, syst
         wanted: a model's or a server's name.
         prompt: the user's message; None to read it.
         system: what the model is told before the conversation.
+        address: where the edge is reached, if not under its host's name.
 
     Raises:
         SettingsError, PlanError: the stack file cannot be followed.
@@ -60,7 +69,7 @@ def chat(deployment: Deployment, wanted: str, *, prompt: str | None = None, syst
         prompt = sys.stdin.read()
     if prompt is not None and not prompt.strip():
         raise StepFailed("there is nothing to ask: the prompt is empty. Write --prompt TEXT, or pipe a text in.")
-    access = deployment.access()
+    access = _access(deployment, address)
 
     def ask(conversation: Sequence[Message]) -> Iterator[str]:
         return stream_chat(endpoint, conversation, model=model, access=access, max_tokens=None)
@@ -72,8 +81,8 @@ def chat(deployment: Deployment, wanted: str, *, prompt: str | None = None, syst
         raise StepFailed(f"{model} answered without a word; see its pod's log.")
 
 
-def smoke(deployment: Deployment) -> None:
-    """Ask each server one question through the edge and show its answer.
+def smoke(deployment: Deployment, *, address: str | None = None) -> None:
+    """Ask each server one question through the edge, at `address` if given, and show its answer.
 
     Raises:
         SettingsError, PlanError: the stack file cannot be followed.
@@ -82,7 +91,7 @@ def smoke(deployment: Deployment) -> None:
     routes = {endpoint.server: endpoint for endpoint in endpoints(deployment.plan())}
     if not routes:
         raise StepFailed("ingress.routes leads to no model with an OpenAI API, so there is nothing to ask.")
-    access = deployment.access()
+    access = _access(deployment, address)
     failed = []
     for server, endpoint in routes.items():
         print(f"{server} ({endpoint.models[0]} at {endpoint.url}): ", end="", flush=True)
@@ -123,6 +132,11 @@ def converse(ask: Ask, told: Sequence[Message] = (), *, read: Callable[[str], st
             print(f"\n{error}", file=sys.stderr)
             continue
         conversation = [*asked, {"role": "assistant", "content": answer}]
+
+
+def _access(deployment: Deployment, address: str | None) -> Access:
+    access = deployment.access()
+    return dataclasses.replace(access, address=address) if address else access
 
 
 def _answer(pieces: Iterator[str], *, stoppable: bool = False) -> str:
