@@ -190,8 +190,8 @@ def _error(kind: str, code: str, message: str) -> str:
 
 def _upstream(name: str, address: str) -> str:
     # 4 s: the engines' HTTP server (uvicorn) closes after 5 s, and what was sent just then would be lost.
-    # keepalive_time: a Service balances connections, not requests. One that is never idle would stay with its pod, and a
-    # pod that the autoscaler has added would get nothing.
+    # keepalive_time: a Service balances connections, not requests. One that is never idle would stay with its pod, and
+    # one that the autoscaler has added would get nothing.
     keep = "keepalive 32; keepalive_timeout 4s; keepalive_time 5s;"
     return f"  upstream {name} {{ server {address}; {keep} }}"
 
