@@ -190,6 +190,14 @@ def test_k3s_without_the_runtime_is_restarted_once(host: Machine, site: Mirror) 
     assert changes(host) == [*before, "systemctl restart k3s"]
 
 
+def test_k3s_that_was_stopped_is_started(host: Machine, site: Mirror) -> None:
+    prepare(host, node_settings(host, site))
+    before = changes(host)
+    host.ssh("systemctl stop k3s")
+    prepare(host, node_settings(host, site))
+    assert changes(host) == [*before, "systemctl restart k3s"]
+
+
 @pytest.mark.parametrize("moment", ["postinst", "daemon-reload", "restart"])
 def test_what_was_cut_off_is_finished_by_the_next_run(host: Machine, site: Mirror, moment: str) -> None:
     node = node_settings(host, site)
