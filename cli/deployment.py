@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -94,10 +95,14 @@ class Deployment:
                 )
             print(f"Using the cluster of KUBECONFIG={kubeconfig}; the lab is not started.")
             return
+        spec = lab_spec(planned)
+        names = self.lab.program_names(spec)
+        if shutil.which("pulumi") is None:  # one of the person's own comes first
+            names.insert(0, "pulumi")
         with step("Programs of the lab and of Pulumi (built once, kept in the cache)"):
-            gobuild.build()
+            gobuild.build(names)
         with step("The lab: a Kubernetes on this machine, with make-believe GPUs"):
-            self.lab.up(lab_spec(planned))
+            self.lab.up(spec)
 
     def _mend(self) -> None:
         """Bring the state in order after a run that was killed."""

@@ -160,9 +160,14 @@ class Lab:
         command = [kube, "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments]
         return output(command, stdin=stdin, environment=environment())
 
+    @staticmethod
+    def program_names(spec: LabSpec) -> list[str]:
+        """What `up` with `spec` builds where it is missing."""
+        by_role = [recipes.ROLE_PROGRAMS[role] for role in spec.images]
+        return ["kube", "netpol", *recipes.SYSTEM_PROGRAMS, *(name for names in by_role for name in names)]
+
     def _programs(self, spec: LabSpec) -> dict[str, Path]:
-        names = ["kube", "netpol", *recipes.SYSTEM_PROGRAMS]
-        names += [program for role in spec.images for program in recipes.ROLE_PROGRAMS[role]]
+        names = self.program_names(spec)
         found = {name: gobuild.program_path(name) for name in names}
         if all(path.exists() for path in found.values()):
             return found
