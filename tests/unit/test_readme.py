@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import textwrap
 
 import pytest
 import yaml
@@ -19,9 +20,25 @@ _YAML = re.findall(r"```yaml\n(.*?)```", _TEXT, re.S)
 _SHELL = [line.strip() for block in re.findall(r"```sh\n(.*?)```", _TEXT, re.S) for line in block.splitlines()]
 
 
-def test_the_stack_file_shown_is_the_committed_one() -> None:
-    committed = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())["config"]
-    assert [yaml.safe_load(block)["config"] for block in _YAML] == [committed]
+def test_the_stack_files_shown_are_the_committed_ones() -> None:
+    committed = [yaml.safe_load((REPOSITORY / f"Pulumi.{name}.yaml").read_text()) for name in ("prod", "dev")]
+    assert [yaml.safe_load(block) for block in _YAML] == committed
+
+
+def test_the_host_shown_is_one_that_can_be_prepared() -> None:
+    [block] = re.findall(r"```\n( +llm-serving:nodes:\n.*?)```", _TEXT, re.S)
+    nodes = yaml.safe_load(textwrap.dedent(block))["llm-serving:nodes"]
+    nodes["gpu-a"]["host"]["ssh"]["hostKey"] = "ssh-ed25519 " + "A" * 68
+    models = {"chat": {"engine": "vllm", "model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}}
+    found = plan(parse({"nodes": nodes, "models": models}, source="README.md"))
+    assert found.nodes["gpu-a"].host is not None
+
+
+def test_the_files_that_it_leads_to_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", _TEXT):
+        assert (REPOSITORY / target).exists(), target
+    for example in re.findall(r"cp (examples/\S+)", _TEXT):
+        assert (REPOSITORY / example).exists(), example
 
 
 def test_its_commands_are_targets_of_the_makefile() -> None:
