@@ -67,7 +67,6 @@ class OllamaServer(pulumi.ComponentResource):
         *,
         namespace: pulumi.Input[str],
         volumes: VolumeClass,
-        monitoring_namespace: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Create the server; arguments as for VllmServer."""
@@ -83,7 +82,7 @@ class OllamaServer(pulumi.ComponentResource):
             volume=ModelVolume("models", "/models", plan.storage_bytes),
             namespace=namespace,
             volumes=volumes,
-            monitoring_namespace=monitoring_namespace,
+            monitoring_namespace=None,  # it has no metrics
         )
         pulled = self._pull_job(name, server)
         self.service_name = server.serve(self._container(server.volume), after=[pulled])
