@@ -75,6 +75,8 @@ def chat(
         return stream_chat(endpoint, conversation, model=model, access=access, max_tokens=None)
 
     if prompt is None:
+        import readline  # noqa: F401  # gives input() its line editing and history
+
         print(f"{model} at {endpoint.url}. Ctrl-C stops an answer, Ctrl-D ends.", file=sys.stderr)
         converse(ask, told)
     elif not _answer(ask([*told, {"role": "user", "content": prompt}])).strip():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from on_mocks import settings_of
 from previews.render import CASES, EXAMPLE, FOLDER, example, rendered
-from small_stacks import node, planned, vllm
+from small_stacks import every_stack, node, planned, vllm
 
 from cli.report import report
 from planning.plan import Plan, plan
@@ -230,6 +230,13 @@ def test_mandatory_findings_come_first() -> None:
         ("a", False),
         ("c", False),
     ]
+
+
+@every_stack
+def test_every_model_of_a_stack_has_a_row(raw: Raw) -> None:
+    told = text_of(recorded("same"), plan=plan(settings_of(raw)))
+    table = told.partition("### Models after this deployment")[2]
+    assert [row.split("`")[1] for row in table.splitlines() if row.startswith("| `")] == list(raw["models"])
 
 
 # --- length ---
