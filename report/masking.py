@@ -35,10 +35,13 @@ _OPEN_METADATA = frozenset({"name", "namespace", "labels"})
 _IN_TEXT = re.compile(
     r"(?P<before>://[^/@\s:]*:)[^/@\s]+(?=@)"
     r"|(?P<bearer>\bbearer\s+)\S+"
-    r"|(?P<name>[\w-]*(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key)\s*=\s*['\"]?)[^\s'\"]+",
+    r"|(?P<name>(?<![\w-])[\w-]*(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key)\s*=\s*['\"]?)[^\s'\"]+",
     re.IGNORECASE,
 )
-"""A password in a URL, a bearer token, and `NAME_TOKEN=...` in a script or a message."""
+"""A password in a URL, a bearer token, and `NAME_TOKEN=...` in a script or a message.
+
+A name is looked for where a word begins alone: from every letter on it would take the square of a long word's length.
+"""
 
 _SHORTEST_KNOWN = 6
 """Shorter texts are not looked for elsewhere: they would be found in words that are no secret."""
