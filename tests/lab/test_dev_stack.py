@@ -104,9 +104,9 @@ def test_a_wrong_stack_file_stops_before_anything_is_registered(stack: Stack) ->
 
 
 def test_what_the_api_server_refuses_is_refused_by_the_preview(stack: Stack) -> None:
-    file = stack.folder / "components" / "vllm_server.py"
+    file = stack.folder / "components" / "_server.py"
     text = file.read_text()
-    file.write_text(text.replace('"protocol": "TCP"', '"protocol": "XYZ"').replace('"port": PORT,', '"port": 99999,'))
+    file.write_text(text.replace('"port": self._port, "target_port"', '"port": 99999, "target_port"'))
     assert file.read_text() != text, "the test's own edit matched nothing"
     refused = stack.pulumi("preview", check=False)
     file.write_text(text)
