@@ -62,6 +62,8 @@ def deploy(plan: Plan) -> dict[str, Any]:
         for name, server in plan.servers.items()
     }
     outputs: dict[str, Any] = {"servers": {name: server.url for name, server in servers.items()}}
+    if (held := next((host.kubeconfig for host in hosts.values() if host.kubeconfig is not None), None)) is not None:
+        outputs["kubeconfig"] = held
     if plan.ingress:
         edge = LlmIngress(
             "edge",

@@ -39,7 +39,8 @@ def _explained() -> Iterator[None]:
 
 def _deployment(stack: str, *, yes: bool, forward: bool = True) -> Deployment:
     lab = None if os.environ.get("KUBECONFIG") else Lab(forward=forward)
-    return Deployment(stack=stack, assume_yes=yes or os.environ.get("YES") == "1", lab=lab)
+    address = os.environ.get("LLM_ADDRESS")
+    return Deployment(stack=stack, assume_yes=yes or os.environ.get("YES") == "1", lab=lab, address=address)
 
 
 Forward = Annotated[bool, typer.Option(envvar="FORWARD", help="Lead ports 80 and 443 of 127.0.0.1 to the lab's edge.")]

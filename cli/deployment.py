@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from cli.edge import Access, endpoints, preparation, stream_chat
 from cli.lab_spec import lab_spec
 from cli.policies import policy_config, read_levels
-from cli.pulumi import Pulumi
+from cli.pulumi import PREPARED, Pulumi
 from lab.lab import Lab
 from planning.plan import Plan, plan
 from settings.loader import read
@@ -38,7 +38,10 @@ class Deployment:
 
     folder: Path = REPOSITORY
     lab: Lab | None
-    """The cluster, where it is ours; None for the one that KUBECONFIG names."""
+    """The cluster, where it is ours; None for the one that KUBECONFIG names or that the stack makes itself."""
+
+    address: str | None = None
+    """Where the edge is reached, if not under its host's name."""
 
     @property
     def pulumi(self) -> Pulumi:
@@ -56,6 +59,7 @@ class Deployment:
         start = time.monotonic()
         with step(f"Planning Pulumi.{self.stack}.yaml"):
             planned = self.plan()
+        self._check_cluster()
         self._prepare(planned)
         self._mend()
         with step(f"Preview, policies and deployment of stack {self.stack}"):
@@ -72,7 +76,12 @@ class Deployment:
         return plan(read(self.folder / f"Pulumi.{self.stack}.yaml"))
 
     def down(self) -> None:
-        """Take the stack and, where it is ours, the cluster away. Nothing there is no error."""
+        """Take the stack and, where it is ours, the cluster away. Nothing there is no error.
+
+        Raises:
+            StepFailed: the stack is not on the cluster that is meant; nothing was touched.
+        """
+        self._check_cluster()
         pulumi = self.pulumi
         if self.lab:
             self.lab.down()
@@ -84,8 +93,29 @@ class Deployment:
             # All that the state tells of is gone: destroyed, or with the lab. The stack file is the person's own.
             pulumi.output("stack", "rm", self.stack, "--yes", "--force", "--preserve-config")
 
+    def _check_cluster(self) -> None:
+        """See that the stack is where it is taken to be: a state used for another cluster is as good as lost."""
+        deployed = self.pulumi.cluster()
+        if self.lab and deployed == PREPARED:
+            self.lab = None
+        elif self.lab and deployed not in (None, str(self.lab.kubeconfig)):
+            raise StepFailed(
+                f"Stack {self.stack} is deployed to the cluster of {deployed}, and KUBECONFIG is not set, so the lab "
+                f"would take that cluster's place in its state. Set KUBECONFIG={deployed}, or give the lab's stack a "
+                "name of its own."
+            )
+        elif self.lab is None and deployed == str(Lab().kubeconfig):
+            raise StepFailed(
+                f"Stack {self.stack} is deployed to the lab, and KUBECONFIG names another cluster. Run `make down "
+                f"STACK={self.stack}` without KUBECONFIG first."
+            )
+
     def _prepare(self, planned: Plan) -> None:
         """Build what is not in the cache and bring the lab up as the plan needs it."""
+        if any(node.host is not None and not node.host.joins for node in planned.nodes.values()):
+            self.lab = None
+            print("The stack prepares the host of its cluster; the lab is not started.")
+            return
         if self.lab is None:
             kubeconfig = os.environ["KUBECONFIG"]
             if not any(Path(path).is_file() for path in kubeconfig.split(os.pathsep)):
@@ -154,7 +184,7 @@ class Deployment:
     def _access(self, keys: Mapping[str, str], certificate: str | None) -> Access:
         """What this machine needs to come in as the first of the clients; only the lab is not where its name says."""
         return Access(
-            address=str(self.lab.network.node) if self.lab else None,
+            address=self.address or (str(self.lab.network.node) if self.lab else None),
             api_key=SecretStr(next(iter(keys.values()))) if keys else None,
             certificate=certificate,
         )

@@ -23,8 +23,8 @@ def lab_spec(plan: Plan) -> LabSpec:
     """
     if prepared := [name for name, node in plan.nodes.items() if node.host is not None]:
         raise StepFailed(
-            f"nodes.{prepared[0]}.host is a host that becomes a cluster's node, so the lab cannot stand in for it. Run "
-            "`bin/pulumi up` with this stack, which prepares it."
+            f"nodes.{prepared[0]}.host is a host that becomes a cluster's node, so the lab cannot stand in for it. "
+            "Name the cluster that it joins in KUBECONFIG."
         )
     images: dict[Role, tuple[str, ...]] = {
         "vllm": _distinct(server.image for server in plan.servers.values() if isinstance(server, VllmPlan)),

@@ -15,6 +15,9 @@ from settings.loader import PROJECT
 from toolchain.paths import REPOSITORY, state_dir
 from toolchain.steps import StepFailed
 
+PREPARED = "a host that the stack prepares"
+"""Stands for a kubeconfig that the program itself has made."""
+
 
 class Pulumi:
     """The CLI for the project in `folder` and its stack `stack`."""
@@ -58,7 +61,13 @@ class Pulumi:
         self.output("stack", "select", "--create", self.stack)
 
     def outputs(self) -> dict[str, Any]:
-        """The stack's outputs; secrets are not shown."""
+        """The stack's outputs; secrets are not shown.
+
+        Raises:
+            StepFailed: there is no such stack.
+        """
+        if not self.exists():
+            raise StepFailed(f"Stack {self.stack} is not deployed from here. Run `make up STACK={self.stack}` first.")
         outputs: dict[str, Any] = json.loads(self.output("stack", "output", "--json", "--stack", self.stack))
         return outputs
 
@@ -70,6 +79,18 @@ class Pulumi:
         """Whether there is a state of this stack."""
         found = json.loads(self.output("stack", "ls", "--json"))
         return any(stack["name"].rpartition("/")[2] == self.stack for stack in found)
+
+    def cluster(self) -> str | None:
+        """The kubeconfig by which the stack was deployed: its path, or PREPARED; None where it was not deployed."""
+        if not self.exists():
+            return None
+        state = json.loads(self.output("stack", "export", "--stack", self.stack))
+        for resource in (state.get("deployment") or {}).get("resources") or ():
+            if resource["type"] == "pulumi:providers:kubernetes":
+                found = (resource.get("inputs") or {}).get("kubeconfig")
+                # A host's own is a secret, and so an object with a ciphertext.
+                return found if isinstance(found, str) else PREPARED if found else None
+        return None
 
     def break_stale_locks(self) -> list[str]:
         """Unlock the stack where the run that locked it is dead; returns who they were.

@@ -28,6 +28,8 @@ def report(preview_file: Path, *, stack_file: Path | None = None, policy_log: Pa
         StepFailed: a file is missing, or is not what it should be.
     """
     preview = _preview(preview_file)
+    if stack_file and not stack_file.is_file():
+        raise StepFailed(f"{stack_file} is not there, so nothing can be said of its models. Name the stack file.")
     planned: Plan | None = None
     problems: tuple[str, ...] = ()
     if stack_file:

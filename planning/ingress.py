@@ -18,6 +18,9 @@ from settings.stack import ModelSettings
 
 _SELF_SIGNED_SECRET = "llm-gateway-tls"  # noqa: S105  # the name of an object, not what it holds
 
+_PRE_STOP_SECONDS = 15
+"""Traefik hears of a pod's end up to 2 s late by default, on a busy node later; until then it sends requests to it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TlsPlan:
@@ -69,7 +72,8 @@ def plan_ingress(
     }
     problems += _shared(api_keys)
     routes = plan_routes(settings, servers, problems)
-    ending = shutdown(drain_seconds=max((route.timeout_seconds for route in routes), default=0))
+    longest = max((route.timeout_seconds for route in routes), default=0)
+    ending = shutdown(drain_seconds=longest, pre_stop_seconds=_PRE_STOP_SECONDS)
     return IngressPlan(
         host=settings.host,
         routes=routes,

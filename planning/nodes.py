@@ -71,6 +71,12 @@ def plan_nodes(nodes: Mapping[str, NodeSettings], problems: list[str]) -> dict[s
             "Write role: agent, with server and token."
         )
     holder = hosts[servers[0]] if servers else None
+    joining = [name for name, host in hosts.items() if host is not None and host.joins]
+    if servers and joining and ((k3s := nodes[servers[0]].k3s) is None or k3s.token is None):
+        problems.append(
+            f"nodes.{servers[0]}.k3s.token: is not set, so {servers[0]} would make one of its own, and {joining[0]} "
+            "could not join with another. Set the same token for both."
+        )
     return {
         name: NodePlan(
             name=name,

@@ -33,9 +33,9 @@ class HostMemory:
     limit_bytes: int
 
 
-def shutdown(*, drain_seconds: int) -> Shutdown:
-    """The end of a pod whose requests in flight get `drain_seconds` to finish."""
-    return Shutdown(pre_stop_seconds=_PRE_STOP_SECONDS, drain_seconds=drain_seconds)
+def shutdown(*, drain_seconds: int, pre_stop_seconds: int = _PRE_STOP_SECONDS) -> Shutdown:
+    """The end of a pod: `pre_stop_seconds` until no new request comes, `drain_seconds` for those in flight."""
+    return Shutdown(pre_stop_seconds=pre_stop_seconds, drain_seconds=drain_seconds)
 
 
 def shm_bytes(workers: int) -> int:

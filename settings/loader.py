@@ -54,8 +54,9 @@ def read(file: Path) -> Settings:
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict):
         raise SettingsError(file.name, [f"has no mapping 'config:' with keys such as '{PROJECT}:models'."])
-    prefix = f"{PROJECT}:"
-    raw = {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
+    # Pulumi takes a key without a namespace for one of the project's.
+    named = {str(key).removeprefix(f"{PROJECT}:"): value for key, value in config.items()}
+    raw = {name: value for name, value in named.items() if ":" not in name}
     return parse(raw, source=file.name)
 
 

@@ -240,7 +240,7 @@ def test_a_client_is_taken_away_without_an_outage_for_the_others(edge: Edge) -> 
         before = edge.get("deployment", "llm-gateway")["metadata"]["generation"]
         assert ("update", "kubernetes:apps/v1:Deployment::edge-gateway") in edge.steps()
         edge.pulumi("up", "--yes", "--skip-preview")
-        time.sleep(10)  # until the old pods are gone as well
+        time.sleep(20)  # until the old pods are gone as well
         done.set()
         asking.join()
         assert edge.get("deployment", "llm-gateway")["metadata"]["generation"] > before

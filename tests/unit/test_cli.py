@@ -15,8 +15,10 @@ from on_mocks import Raw, settings_of
 from small_stacks import node, planned, vllm
 
 from cli.__main__ import app
+from cli.deployment import Deployment
 from cli.lab_spec import lab_spec
-from cli.pulumi import Pulumi
+from cli.pulumi import PREPARED, Pulumi
+from lab.lab import Lab
 from lab.spec import LabSpec, NodeSpec
 from planning.plan import plan
 from toolchain.paths import REPOSITORY, state_dir
@@ -52,6 +54,45 @@ def test_a_stack_of_more_nodes_than_the_lab_has_is_sent_to_a_cluster_of_ones_own
     two = planned({name: node() for name in "abcde"}, {"chat": vllm()})
     with pytest.raises(StepFailed, match=r"^The lab cannot stand in for this stack: .*\bKUBECONFIG\.$"):
         lab_spec(two)
+
+
+# --- one stack, one cluster ---
+
+
+class Recorded(Pulumi):
+    """A stack whose state says by which kubeconfig it was deployed."""
+
+    def __init__(self, kubeconfig: object) -> None:
+        super().__init__("prod", environment={})
+        self.kubeconfig = kubeconfig
+        self.asked: list[str] = []
+
+    def output(self, *arguments: str) -> str:
+        self.asked.append(" ".join(arguments[:2]))
+        if arguments[:2] == ("stack", "ls"):
+            return json.dumps([{"name": "organization/llm-serving/prod"}])
+        provider = {"type": "pulumi:providers:kubernetes", "inputs": {"kubeconfig": self.kubeconfig}}
+        return json.dumps({"deployment": {"resources": [provider]}})
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+@pytest.mark.parametrize("on_lab", [True, False])
+def test_a_stack_of_another_cluster_is_left_alone(
+    command: str, on_lab: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A state that is used for another cluster, or thrown away with the lab, would leave the first one to nobody."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    lab = Lab()
+    pulumi = Recorded("/etc/rancher/k3s/k3s.yaml" if on_lab else str(lab.kubeconfig))
+    monkeypatch.setattr(Deployment, "pulumi", pulumi)
+    with pytest.raises(StepFailed, match="is deployed to the"):
+        getattr(Deployment(stack="prod", lab=lab if on_lab else None), command)()
+    assert set(pulumi.asked) == {"stack ls", "stack export"}
+
+
+def test_a_cluster_that_the_stack_has_made_is_told_from_others() -> None:
+    assert Recorded({"4dabf18193072939515e22adb298388d": "x", "ciphertext": "y"}).cluster() == PREPARED
+    assert Recorded(None).cluster() is None
 
 
 # --- Pulumi after a run that was killed ---

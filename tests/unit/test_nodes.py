@@ -195,6 +195,14 @@ def test_a_stack_is_one_cluster() -> None:
     ]
 
 
+def test_nodes_that_could_not_join_for_want_of_a_token_are_told() -> None:
+    secret = {**AGENT, "token": {"secure": "v1:x"}}
+    assert problems({"a": remote(), "b": remote(k3s=secret)}, {"x": ollama()}) == [
+        "nodes.a.k3s.token: is not set, so a would make one of its own, and b could not join with another. Set "
+        "the same token for both."
+    ]
+
+
 def test_an_unknown_gpu_on_a_host_is_told_once() -> None:
     [line] = problems({"a": remote("rtx-9999")}, {"x": ollama()})
     assert line.startswith("nodes.a.gpus.model: 'rtx-9999' is not in the catalogue")

@@ -128,6 +128,12 @@ def test_a_gated_model_without_a_token_is_warned_of() -> None:
     assert planned(nodes, models, huggingFaceToken={"secure": "v1:x"}).warnings == ()
 
 
+def test_a_model_of_which_nothing_is_known_is_warned_of() -> None:
+    [told] = planned({"a": node("a100-80gb")}, {"fast": vllm("meta-llama/Llama-3.1-8B-Instuct")}).warnings
+    assert told.startswith("models.fast.model: meta-llama/Llama-3.1-8B-Instuct is not in the catalogue")
+    assert "did you mean 'meta-llama/Llama-3.1-8B-Instruct'?" in told
+
+
 def test_a_gpu_that_the_catalogue_does_not_know_is_told_with_the_nearest() -> None:
     [told] = problems({"a": node("rtx-4091")}, {"chat": vllm()})
     assert told.startswith(

@@ -200,7 +200,7 @@ def test_a_file_that_is_none_is_told_by_its_name(tmp_path: Path, content: bytes 
 def write(folder: Path, raw: Raw) -> Path:
     """`raw` as a stack file, with keys of other programs in it."""
     config: dict[object, object] = {f"llm-serving:{key}": value for key, value in raw.items()}
-    config |= {"kubernetes:context": "k3s", 8: "eight"}
+    config |= {"kubernetes:context": "k3s", "other:8": "eight"}
     file = folder / SOURCE
     file.write_text(yaml.safe_dump({"config": config}))
     return file
@@ -208,6 +208,15 @@ def write(folder: Path, raw: Raw) -> Path:
 
 def test_read_looks_at_its_own_keys_alone(tmp_path: Path) -> None:
     assert read(write(tmp_path, SMALLEST)) == parse(SMALLEST, source=SOURCE)
+
+
+def test_a_key_without_a_namespace_is_the_projects_own_as_pulumi_takes_it(tmp_path: Path) -> None:
+    file = write(tmp_path, SMALLEST)
+    file.write_text(file.read_text().replace("llm-serving:models", "models"))
+    assert read(file) == parse(SMALLEST, source=SOURCE)
+    file.write_text(yaml.safe_dump({"config": {8: "eight"}}))
+    with pytest.raises(SettingsError, match="8: there is no such setting"):
+        read(file)
 
 
 def test_a_date_is_the_text_that_was_written(tmp_path: Path) -> None:
