@@ -60,4 +60,4 @@ def remove(name: str, *, seconds: float = 10.0) -> list[Path]:
                     left.append(Path(folder))
         if not left or time.monotonic() > until:
             return left
-        time.sleep(0.1)
+        time.sleep(0.1)  # the processes in it are ending

@@ -11,15 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lab import cluster, components, containerd, forwards, manifests, network, node_components, packages, pki, recipes
+from lab import cluster, containerd, files, forwards, manifests, network, packages, recipes
 from lab.components import Registry
-from lab.layout import API_PORT, CNI_CONFIG, CONTAINERD_CONFIG, NVIDIA_BASE_SPEC, WORKER, Layout
+from lab.layout import WORKER, Layout
 from lab.network import Network
 from lab.node import Node, environment, output
 from lab.node_components import Programs
-from lab.processes import write_atomically, write_definitions
+from lab.processes import write_atomically
 from lab.spec import LabSpec
 from lab.standins import internet, ollama_models
 from toolchain import gobuild, paths
@@ -188,48 +187,16 @@ class Lab:
         return found
 
     def _prepare(self, spec: LabSpec, programs: dict[str, Path]) -> None:
-        """Write keys, configuration and process definitions; a running init follows the latter by itself."""
-        layout = self.layout
-        for folder in (layout.pki, layout.config, layout.logs, layout.driver, layout.var):
-            folder.mkdir(parents=True, exist_ok=True)
-        addresses = self.network if self._node.init_pid() else network.load_or_choose(layout)
-        for certificate in components.certificates(spec, addresses):
-            pki.issue(layout.pki, certificate)
-        pki.issue_key_pair(layout.pki, "service-account")
-        for client in components.KUBECONFIGS:
-            _write(layout.config / f"{client}.kubeconfig", pki.kubeconfig(layout.pki, client, components.API_SERVER))
-        _write(layout.kubeconfig, pki.kubeconfig(layout.pki, "admin", f"https://{addresses.node}:{API_PORT}"))
-        executables = Programs(programs["kube"], programs["netpol"], Path(sys.executable))
-        default = json.loads(output(["ctr", "oci", "spec"]))
-        self._prepare_node(layout, spec.first, spec, addresses, default)
-        for name, index in spec.workers.items():
-            worker = layout.of(name)
-            for client in components.WORKER_KUBECONFIGS:
-                issued = f"{client}-{name}" if client == "kubelet" else client
-                config = pki.kubeconfig(layout.pki, issued, node_components.api_server(addresses, index))
-                _write(worker.config / f"{client}.kubeconfig", config)
-            self._prepare_node(worker, name, spec, addresses, default)
-            worker.logs.mkdir(parents=True, exist_ok=True)
-            defined = node_components.node_definitions(worker, addresses, spec, name, executables)
-            write_definitions(worker.components, defined)
-        defined = components.definitions(layout, addresses, spec, executables, self._registry(spec), kept=self._kept())
-        write_definitions(layout.components, defined)
-        write_definitions(layout.forwards, forwards.definitions(addresses) if self._forward else [])
-        _write(layout.spec, spec.to_json())
-
-    def _prepare_node(
-        self, layout: Layout, name: str, spec: LabSpec, addresses: Network, default: dict[str, Any]
-    ) -> None:
-        """Write the configuration of what every node runs; `default` is containerd's own OCI spec."""
-        layout.var.mkdir(parents=True, exist_ok=True)
-        _write(layout.config / "kubelet.json", node_components.kubelet_config(layout))
-        _write(layout.config / "resolv.conf", "")
-        _write(layout.on_machine(CONTAINERD_CONFIG), node_components.containerd_config())
-        pods = addresses.pod_cidr(spec.workers.get(name, 0))
-        _write(layout.on_machine(CNI_CONFIG) / "10-lab.conflist", node_components.cni_config(pods))
-        _write(layout.on_machine(NVIDIA_BASE_SPEC), node_components.nvidia_base_spec(default))
-        layout.driver.mkdir(parents=True, exist_ok=True)
-        _write(layout.driver / "gpus.json", node_components.driver_file(spec, name), mode=0o644)
+        """Write the lab's files; a running init follows the process definitions by itself."""
+        files.write(
+            self.layout,
+            self.network if self._node.init_pid() else network.load_or_choose(self.layout),
+            spec,
+            Programs(programs["kube"], programs["netpol"], Path(sys.executable)),
+            self._registry(spec),
+            kept=self._kept(),
+            forward=self._forward,
+        )
 
     def _registry(self, spec: LabSpec) -> Registry:
         folder = self._cache / "models"
@@ -253,9 +220,10 @@ class Lab:
     def _forget(self) -> None:
         """Stop the lab and delete its state, so that nodes may change places."""
         self._stop()
-        for path in self.layout.root.iterdir():
-            if path != self.layout.lock:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with step("Deleting what was in the cluster, since a node changes its place in the spec"):
+            for path in self.layout.root.iterdir():
+                if path != self.layout.lock:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _stop(self) -> None:
         with step("Stopping the lab's node"):
@@ -343,12 +311,3 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
                 yield
                 return
         # Who held it has deleted the folder meanwhile: this was the lock of a lab that is no more.
-
-
-def _write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write `text` if it differs; by default as what may hold secrets."""
-    if path.exists() and path.read_text() == text:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text)
-    path.chmod(mode)

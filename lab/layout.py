@@ -12,7 +12,7 @@ from pathlib import Path
 API_PORT = 6443
 
 WORKER = "worker-"
-"""How the names of the first node's processes begin that are workers."""
+"""How the names of the first node's processes and control groups begin that are workers."""
 
 # As the node sees them (in the lab's mount namespace).
 KUBELET_ROOT = Path("/var/lib/kubelet")
@@ -59,7 +59,7 @@ class Layout:
     def cgroup(self) -> str:
         """The node's cgroup, relative to each hierarchy's root; a worker's is within the lab's."""
         lab = f"llm-lab-{self.identity}"
-        return f"{lab}/{self.node}" if self.node else lab
+        return f"{lab}/{WORKER}{self.node}" if self.node else lab
 
     @property
     def lock(self) -> Path:

@@ -129,6 +129,8 @@ def configure_node(network: Network) -> None:
     # Packets to a service need some route, or the kernel refuses them before its rules can redirect them.
     _ip("route", "add", SERVICE_CIDR, "dev", "lo", "src", str(network.node))
     _forward_packets()
+    # The machine takes workers for its neighbours: the first node answers for them, and passes on what they get.
+    Path("/proc/sys/net/ipv4/conf/eth0/proxy_arp").write_text("1")
     # By this name workers reach this namespace, which has no process that they could name.
     file = Path("/run/netns", NAMESPACE)
     file.parent.mkdir()

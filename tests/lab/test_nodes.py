@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,18 +41,22 @@ def pod(name: str, node: str, *, serves: bool = False, **spec: Any) -> dict[str,
     }
 
 
+def service(name: str) -> dict[str, Any]:
+    """The Service of pod `name`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8000}]},
+    }
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab of its own with two nodes, a server on the first and a client on the second."""
+    """A lab of its own with two nodes: a server on each, and clients on the second."""
     made = Lab(tmp_path_factory.mktemp("two-nodes"), forward=False)
     try:
         made.up(SPEC)
-        service = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "server"},
-            "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8000}]},
-        }
         claim = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
@@ -64,9 +71,19 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             volumes=[{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}],
             container={"volumeMounts": [{"name": "models", "mountPath": "/models"}]},
         )
-        objects = [service, claim, pod("server", "gpu-a", serves=True), client, pod("other", "gpu-b")]
+        backend = {"service": {"name": "far", "port": {"number": 80}}}
+        route = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": "far"},
+            "spec": {"rules": [{"http": {"paths": [{"path": "/health", "pathType": "Exact", "backend": backend}]}}]},
+        }
+        pods = [pod("server", "gpu-a", serves=True), pod("far", "gpu-b", serves=True), client, pod("other", "gpu-b")]
+        objects = [service("server"), service("far"), route, claim, *pods]
         made.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-        made.kubectl("wait", "--for=condition=Ready", "pod/server", "pod/client", "pod/other", "--timeout=90s")
+        made.kubectl(
+            "wait", "--for=condition=Ready", *(f"pod/{item['metadata']['name']}" for item in pods), "--timeout=90s"
+        )
         yield made
     finally:
         made.down()
@@ -82,13 +99,51 @@ def asked(lab: Lab, client: str, address: str) -> str:
         return ""
 
 
+def http_status(url: str, token: str, authority: Path | None = None) -> int:
+    """What `url` answers to this machine, which asks with `token` where it is not empty."""
+    context = ssl.create_default_context(cafile=authority) if authority else None
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with direct.open(urllib.request.Request(url, headers=headers), timeout=10) as answer:  # noqa: S310 - our URL
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def test_pods_reach_pods_services_and_names_of_the_other_node(two: Lab) -> None:
     server = json.loads(two.kubectl("get", "pod", "server", "-o", "json"))
     assert server["spec"]["nodeName"] == "gpu-a"
     assert server["status"]["podIP"].startswith("10.42.0.")
     service = json.loads(two.kubectl("get", "service", "server", "-o", "json"))
-    for address in (f"{server['status']['podIP']}:8000", f"{service['spec']['clusterIP']}:80", "server.default.svc:80"):
+    for address in (
+        *(f"{server['status']['podIP']}:8000", f"{service['spec']['clusterIP']}:80"),
+        *("server.default.svc:80", "kubernetes.default.svc:443"),
+    ):
         assert asked(two, "client", address), address
+    far = json.loads(two.kubectl("get", "pod", "far", "-o", "json"))
+    assert far["status"]["podIP"].startswith("10.42.1.")
+    assert asked(two, "server", f"{far['status']['podIP']}:8000")
+
+
+def test_the_edge_reaches_pods_of_the_other_node(two: Lab) -> None:
+    until = time.monotonic() + 30
+    while (status := http_status(f"http://{two.network.node}/health", "")) != 200:
+        assert time.monotonic() < until, f"the edge answers {status}"
+        time.sleep(0.2)  # the edge learns of the route a moment after the API server does
+
+
+def test_every_kubelet_gives_metrics_to_whom_may_read_them_alone(two: Lab) -> None:
+    two.kubectl("create", "serviceaccount", "scraper")
+    two.kubectl("create", "clusterrole", "scraper", "--verb=get", "--resource=nodes/metrics")
+    two.kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=scraper", "--serviceaccount=default:scraper")
+    scraper, other = (two.kubectl("create", "token", account).strip() for account in ("scraper", "default"))
+    for node in json.loads(two.kubectl("get", "nodes", "-o", "json"))["items"]:
+        address = next(item["address"] for item in node["status"]["addresses"] if item["type"] == "InternalIP")
+        for path in ("metrics/cadvisor", "metrics/resource"):
+            url = f"https://{address}:10250/{path}"
+            answers = [http_status(url, token, two.layout.pki / "ca.crt") for token in (scraper, other, "")]
+            assert answers == [200, 403, 401], url
 
 
 def test_each_node_has_its_own_gpus(two: Lab) -> None:
@@ -131,8 +186,24 @@ def test_a_node_that_the_spec_no_longer_names_is_gone(two: Lab) -> None:
 
 def test_down_leaves_nothing_of_any_node(two: Lab) -> None:
     two.up(SPEC)
-    root = str(two.layout.root)
+    root, group = str(two.layout.root), Path(two.layout.cgroup).name
+    assert len(processes_of(group)) > 20
     two.down()
+    assert processes_of(group) == []
     assert root not in Path("/proc/mounts").read_text()
     assert not Path("/sys/class/net", two.layout.interface).exists()
+    assert [str(folder) for folder in Path("/sys/fs/cgroup").glob(f"**/{group}")] == []
     assert not two.layout.root.exists()
+
+
+def processes_of(group: str) -> list[str]:
+    """Processes of this machine that are in the control group `group`, or in one below it."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cgroup"):
+        try:
+            text = file.read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            continue
+        if group in text:
+            found.append(file.parent.name)
+    return found

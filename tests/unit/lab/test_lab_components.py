@@ -105,7 +105,7 @@ def test_nodes_share_neither_files_nor_addresses_nor_groups(layout: Layout) -> N
     first, worker = layout, layout.of("b")
     for one, two in ((first.var, worker.var), (first.driver, worker.driver), (first.config, worker.config)):
         assert one != two
-    assert worker.cgroup == f"{first.cgroup}/b"
+    assert worker.cgroup == f"{first.cgroup}/worker-b"
     assert worker.pki == first.pki
     addresses = [_NETWORK.address(index) for index in range(MOST_NODES)]
     assert len({_NETWORK.machine, _NETWORK.internet, *addresses}) == MOST_NODES + 2
