@@ -181,11 +181,17 @@ def test_a_node_that_the_spec_no_longer_names_is_gone(two: Lab) -> None:
     two.up(LabSpec(nodes={"gpu-a": SPEC.nodes["gpu-a"]}, images=SPEC.images))
     assert two.kubectl("get", "nodes", "-o", "name").split() == ["node/gpu-a"]
     assert [name for name in two.status().components if "gpu-b" in name] == []
-    assert json.loads(two.kubectl("get", "pod", "server", "-o", "json"))["status"]["phase"] == "Running"
+    assert undisturbed(two, "server")
+
+
+def test_a_node_that_the_spec_names_again_takes_pods(two: Lab) -> None:
+    two.up(SPEC)
+    two.kubectl("apply", "-f", "-", stdin=json.dumps(pod("late", "gpu-b")))
+    two.kubectl("wait", "--for=condition=Ready", "pod/late", "--timeout=60s")
+    assert undisturbed(two, "server")
 
 
 def test_down_leaves_nothing_of_any_node(two: Lab) -> None:
-    two.up(SPEC)
     root, group = str(two.layout.root), Path(two.layout.cgroup).name
     assert len(processes_of(group)) > 20
     two.down()
@@ -194,6 +200,12 @@ def test_down_leaves_nothing_of_any_node(two: Lab) -> None:
     assert not Path("/sys/class/net", two.layout.interface).exists()
     assert [str(folder) for folder in Path("/sys/fs/cgroup").glob(f"**/{group}")] == []
     assert not two.layout.root.exists()
+
+
+def undisturbed(lab: Lab, name: str) -> bool:
+    """Whether pod `name` runs as it was first started."""
+    (container,) = json.loads(lab.kubectl("get", "pod", name, "-o", "json"))["status"]["containerStatuses"]
+    return "running" in container["state"] and container["restartCount"] == 0
 
 
 def processes_of(group: str) -> list[str]:
