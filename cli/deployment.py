@@ -174,6 +174,7 @@ class Deployment:
         Raises:
             StepFailed: there is no such stack, or its outputs cannot be read.
         """
+        self._check_cluster()
         outputs = self.pulumi.outputs()
         return self._access(self._keys(outputs), outputs.get("certificate"))
 

@@ -33,6 +33,9 @@ class ModelVolume(NamedTuple):
     name: str
     mount_path: str
     size_bytes: int
+    follows_model: bool
+    """Whether nobody has written the size: then a volume that is there keeps its own, since few classes let one grow
+    and none lets one shrink."""
 
     @property
     def mount(self) -> VolumeMountArgsDict:
@@ -143,7 +146,8 @@ class ModelServer:
         if not (isinstance(plan, VllmPlan) and plan.autoscale):
             # Left out where an autoscaler sets it: written here, each deployment would set it back.
             spec["replicas"] = plan.replicas
-        wait = f"{_rollout_seconds(plan) + 60}s"
+        # Pods are replaced one after the other.
+        wait = f"{_rollout_seconds(plan) * _most_pods(plan) + 60}s"
         deployment = k8s.apps.v1.Deployment(
             self._name,
             metadata=self._metadata,
@@ -175,7 +179,10 @@ class ModelServer:
                 self._app, self._plan.name, namespace=self._namespace, name=f"{self._plan.name}-{self.volume.name}"
             ),
             spec=spec,
-            opts=pulumi.ResourceOptions(parent=self._component),
+            opts=pulumi.ResourceOptions(
+                parent=self._component,
+                ignore_changes=["spec.resources.requests.storage"] if self.volume.follows_model else None,
+            ),
         )
 
     def _way_in(self, monitoring_namespace: str | None) -> k8s.networking.v1.NetworkPolicy:
@@ -207,6 +214,10 @@ def _strategy(rollout: Rollout) -> DeploymentStrategyArgsDict:
         "type": "RollingUpdate",
         "rolling_update": {"max_surge": rollout.max_surge, "max_unavailable": rollout.max_unavailable},
     }
+
+
+def _most_pods(plan: ServerPlan) -> int:
+    return plan.autoscale.max_replicas if isinstance(plan, VllmPlan) and plan.autoscale else plan.replicas
 
 
 def _rollout_seconds(plan: ServerPlan) -> int:

@@ -79,7 +79,7 @@ class OllamaServer(pulumi.ComponentResource):
             plan,
             app=_APP,
             port=PORT,
-            volume=ModelVolume("models", "/models", plan.storage_bytes),
+            volume=ModelVolume("models", "/models", plan.storage_bytes, follows_model=False),
             namespace=namespace,
             volumes=volumes,
             monitoring_namespace=None,  # it has no metrics

@@ -63,7 +63,7 @@ class VllmServer(pulumi.ComponentResource):
             plan,
             app=_APP,
             port=PORT,
-            volume=ModelVolume("cache", "/cache", plan.cache_bytes),
+            volume=ModelVolume("cache", "/cache", plan.cache_bytes, plan.cache_follows_model),
             namespace=namespace,
             volumes=volumes,
             monitoring_namespace=monitoring_namespace,

@@ -38,6 +38,10 @@ check_system() {
 
 check_disk() {
   local folder=/var/lib/rancher free
+  if [ -d "$folder/k3s/agent/containerd" ]; then
+    say "k3s has its images at $folder already"
+    return
+  fi
   while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
   free=$(($(df --output=avail --block-size=1M "$folder" | tail -n 1) / 1024))
   [ "$free" -ge "$DISK_GIB" ] ||

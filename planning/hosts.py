@@ -162,16 +162,19 @@ def _ssh(host: HostSettings) -> SshPlan | None:
 
 
 def _k3s_config(name: str, host: HostSettings, k3s: K3sSettings) -> dict[str, object]:
-    """Our own file in k3s' configuration folder. JSON is YAML too, and one line of it shows in a preview."""
+    """Our own file in k3s' configuration folder. JSON is YAML too, and one line of it shows in a preview.
+
+    Lists have a '+': without it they would take the place of those in the person's own file.
+    """
     config: dict[str, object] = {"node-name": name}
     if k3s.token is not None:
         config["token-file"] = TOKEN_FILE
     if k3s.role == "agent":
         return {**config, "server": k3s.server}
     if k3s.disable:
-        config["disable"] = k3s.disable
+        config["disable+"] = k3s.disable
     if host.ssh:
-        config["tls-san"] = [host.ssh.host]
+        config["tls-san+"] = [host.ssh.host]
     return config
 
 

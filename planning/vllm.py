@@ -61,6 +61,9 @@ class VllmPlan:
     host_memory: HostMemory
     shm_bytes: int
     cache_bytes: int
+    cache_follows_model: bool
+    """Whether the size of the volume is not the stack file's but ours, from the model's."""
+
     memory: GpuMemory | None
     """None where the catalogue does not know the model."""
 
@@ -125,6 +128,7 @@ def plan_vllm(
         host_memory=host_memory(workers=settings.gpus, files_bytes=files_bytes, shm=shm),
         shm_bytes=shm,
         cache_bytes=cache,
+        cache_follows_model=settings.cache is None,
         memory=memory,
         max_model_len=context,
         concurrent_full_length_requests=concurrent,

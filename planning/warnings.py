@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from planning.catalogue import language_models
+from settings.ingress import LOCALHOST
 from settings.problems import did_you_mean
+from settings.secret import GENERATED
 from settings.stack import Settings
 from settings.vllm import VllmSettings
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """One line for each doubt: path in the stack file, consequence, repair."""
+    return (*_open_edge(settings), *_models(settings))
+
+
+def _open_edge(settings: Settings) -> tuple[str, ...]:
+    ingress = settings.ingress
+    # The ports of WSL2 are Windows' own localhost alone, by default.
+    reachable = any(node.platform == "native" for node in settings.nodes.values())
+    if ingress is None or ingress.host != LOCALHOST or ingress.api_keys or not reachable:
+        return ()
+    return (
+        f"ingress.apiKeys: is not set. {LOCALHOST} is a name and no fence: whoever reaches port 80 of the node can "
+        f"send it and use the models. Close the port, or write apiKeys: {{me: {GENERATED}}}.",
+    )
+
+
+def _models(settings: Settings) -> tuple[str, ...]:
     known = language_models()
     served = {name: server.model for name, server in settings.models.items() if isinstance(server, VllmSettings)}
     unknown = tuple(

@@ -14,7 +14,7 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9]
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+/?")
 
 LOCALHOST = "localhost"
-"""The host that is this machine for its own user alone: keys and TLS may be left out there."""
+"""The host where keys and TLS may be left out. A name, not a fence: who reaches the node's port may send it too."""
 
 
 def _host(host: str) -> str:

@@ -11,7 +11,8 @@ from settings.base import StrictModel
 from settings.secret import PrivateKey, SecretText
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")
-_HOST_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}")
+# Not ssh-rsa: Pulumi would offer that algorithm alone, which OpenSSH has not had since 8.8.
+_HOST_KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}")
 _SOURCE = re.compile(r"(https?://|file:///)[^\s'\"]+[^\s'\"/]")
 _K3S_RELEASES = "https://github.com/k3s-io/k3s/releases"
 _NVIDIA_REPOSITORY = "https://nvidia.github.io/libnvidia-container"

@@ -79,6 +79,9 @@ class Registration:
 
     create_timeout: str
     update_timeout: str
+    ignore_changes: frozenset[str]
+    """Property paths whose change is not followed."""
+
     provider: str
 
 
@@ -104,6 +107,7 @@ class Recorder(MockMonitor):
                     depends_on=frozenset(request.dependencies),
                     create_timeout=request.customTimeouts.create,
                     update_timeout=request.customTimeouts.update,
+                    ignore_changes=frozenset(request.ignoreChanges),
                     provider=request.provider,
                 )
             )

@@ -214,6 +214,24 @@ def test_a_change_of_the_models_makes_another_job(deployed: Deploy, dev: Raw) ->
     assert before != after
 
 
+def test_another_model_does_not_resize_the_volume_that_is_there(deployed: Deploy, dev: Raw) -> None:
+    """k3s' class lets none grow, and no class lets one shrink: the API server would refuse the whole change."""
+    written = copy.deepcopy(dev)
+    written["models"]["chat"]["cache"] = "80Gi"
+    ours, theirs = (deployed(raw).one("PersistentVolumeClaim", "chat-cache").ignore_changes for raw in (dev, written))
+    assert ours == {"spec.resources.requests.storage"}
+    assert theirs == frozenset()
+
+
+def test_a_rollout_of_several_pods_is_waited_for_as_long_as_all_may_take(deployed: Deploy) -> None:
+    def waited(replicas: int) -> int:
+        raw = {"nodes": {"a": node(count=4)}, "models": {"x": vllm(replicas=replicas)}}
+        return seconds(deployed(raw).one("Deployment", "x").update_timeout)
+
+    one = waited(1) - 60
+    assert waited(4) == 4 * one + 60
+
+
 @pytest.mark.parametrize(("name", "mode"), [(None, "ReadWriteOnce"), ("nfs", "ReadWriteMany")])
 def test_volumes_have_the_class_that_is_asked_for(deployed: Deploy, dev: Raw, name: str | None, mode: str) -> None:
     volumes = deployed(dev | {"storage": {"className": name, "accessMode": mode}}).of("PersistentVolumeClaim")

@@ -254,10 +254,10 @@ def test_k3s_is_told_its_name_and_what_the_stack_file_says() -> None:
         found: Raw = json.loads(variables(step.command)["CONFIG"])
         return found
 
-    assert config() == {"node-name": "gpu-a", "tls-san": ["gpu-a.lan"]}
-    assert config(disable=["traefik"])["disable"] == ["traefik"]
+    assert config() == {"node-name": "gpu-a", "tls-san+": ["gpu-a.lan"]}
+    assert config(disable=["traefik"])["disable+"] == ["traefik"]
     file = "/etc/rancher/k3s/llm-serving-token"
-    assert config(token=TOKEN) == {"node-name": "gpu-a", "token-file": file, "tls-san": ["gpu-a.lan"]}
+    assert config(token=TOKEN) == {"node-name": "gpu-a", "token-file": file, "tls-san+": ["gpu-a.lan"]}
     assert config(**AGENT) == {"node-name": "gpu-a", "token-file": file, "server": "https://gpu-a.lan:6443"}
 
 

@@ -128,6 +128,16 @@ def test_a_gated_model_without_a_token_is_warned_of() -> None:
     assert planned(nodes, models, huggingFaceToken={"secure": "v1:x"}).warnings == ()
 
 
+def test_an_open_localhost_is_warned_of_where_others_may_reach_the_port() -> None:
+    def told(platform: str, **more: object) -> tuple[str, ...]:
+        ingress = {"host": "localhost", "routes": {"/v1": "chat"}, **more}
+        return planned({"a": node(platform=platform)}, {"chat": vllm()}, ingress=ingress).warnings
+
+    [warning] = told("native")
+    assert warning.startswith("ingress.apiKeys: is not set. localhost is a name and no fence")
+    assert told("wsl2") == told("native", apiKeys={"me": "generated"}) == ()
+
+
 def test_a_model_of_which_nothing_is_known_is_warned_of() -> None:
     [told] = planned({"a": node("a100-80gb")}, {"fast": vllm("meta-llama/Llama-3.1-8B-Instuct")}).warnings
     assert told.startswith("models.fast.model: meta-llama/Llama-3.1-8B-Instuct is not in the catalogue")
