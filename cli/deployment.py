@@ -104,7 +104,7 @@ class Deployment:
                 f"would take that cluster's place in its state. Set KUBECONFIG={deployed}, or give the lab's stack a "
                 "name of its own."
             )
-        elif self.lab is None and deployed == str(Lab().kubeconfig):
+        elif self.lab is None and deployed == str(Lab().kubeconfig) != os.environ.get("KUBECONFIG"):
             raise StepFailed(
                 f"Stack {self.stack} is deployed to the lab, and KUBECONFIG names another cluster. Run `make down "
                 f"STACK={self.stack}` without KUBECONFIG first."
