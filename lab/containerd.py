@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,9 +98,9 @@ def bring_in(archives: Mapping[str, Archive], run: Run) -> None:
     """Import each archive once and give it the names (full references) that it has in `archives`."""
     sources = {digest: reference for reference, digest in present(run).items()}
     contents = {item.digest: item for item in archives.values() if item.digest not in sources}
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for item in pool.map(lambda item: _import(item, run), contents.values()):
-            sources[item.digest] = _imported(item.name)
+    for item in contents.values():  # one by one: of two at a time containerd 1.6 may drop one without a word
+        run([*CTR, "images", "import", str(item.path)])
+        sources[item.digest] = _imported(item.name)
     for reference, item in archives.items():
         run([*CTR, "images", "tag", "--force", sources[item.digest], reference])
 

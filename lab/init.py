@@ -1,9 +1,9 @@
 """PID 1 of a node: makes its view of the file system, joins its network, then keeps its processes running.
 
-Started as `python -m lab.init STATE_FOLDER WORKER INDEX KEPT_FOLDER...` in namespaces of its own (mount, network,
-process ids): by the supervisor for the first node (WORKER is empty), and by that one's init for a worker. When it ends,
-the kernel ends every process of the node, workers among them, and drops its mounts, interfaces and rules. Uses the
-standard library alone: it must start fast and stay small.
+Started as `python -m lab.init STATE_FOLDER WORKER INDEX KEPT_FOLDER...` in namespaces of its own (mount, host name,
+network, process ids): by the supervisor for the first node (WORKER is empty), and by that one's init for a worker. When
+it ends, the kernel ends every process of the node, workers among them, and drops its mounts, interfaces and rules. Uses
+the standard library alone: it must start fast and stay small.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,13 +43,16 @@ def main() -> None:
     root, worker, index, *kept = sys.argv[1:]
     layout = Layout(Path(root), worker)
     stop = Stop()
+    socket.sethostname(worker or next(iter(json.loads(layout.spec.read_text())["nodes"])))
     if worker:
         _note("joining the first node's network")
         cgroups.create(layout.cgroup, os.getpid())
         network.configure_worker(network.load(layout), int(index))  # before /run is covered
     _note("making the node's file systems")
     _mount(layout, [Path(item) for item in kept])
-    if not worker:
+    if worker:
+        paths.WORKER_READY.touch()
+    else:
         _wait_for_interface()
         network.configure_node(network.load(layout))
     os.environ["TMPDIR"] = "/var/tmp"  # the node's own /var, not the machine's

@@ -8,17 +8,18 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import cluster, containerd, files, forwards, manifests, network, packages, recipes
 from lab.components import Registry
-from lab.layout import WORKER, Layout
+from lab.layout import WORKER, WORKER_READY, Layout
 from lab.network import Network
 from lab.node import Node, environment, output
 from lab.node_components import Programs
-from lab.processes import write_atomically
+from lab.processes import entering, write_atomically
 from lab.spec import LabSpec
 from lab.standins import internet, ollama_models
 from toolchain import gobuild, paths
@@ -91,11 +92,11 @@ class Lab:
                 forwards.check_free()
             programs = self._programs(spec)
             archives = self._archives(spec, programs)
-            if last and last.first != spec.first and self._node.init_pid():
-                # Under its new name the kubelet would start pods beside those that it has not yet ended.
-                self._stop()
             if last and _moved(last, spec):
                 self._forget()
+            elif last and last.first != spec.first and self._node.init_pid():
+                # Under its new name the kubelet would start pods beside those that it has not yet ended.
+                self._stop()
             self._prepare(spec, programs)
             if not self._node.init_pid():
                 self._start()
@@ -147,7 +148,9 @@ class Lab:
         children = self._node.run(["cat", f"/proc/{unshare}/task/{unshare}/children"]).split() if unshare else []
         if not children:
             raise StepFailed(f"Node {node} does not run; its log is in {self.layout.logs}.")
-        return ("nsenter", "--target", children[0], "--mount", "--net", "--pid", "--wd=/", "--")
+        # Before it has file systems of its own, what is entered is the first node's, and its containerd would answer.
+        self._node.run(["test", "-e", f"/proc/{children[0]}/root{WORKER_READY}"])
+        return entering(children[0])
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl against the lab as administrator and give its standard output.
@@ -231,17 +234,21 @@ class Lab:
             self._node.clear()
 
     def _bring_in(self, spec: LabSpec, archives: dict[str, containerd.Archive]) -> None:
+        missing: dict[str, dict[str, containerd.Archive]] = {}
         for name in spec.nodes:
-            self._bring_in_to(name, archives)
+            self._wait_for_containerd(name)
+            missing[name] = containerd.missing(archives, self._on(name))
+        incomplete = [name for name in missing if missing[name]]
+        if incomplete:
+            with step(f"Importing images to {', '.join(incomplete)}"), ThreadPoolExecutor() as pool:
+                list(pool.map(lambda name: containerd.bring_in(missing[name], self._on(name)), incomplete))
 
-    def _bring_in_to(self, node: str, archives: dict[str, containerd.Archive]) -> None:
-        run = functools.partial(self.run, node=node)
-        problem = f"containerd of {node} does not answer"
-        self._node.wait(lambda: containerd.answers(run), _NODE_SECONDS, lambda: problem)
-        missing = containerd.missing(archives, run)
-        if missing:
-            with step(f"Importing {len(missing)} images to {node}"):
-                containerd.bring_in(missing, run)
+    def _wait_for_containerd(self, node: str) -> None:
+        run = self._on(node)
+        self._node.wait(lambda: containerd.answers(run), _NODE_SECONDS, lambda: f"containerd of {node} does not answer")
+
+    def _on(self, node: str) -> containerd.Run:
+        return functools.partial(self.run, node=node)
 
     def _apply(self, spec: LabSpec) -> None:
         self._node.wait(lambda: cluster.is_ready(self.kubectl), _API_SECONDS, lambda: "the API server is not ready")

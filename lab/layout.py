@@ -26,6 +26,8 @@ CNI_CONFIG = K3S_AGENT / "etc/cni/net.d"
 STORAGE = Path("/var/lib/rancher/k3s/storage")
 DRIVER = Path("/run/nvidia-lab")
 """What stands for NVIDIA's driver: the runtime handler `nvidia` shows this folder to a container."""
+WORKER_READY = Path("/run/lab-worker")
+"""Once it is there, what a worker sees is its own, no longer what it was started from."""
 
 
 @dataclass(frozen=True)

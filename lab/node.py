@@ -15,7 +15,7 @@ from typing import Any
 
 from lab import cgroups, network
 from lab.layout import Layout
-from lab.processes import start_time
+from lab.processes import entering, start_time
 from toolchain.paths import REPOSITORY
 from toolchain.steps import StepFailed
 
@@ -76,8 +76,7 @@ class Node:
         init = self.init_pid()
         if not init:
             raise StepFailed("The lab is not up, so nothing can run on its node. Bring it up first.")
-        enter = ["nsenter", "--target", str(init), "--mount", "--net", "--pid", "--wd=/", "--"]
-        return output([*enter, *command], stdin=stdin)
+        return output([*entering(str(init)), *command], stdin=stdin)
 
     def stop(self) -> None:
         """End the node, and return when it has ended."""

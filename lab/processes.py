@@ -20,10 +20,10 @@ from types import FrameType
 
 IN_NAMESPACES = (
     *("setpriv", "--pdeathsig", "KILL"),  # should the process that starts it die, so does unshare,
-    *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),  # and with it the init
-    *("--propagation", "private"),
+    *("unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--kill-child"),  # and with it the init
+    *("--mount-proc", "--propagation", "private"),
 )
-"""Beginning of a command that runs as process 1 in namespaces of its own (mount, network, process ids)."""
+"""Beginning of a command that runs as process 1 in namespaces of its own (mount, host name, network, process ids)."""
 
 _GATE_SECONDS = 0.5
 _STOP_SECONDS = 10.0
@@ -50,6 +50,11 @@ class Definition:
     after: tuple[str, ...] = ()
     fingerprint: str = ""
     env: dict[str, str] = field(default_factory=dict)
+
+
+def entering(pid: str) -> tuple[str, ...]:
+    """Beginning of a command that runs in the namespaces which process `pid` was started in by IN_NAMESPACES."""
+    return ("nsenter", "--target", pid, "--mount", "--uts", "--net", "--pid", "--wd=/", "--")
 
 
 def write_definitions(path: Path, definitions: list[Definition]) -> bool:

@@ -38,12 +38,12 @@ class Stack:
         """The stack file, in a copy of the project that is the tests' own."""
         return self.folder / f"Pulumi.{self.name}.yaml"
 
-    def make(self, target: str) -> str:
+    def make(self, target: str, **environment: str) -> str:
         """Run a target of the Makefile as a person would and return what it prints."""
         done = subprocess.run(
             ["make", target],
             cwd=self.folder,
-            env={**os.environ, "STACK": self.name},
+            env={**os.environ, "STACK": self.name, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

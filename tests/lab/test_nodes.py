@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from lab.lab import Lab
+from lab.layout import CONTAINERD_SOCKET
 from lab.spec import LabSpec, NodeSpec
 from toolchain.steps import StepFailed
 
@@ -150,6 +151,15 @@ def test_each_node_has_its_own_gpus(two: Lab) -> None:
     seen = json.loads(two.kubectl("exec", "client", "--", "cat", "/run/nvidia-lab/gpus.json"))
     assert [gpu["name"] for gpu in seen["gpus"]] == ["NVIDIA L40S"] * 4
     assert two.run(["cat", "/run/nvidia-lab/gpus.json"]).count("uuid") == 2
+
+
+def test_each_node_has_its_own_images_and_name(two: Lab) -> None:
+    for node in SPEC.nodes:
+        assert two.run(["hostname"], node=node) == f"{node}\n"
+        images = two.run(
+            ["ctr", "--address", str(CONTAINERD_SOCKET), "-n", "k8s.io", "images", "list", "-q"], node=node
+        )
+        assert IMAGE in images.splitlines()
 
 
 def test_a_volume_is_on_the_node_of_its_pod(two: Lab) -> None:

@@ -23,13 +23,15 @@ def deployed(stack: Stack) -> Iterator[Stack]:
     """The dev stack, deployed, with production's levels of policies: every rule mandatory."""
     levels = stack.folder / "policies" / "levels"
     kept = (levels / "dev.json").read_text()
+    stack.edit("chat", {"profile": "balanced"})  # as it is committed, whatever other tests made of it
     stack.make("up")
     for command in (["init", "--quiet"], ["add", "."], [*_IDENTITY, "commit", "--quiet", "--message", "reviewed"]):
         subprocess.run(["git", *command], cwd=stack.folder, check=True)
     (levels / "dev.json").write_text((levels / "prod.json").read_text())
     yield stack
     (levels / "dev.json").write_text(kept)
-    stack.make("down")
+    # The workflow rolled out by a kubeconfig of its own, and the stack stays with it.
+    stack.make("down", KUBECONFIG=str(_home(stack) / ".llm-serving-dev.kubeconfig"))
 
 
 def runner(stack: Stack, folder: Path) -> Runner:
@@ -40,15 +42,17 @@ def runner(stack: Stack, folder: Path) -> Runner:
         "vars.LLM_ADDRESS": str(stack.lab.network.node),
         "secrets.KUBECONFIG": stack.lab.kubeconfig.read_text(),
         "secrets.PULUMI_ACCESS_TOKEN": "",
-        "secrets.PULUMI_CONFIG_PASSPHRASE": (stack.lab.layout.root.parent / "pulumi" / "passphrase")
-        .read_text()
-        .strip(),
+        "secrets.PULUMI_CONFIG_PASSPHRASE": (_home(stack) / "pulumi" / "passphrase").read_text().strip(),
         "github.token": "t",
         "github.event.pull_request.number": "7",
     }
     # A home of its own, in which all runners keep the kubeconfig at the same place; the cache is everybody's.
-    home = {"HOME": str(stack.lab.layout.root.parent), "XDG_CACHE_HOME": str(cache_dir().parent)}
+    home = {"HOME": str(_home(stack)), "XDG_CACHE_HOME": str(cache_dir().parent)}
     return Runner(stack.folder, folder, values, home)
+
+
+def _home(stack: Stack) -> Path:
+    return stack.lab.layout.root.parent
 
 
 def previewed(stack: Stack, folder: Path) -> Runner:

@@ -45,7 +45,11 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
             result.warnings.append(f'Replicas scaled to 0 for Deployment "{name_of(deployment)}"')
     unbound = _unbound_claims(deployment, related, result)
 
-    result.ready = available and updated and not unbound and (rolled_out or revision == "1")
+    # While Recreate still ends the old pods, the revision and what is available are those of the old ReplicaSet.
+    begun = bool(pluck(deployment, "spec", "paused")) or (
+        pluck(deployment, "status", "updatedReplicas", default=0) >= pluck(deployment, "spec", "replicas", default=1)
+    )
+    result.ready = available and updated and begun and not unbound and (rolled_out or revision == "1")
     if result.ready:
         result.infos.append("✅ Deployment initialization complete")
         return result
@@ -56,7 +60,7 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
         result.errors.append("Minimum number of live Pods was not attained")
     elif (revision == "1" and not updated) or (revision != "1" and not rolled_out):
         result.errors.append("Minimum number of Pods to consider the application live was not attained")
-    elif not updated:
+    elif not (updated and begun):
         result.errors.append(
             "Attempted to roll forward to new ReplicaSet, but minimum number of Pods did not become live"
         )

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lab.processes import Definition, Processes, is_open, read_definitions, start_time, write_definitions
+from lab.processes import (
+    IN_NAMESPACES,
+    Definition,
+    Processes,
+    entering,
+    is_open,
+    read_definitions,
+    start_time,
+    write_definitions,
+)
 
 
 class _Set:
@@ -142,3 +151,8 @@ def test_log_of_an_earlier_run_is_kept(tmp_path: Path, running: _Set) -> None:
     running.define(_says_pid("a"))
     running.until(lambda: (tmp_path / "a.log.1").exists() and len(running.pids("a")) == 1)
     assert (tmp_path / "a.log.1").read_text() == "before"
+
+
+def test_every_namespace_that_is_made_is_entered() -> None:
+    namespaces = {"--mount", "--uts", "--net", "--pid", "--ipc", "--user", "--cgroup"}
+    assert namespaces & set(IN_NAMESPACES) == namespaces & set(entering("1"))

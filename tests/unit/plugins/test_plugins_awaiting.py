@@ -41,7 +41,9 @@ def check(obj: dict[str, Any], last: dict[str, Any] | None = None, **objects: li
     return CHECKS[group_version_kind(obj)](obj, last, beside(**objects))
 
 
-def deployment(*conditions: dict[str, Any], revision: str = "1", observed: int = 1, **spec: Any) -> dict[str, Any]:
+def deployment(
+    *conditions: dict[str, Any], revision: str = "1", observed: int = 1, updated: int = 1, **spec: Any
+) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -53,7 +55,7 @@ def deployment(*conditions: dict[str, Any], revision: str = "1", observed: int =
             "annotations": {REVISION: revision},
         },
         "spec": spec,
-        "status": {"observedGeneration": observed, "conditions": list(conditions)},
+        "status": {"observedGeneration": observed, "updatedReplicas": updated, "conditions": list(conditions)},
     }
 
 
@@ -107,6 +109,8 @@ def test_a_deployment_is_ready_when_available_with_its_newest_replica_set() -> N
         (deployment(AVAILABLE, ROLLED_OUT), [replica_set(0)]),
         (deployment(AVAILABLE, ROLLING, revision="2"), [replica_set(1, "2")]),  # the old pods still serve
         (deployment(AVAILABLE, ROLLED_OUT, revision="2"), [replica_set(1, "1")]),
+        # Recreate has told the old pod to go, and the new ReplicaSet is not made before it has gone.
+        (deployment(AVAILABLE, ROLLED_OUT, updated=0), [replica_set(1, replicas=0)]),
     ],
 )
 def test_a_deployment_is_not_ready_before(obj: dict[str, Any], sets: list[dict[str, Any]]) -> None:
