@@ -18,6 +18,23 @@ SERVICE_PORT = 80
 
 _CONFIGURATION = "/etc/llm-gateway/nginx.conf"
 _START_SECONDS = 60
+_REACH_SECONDS = 30
+
+# An engine lets a new pod in only when the network policies on its node have heard of it, which is a moment after the
+# pod is Ready: clients would get a 502 meanwhile. An engine that is down keeps the gateway of the others for so long
+# and no longer.
+_REACH = f"""\
+deadline=$(($(date +%s) + {_REACH_SECONDS}))
+for url in "$@"; do
+  until timeout 2 wget -q -O /dev/null "$url"; do
+    if [ "$(date +%s)" -ge "$deadline" ]; then
+      echo "$url does not answer"
+      break
+    fi
+    sleep 0.2
+  done
+done
+"""
 
 
 class Gateway:
@@ -165,6 +182,15 @@ class Gateway:
                 service_account=GATEWAY,
                 volumes=volumes,
             ),
+            "init_containers": [
+                {
+                    "name": "reach",
+                    "image": plan.image,
+                    "command": ["sh", "-c", _REACH, "reach", *plan.health_urls],
+                    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+                    "security_context": UNPRIVILEGED,
+                }
+            ],
             "termination_grace_period_seconds": plan.shutdown.grace_period_seconds,
             "topology_spread_constraints": [
                 {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from planning.nginx import nginx_conf
+from planning.nginx import health_urls, nginx_conf
 from planning.pods import Shutdown, shutdown
 from planning.routes import Route, plan_routes
 from settings.base import quantity_bytes
@@ -43,6 +43,9 @@ class IngressPlan:
     replicas: int
     image: str
     nginx_conf: str
+    health_urls: tuple[str, ...]
+    """Of the engines behind the gateway, as it reaches them, e.g. `http://chat.llm.svc:8000/health`."""
+
     shutdown: Shutdown
 
     @property
@@ -88,6 +91,7 @@ def plan_ingress(
             max_body_bytes=quantity_bytes(settings.max_body),
             drain_seconds=ending.drain_seconds,
         ),
+        health_urls=tuple(health_urls(routes, namespace=namespace)),
         shutdown=ending,
     )
 

@@ -19,6 +19,7 @@ KEYS_FILE = "clients.map"
 PID_FILE = "/tmp/nginx.pid"
 
 _ENGINE_PORT: dict[Engine, int] = {"vllm": vllm.PORT, "ollama": ollama.PORT}
+_ENGINE_HEALTH: dict[Engine, str] = {"vllm": "/health", "ollama": "/api/version"}
 
 _ERRORS: dict[int, tuple[str, str, str]] = {
     401: (
@@ -148,7 +149,6 @@ def nginx_conf(routes: Iterable[Route], *, namespace: str, keys: bool, max_body_
         drain_seconds: how long requests under way may go on when the pod ends.
     """
     routes = tuple(routes)
-    engines = {route.server: route.engine for route in routes}
     parts: Mapping[str, str] = {
         "PID_FILE": PID_FILE,
         "DRAIN_SECONDS": str(drain_seconds),
@@ -159,7 +159,8 @@ def nginx_conf(routes: Iterable[Route], *, namespace: str, keys: bool, max_body_
         ),
         "MAX_BODY_BYTES": str(max_body_bytes),
         "UPSTREAMS": "\n".join(
-            _upstream(server, f"{server}.{namespace}.svc:{_ENGINE_PORT[engine]}") for server, engine in engines.items()
+            _upstream(server, _address(server, engine, namespace))
+            for server, engine in {route.server: route.engine for route in routes}.items()
         ),
         "HEALTH_PORT": str(HEALTH_PORT),
         "PORT": str(PORT),
@@ -171,6 +172,14 @@ def nginx_conf(routes: Iterable[Route], *, namespace: str, keys: bool, max_body_
     for name, part in parts.items():
         text = text.replace(f"@{name}@", part)
     return text
+
+
+def health_urls(routes: Iterable[Route], *, namespace: str) -> list[str]:
+    """Where each engine that the routes lead to says that it is there, without a key."""
+    engines = {route.server: route.engine for route in routes}
+    return [
+        f"http://{_address(server, engine, namespace)}{_ENGINE_HEALTH[engine]}" for server, engine in engines.items()
+    ]
 
 
 def clients_map(keys: Mapping[str, str]) -> str:
@@ -186,6 +195,10 @@ def clients_map(keys: Mapping[str, str]) -> str:
 def _error(kind: str, code: str, message: str) -> str:
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return json.dumps(body)
+
+
+def _address(server: str, engine: Engine, namespace: str) -> str:
+    return f"{server}.{namespace}.svc:{_ENGINE_PORT[engine]}"
 
 
 def _upstream(name: str, address: str) -> str:
