@@ -5,11 +5,16 @@ Paths and objects are plain: the client's typed models would cost a second and 1
 
 from __future__ import annotations
 
+import copy
 import json
+import math
+import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,12 +22,14 @@ import urllib3
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.configuration import Configuration
 
-from plugins.kubernetes.objects import Object
+from plugins.kubernetes.objects import Object, name_of, pluck
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 RETRY_SECONDS = 60.0
-"""How long an operation goes on trying to reach an API server that does not answer."""
+"""How long an operation goes on trying to reach an API server that does not answer: what a restart of k3s takes."""
+RETRY_VARIABLE = "KUBERNETES_RETRY_SECONDS"
+"""Environment variable for another time than `RETRY_SECONDS`."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 _POOL = 64
 _TRANSIENT_STATUS = (429, 503, 504)
@@ -34,9 +41,15 @@ JSON_PATCH = "application/json-patch+json"
 class Unreachable(Exception):
     """The API server does not answer; the message names it and the reason."""
 
+    maybe_done = False
+    """Whether the request may have been carried out all the same: the connection was lost after it was made."""
+
 
 class Cancelled(Exception):
     """The user has cancelled the operation."""
+
+    maybe_done = False
+    """As with `Unreachable`."""
 
 
 @dataclass
@@ -47,9 +60,16 @@ class ApiError(Exception):
     reason: str
     message: str
     details: Object = field(default_factory=dict)
+    retry_after: float | None = None
+    """Seconds after which the server wants to be asked again, if it says so."""
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def transient(self) -> bool:
+        """The server is starting, stopping or busy: the same request may succeed in a moment."""
+        return self.code in _TRANSIENT_STATUS or (self.code >= 500 and self.retry_after is not None)
 
     @property
     def not_found(self) -> bool:
@@ -72,6 +92,27 @@ class ApiError(Exception):
         return self.code == 409 and self.reason == "Conflict"
 
 
+class _Outage:
+    """Says once that the API server is away, however many operations notice, and once that it is back."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[str], None] = lambda _: None
+        self._away = False
+        self._lock = threading.Lock()
+
+    def noticed(self, text: str) -> None:
+        with self._lock:
+            said, self._away = self._away, True
+        if not said:
+            self.tell(text)
+
+    def over(self, server: str) -> None:
+        with self._lock:
+            said, self._away = self._away, False
+        if said:
+            self.tell(f"the Kubernetes API server at {server} answers again")
+
+
 class Cluster:
     """An API server. Thread-safe: one connection pool for all operations."""
 
@@ -80,9 +121,22 @@ class Cluster:
         configuration.connection_pool_maxsize = _POOL
         configuration.retries = False  # ours say what they do
         self.server: str = configuration.host
+        self.retry_seconds = _retry_seconds()
+        """How long a request is tried again while the server does not answer."""
         self._configuration = configuration
         self._pool: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
+        self._outage = _Outage()
         self.cancelled = cancelled
+
+    def on_outage(self, tell: Callable[[str], None]) -> None:
+        """`tell` is given a message when the server is away, and one when it is back."""
+        self._outage.tell = tell
+
+    def once(self) -> Cluster:
+        """The same API server, each request tried once: for who asks again anyway."""
+        result = copy.copy(self)
+        result.retry_seconds = 0.0
+        return result
 
     def version(self) -> Object:
         """What `/version` says; one try only.
@@ -91,8 +145,7 @@ class Cluster:
             Unreachable: no answer.
             ApiError: an answer that is a refusal.
         """
-        found: Object = self._once("GET", "/version", None, {}, None)
-        return found
+        return _object(self._once("GET", "/version", None, {}))
 
     def get(self, path: str, **query: str) -> Object:
         """Read `path`. Raises what `request` raises."""
@@ -110,8 +163,8 @@ class Cluster:
     ) -> Object:
         """Send a request and give the object that comes back.
 
-        A server that does not answer is tried again for `RETRY_SECONDS`; a POST only where the connection could not
-        be made at all, because otherwise it may have been carried out.
+        A server that does not answer, or is starting, is asked again for `retry_seconds`. A POST whose answer was
+        lost may have been carried out: the object that it then finds is taken for its own if it proves to be.
 
         Args:
             method: the HTTP method.
@@ -129,35 +182,65 @@ class Cluster:
         target = f"{path}?{urlencode(query)}" if query else path
         data = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": content_type}
-        deadline = time.monotonic() + RETRY_SECONDS
+        begun = time.monotonic()
         pause = _FIRST_PAUSE
+        lost = False
+        creates = method == "POST" and "dryRun" not in (query or {})
         while True:
+            over = time.monotonic() - begun >= self.retry_seconds
             try:
-                return self._once(method, target, data, headers, on_warning)
+                response = self._once(method, target, data, headers)
             except ApiError as error:
-                if error.code not in _TRANSIENT_STATUS or time.monotonic() > deadline:
+                if lost and error.already_exists:
+                    try:
+                        return self._made(path, body, (query or {}).get("fieldManager", ""), time.monotonic() - begun)
+                    except Unreachable:
+                        continue  # to the same answer, or to the end of the time
+                    except (ApiError, LookupError):
+                        raise error from None
+                if not error.transient or over:
                     raise
+                self._outage.noticed(self._again(str(error)))
+                lost = lost or creates
+                pause = max(pause, min(error.retry_after or 0.0, _LONGEST_PAUSE))
             except Unreachable as error:
-                lost = method == "POST" and not isinstance(error.__cause__, urllib3.exceptions.NewConnectionError)
-                if lost:
-                    raise Unreachable(
-                        f"{error}. The connection was lost while an object was created, so that it may be there: look, "
-                        "and run `pulumi up` again."
-                    ) from error
-                if time.monotonic() > deadline:
-                    raise Unreachable(f"{error}. Gave up after {RETRY_SECONDS:.0f} s.") from error
-            if self.cancelled.wait(pause):
-                raise Cancelled
+                lost = lost or (creates and not isinstance(error.__cause__, urllib3.exceptions.NewConnectionError))
+                if over:
+                    waited = f". Gave up after {self.retry_seconds:.0f} s." if self.retry_seconds else ""
+                    gave_up = Unreachable(f"{error}{waited}")
+                    gave_up.maybe_done = lost
+                    raise gave_up from error
+                self._outage.noticed(self._again(str(error)))
+            else:
+                for warning in response.headers.getlist("Warning") if on_warning else ():
+                    on_warning(_warning_text(warning))  # type: ignore[misc]  # the line above has looked
+                return _object(response)
+            if self.cancelled.wait(min(pause, max(0.05, begun + self.retry_seconds - time.monotonic()))):
+                cancelled = Cancelled()
+                cancelled.maybe_done = lost
+                raise cancelled
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _once(
-        self,
-        method: str,
-        target: str,
-        data: bytes | None,
-        headers: dict[str, str],
-        on_warning: Callable[[str], None] | None,
-    ) -> Object:
+    def _again(self, reason: str) -> str:
+        return f"{reason}. Trying again for up to {self.retry_seconds:.0f} s."
+
+    def _made(self, path: str, body: Object, manager: str, seconds: float) -> Object:
+        """The object `body` if it was created by `manager` in the last `seconds`, by the server's own clock.
+
+        Raises LookupError if that is not so, and ApiError or Unreachable if it cannot be read.
+        """
+        response = self._once("GET", f"{path}/{segment(name_of(body))}", None, {})
+        found = _object(response)
+        creators = [entry.get("manager") for entry in pluck(found, "metadata", "managedFields", default=[])]
+        created, now = pluck(found, "metadata", "creationTimestamp"), response.headers.get("Date")
+        if manager not in creators or not created or not now:
+            raise LookupError
+        age = (parsedate_to_datetime(now) - datetime.fromisoformat(created)).total_seconds()
+        if age > math.ceil(seconds) + 1:  # both times are cut to whole seconds
+            raise LookupError
+        return found
+
+    def _once(self, method: str, target: str, data: bytes | None, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         sent = {"Accept": "application/json", "User-Agent": "pulumi-kubernetes", **headers, **self._authorization()}
         try:
             response = self._pool.request(
@@ -170,23 +253,31 @@ class Cluster:
             )
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(f"the Kubernetes API server at {self.server} cannot be reached: {error}") from error
-        answer = _object(response)
         if response.status >= 400:
-            raise ApiError(
+            answer = _object(response)
+            after = response.headers.get("Retry-After", "")
+            refusal = ApiError(
                 response.status,
                 answer.get("reason", ""),
                 answer.get("message") or f"HTTP {response.status} for {method} {target}",
                 answer.get("details") or {},
+                float(after) if after.isdigit() else None,
             )
-        if on_warning:
-            for warning in response.headers.getlist("Warning"):
-                on_warning(_warning_text(warning))
-        return answer
+            if not refusal.transient:
+                self._outage.over(self.server)
+            raise refusal
+        self._outage.over(self.server)
+        return response
 
     def _authorization(self) -> dict[str, str]:
         # auth_settings() refreshes tokens that expire.
         settings: list[Any] = list(self._configuration.auth_settings().values())
         return {item["key"]: item["value"] for item in settings if item["in"] == "header" and item["value"]}
+
+
+def _retry_seconds() -> float:
+    given = os.environ.get(RETRY_VARIABLE, "")
+    return float(given) if given.replace(".", "", 1).isdigit() else RETRY_SECONDS
 
 
 def _object(response: Any) -> Object:

@@ -13,7 +13,7 @@ from plugins._engine import INFO, WARNING, Status
 from plugins._properties import diff_response
 from plugins._provider import Failure, InitFailure, Provider, Refused, rpc
 from plugins._values import UNKNOWN, conceal, from_struct, has_unknown, reveal, to_struct
-from plugins.kubernetes import checking, config, state
+from plugins.kubernetes import checking, config, lost, state
 from plugins.kubernetes.awaiting.loop import NotReady
 from plugins.kubernetes.cluster import ApiError, Cancelled, Unreachable
 from plugins.kubernetes.connection import NOT_CONFIGURED, connect
@@ -79,6 +79,8 @@ class KubernetesProvider(Provider):
     def Configure(self, request: pb.ConfigureRequest, _context: grpc.ServicerContext) -> pb.ConfigureResponse:
         """Connect; a cluster that cannot be reached is said once, and previews go on from the inputs."""
         self._connection = connect(reveal(from_struct(request.args)), self.cancelled)
+        if self._connection.operations is not None:
+            self._connection.operations.cluster.on_outage(lambda text: self.engine.log(WARNING, text))
         if self._connection.unreachable:
             self.engine.log(
                 WARNING,
@@ -145,6 +147,11 @@ class KubernetesProvider(Provider):
         operations, awaiter = self._connection.connected()
         status = Status(self.engine, request.urn)
         manager = state.field_manager({}, inputs) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
+        api_version = str(inputs["apiVersion"])
+
+        def kept_state(live: Object) -> dict[str, Any]:
+            return state.checkpoint(inputs=kept, live=live, api_version=api_version, field_manager=manager)
+
         try:
             inputs = self._connection.placed(inputs)
             if patch:
@@ -169,11 +176,14 @@ class KubernetesProvider(Provider):
                 f'resource "{request.urn}" was not successfully created by the Kubernetes API server: {error}'
             ) from error
         except (Failure, Unreachable, Cancelled) as error:
+            if isinstance(error, Unreachable | Cancelled) and error.maybe_done:
+                raise InitFailure(
+                    f'resource "{request.urn}" may have been created: {str(error) or "cancelled"}',
+                    id_=identifier(inputs),
+                    state=kept_state(inputs),
+                    reasons=[str(error) or "cancelled", lost.REASON],
+                ) from error
             _fail(f'resource "{request.urn}" was not successfully created by the Kubernetes API server', error)
-        api_version = str(inputs["apiVersion"])
-
-        def kept_state(live: Object) -> dict[str, Any]:
-            return state.checkpoint(inputs=kept, live=live, api_version=api_version, field_manager=manager)
 
         if request.preview:
             live.pop("status", None)
@@ -209,16 +219,19 @@ class KubernetesProvider(Provider):
         api_version = state.initial_api_version(before, inputs)
         try:
             inputs = self._connection.placed(inputs)
-            last = operations.read(inputs, name_of(was))
-            live = operations.update(
-                inputs,
-                last,
-                manager=manager,
-                ignored=list(request.ignoreChanges),
-                preview=request.preview,
-                patch=patch,
-                status=status,
-            )
+            last = lost.found(operations, inputs, was, manager)
+            if last is None:
+                live = operations.create(inputs, manager=manager, apply=False, preview=request.preview, status=status)
+            else:
+                live = operations.update(
+                    inputs,
+                    last,
+                    manager=manager,
+                    ignored=list(request.ignoreChanges),
+                    preview=request.preview,
+                    patch=patch,
+                    status=status,
+                )
             if old_manager and old_manager != manager and not request.preview:
                 operations.release(live, old_manager)
         except (ApiError, UnknownKind, Failure, Unreachable, Cancelled) as error:
@@ -302,6 +315,10 @@ class KubernetesProvider(Provider):
             if is_patch_type(type_token(request.urn), live.get("kind")):
                 operations.release(live, manager)
                 return empty_pb2.Empty()
+            if lost.is_uncertain(live):
+                live = operations.read(live)
+                if not lost.is_ours(live, manager):
+                    return empty_pb2.Empty()
             operations.delete(live, inputs)
             awaiter.gone(live, inputs, timeout=request.timeout, status=status)
         except NotReady as problem:
@@ -315,6 +332,8 @@ class KubernetesProvider(Provider):
                 str(problem), id_=request.id, state=kept_state, reasons=[str(problem), *problem.reasons]
             ) from problem
         except (ApiError, Failure, Unreachable, Cancelled) as error:
+            if isinstance(error, ApiError) and error.not_found and lost.is_uncertain(live):
+                return empty_pb2.Empty()
             _fail(f"{request.id} could not be deleted", error)
         status.clear()
         return empty_pb2.Empty()
