@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from plugins._engine import INFO, WARNING, Severity, Status
+from plugins.kubernetes.awaiting.kstatus import check_any
 from plugins.kubernetes.awaiting.others import (
-    check_api_service,
     check_claim,
-    check_definition,
     check_ingress,
+    check_quota,
+    check_replication_controller,
+    check_secret,
     check_service,
     check_volume,
 )
 from plugins.kubernetes.awaiting.pods import check_pod
-from plugins.kubernetes.awaiting.progress import Check, Progress, Related
+from plugins.kubernetes.awaiting.progress import TIMED_OUT, Check, Progress, Related
+from plugins.kubernetes.awaiting.wait_for import parse
 from plugins.kubernetes.awaiting.workloads import (
     check_daemon_set,
     check_deployment,
@@ -28,6 +31,7 @@ from plugins.kubernetes.discovery import UnknownKind
 from plugins.kubernetes.objects import (
     SKIP_AWAIT,
     TIMEOUT_SECONDS,
+    WAIT_FOR,
     Object,
     annotation,
     group_version_kind,
@@ -37,7 +41,6 @@ from plugins.kubernetes.objects import (
 from plugins.kubernetes.operations import Operations
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
-_CLAIM_TIMEOUT_SECONDS = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 1.5
 _EVENTS_EVERY_SECONDS = 5.0
 
@@ -50,18 +53,24 @@ CHECKS: dict[str, Check] = {
     "v1/Service": check_service,
     "v1/PersistentVolumeClaim": check_claim,
     "v1/PersistentVolume": check_volume,
+    "v1/ReplicationController": check_replication_controller,
+    "v1/ResourceQuota": check_quota,
+    "v1/Secret": check_secret,
     "networking.k8s.io/v1/Ingress": check_ingress,
-    "apiextensions.k8s.io/v1/CustomResourceDefinition": check_definition,
-    "apiregistration.k8s.io/v1/APIService": check_api_service,
 }
-"""Kinds that are waited for. All others are done when the API server has taken them."""
+"""Kinds that the official provider waits for. All others (CustomResourceDefinitions, APIServices, autoscalers, custom
+resources) are done when the API server has taken them, unless they are annotated or PULUMI_K8S_AWAIT_ALL is set."""
 
-_CHECKED_ON_READ = frozenset(CHECKS) - {
-    "v1/PersistentVolumeClaim",
-    "v1/PersistentVolume",
-    "apiextensions.k8s.io/v1/CustomResourceDefinition",
-    "apiregistration.k8s.io/v1/APIService",
+_LONGEST_SECONDS = {
+    "v1/PersistentVolumeClaim": 300.0,
+    "v1/PersistentVolume": 300.0,
+    "v1/ReplicationController": 600.0,
+    "v1/ResourceQuota": 60.0,
+    "v1/Secret": 5.0,
 }
+"""Kinds that the official provider polls for a fixed time, whatever customTimeouts says: here no longer than that."""
+
+_CHECKED_ON_READ = frozenset(CHECKS) - frozenset(_LONGEST_SECONDS)
 _DELETED_WITHOUT_WAITING = frozenset(
     {"v1/Namespace", "v1/Pod", "v1/ReplicationController", "apps/v1/DaemonSet", "apps/v1/Deployment"}
     | {"apps/v1/StatefulSet", "batch/v1/Job"}
@@ -84,9 +93,13 @@ class NotReady(Exception):
 class Awaiter:
     """Waits for objects of one cluster."""
 
-    def __init__(self, operations: Operations, cancelled: threading.Event) -> None:
-        self._operations = operations
+    def __init__(self, operations: Operations, cancelled: threading.Event, *, everything: bool = False) -> None:
+        """`everything`: wait for kinds without a check of their own too, by their conditions."""
+        # Who looks every second needs no other retries.
+        self._operations = replace(operations, cluster=operations.cluster.once())
+        self._patience = operations.cluster.retry_seconds
         self._cancelled = cancelled
+        self._everything = everything
 
     def ready(self, obj: Object, last: Object | None, inputs: Object, *, timeout: float, status: Status) -> Object:
         """Wait until the object is what it should be, and give it as it is then.
@@ -99,13 +112,18 @@ class Awaiter:
             status: shows what is waited for.
 
         Raises:
-            NotReady: it failed, the time is over, or the user has cancelled.
+            NotReady: it failed, the time is over, the API server stays away, or the user has cancelled.
         """
-        check = CHECKS.get(group_version_kind(obj))
+        kind, limit = group_version_kind(obj), timeout or _annotated(inputs) or DEFAULT_TIMEOUT_SECONDS
+        check = CHECKS.get(kind) or (check_any if self._everything else None)
+        if wanted := annotation(inputs, WAIT_FOR):
+            check = parse(wanted)
+        else:
+            limit = min(limit, _LONGEST_SECONDS.get(kind, limit))
         if check is None or annotation(inputs, SKIP_AWAIT) == "true":
             return obj
-        limit = _limit(obj, inputs, timeout)
-        return _Wait(self._operations, self._cancelled, check, obj, last, limit, status).run()
+        patience = _Patience(self._patience)
+        return _Wait(self._operations, self._cancelled, check, obj, last, limit, status, patience).run()
 
     def problems(self, obj: Object, inputs: Object) -> list[str] | None:
         """Why the object is not ready now; None if it is, or if its kind is not looked at. For a refresh."""
@@ -126,29 +144,53 @@ class Awaiter:
         if skipped:
             return
         deadline = time.monotonic() + (timeout or _annotated(inputs) or DEFAULT_TIMEOUT_SECONDS)
-        pause, live = 0.1, obj
+        pause, live, patience = 0.1, obj, _Patience(self._patience)
         while True:
+            finalizers = ", ".join(pluck(live, "metadata", "finalizers", default=None) or [])
+            reasons = [f"finalizers might be preventing deletion ({finalizers})"] if finalizers else []
             try:
                 live = self._operations.read(obj)
+                patience.answered()
+                if pluck(live, "metadata", "uid") != pluck(obj, "metadata", "uid"):
+                    return
+                status.show(f"Resource scheduled for deletion{f' (finalizers: {finalizers})' if finalizers else ''}")
             except UnknownKind:
                 return
-            except ApiError as error:
-                if error.not_found:
+            except (ApiError, Unreachable) as error:
+                if isinstance(error, ApiError) and error.not_found:
                     return
-                raise
-            if pluck(live, "metadata", "uid") != pluck(obj, "metadata", "uid"):
-                return
-            finalizers = ", ".join(pluck(live, "metadata", "finalizers", default=None) or [])
-            status.show(f"Resource scheduled for deletion{f' (finalizers: {finalizers})' if finalizers else ''}")
+                patience.missed(error, live, status)
             over = time.monotonic() > deadline
             if over or self._cancelled.wait(pause):
-                if finalizers:
-                    status.log(WARNING, f"finalizers might be preventing deletion ({finalizers})")
-                text = "timed out waiting for the condition" if over else _cancelled_text(live)
-                raise NotReady(
-                    text, live, [f"finalizers might be preventing deletion ({finalizers})"] if finalizers else []
-                )
+                for reason in reasons:
+                    status.log(WARNING, reason)
+                raise NotReady(TIMED_OUT if over else _cancelled_text(live), live, reasons)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+class _Patience:
+    """How long an API server that does not answer is waited for."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def answered(self) -> None:
+        """It has answered."""
+        self._since = None
+
+    def missed(self, error: ApiError | Unreachable, live: Object, status: Status) -> None:
+        """It has not: raises NotReady when that has gone on for too long, and the error if it is a refusal."""
+        if isinstance(error, ApiError) and not error.transient:
+            raise error
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since > self._seconds:
+            text = (
+                f"'{name_of(live)}' could not be waited for any longer: {error}. Gave up after {self._seconds:.0f} s."
+            )
+            raise NotReady(text, live, [text]) from error
+        status.warn(f"{error}. Trying again for up to {self._seconds:.0f} s.")
 
 
 class _Wait:
@@ -163,9 +205,10 @@ class _Wait:
         last: Object | None,
         limit: float,
         status: Status,
+        patience: _Patience,
     ) -> None:
         self._operations, self._cancelled, self._check = operations, cancelled, check
-        self._live, self._last, self._limit, self._status = obj, last, limit, status
+        self._live, self._last, self._limit, self._status, self._patience = obj, last, limit, status, patience
         self._start = time.monotonic()
         self._shown: list[tuple[Severity, str]] = []
         self._collected: list[str] = []
@@ -186,14 +229,14 @@ class _Wait:
                     self._reasons(progress),
                 )
             if elapsed > self._limit:
-                text = f"'{name_of(self._live)}' timed out waiting to be Ready"
+                text = progress.timed_out or f"'{name_of(self._live)}' timed out waiting to be Ready"
                 raise NotReady(text, self._live, self._reasons(progress))
             if self._cancelled.wait(min(pause, max(0.05, self._limit - elapsed))):
                 raise NotReady(_cancelled_text(self._live), self._live, self._reasons(progress))
             pause = min(pause * 1.3, _LONGEST_PAUSE)
 
     def _look(self, before: Progress) -> Progress:
-        """One round; while the API server does not answer, things stay as they were, until the time is over."""
+        """One round; while the API server does not answer, things stay as they were, until the patience is over."""
         try:
             self._live = self._operations.read(self._live)
             progress = self._check(self._live, self._last, related(self._operations, self._live))
@@ -202,15 +245,14 @@ class _Wait:
             # A Job's pods may be gone by the time it is given up.
             passing = [*progress.warnings] if self._live.get("kind") == "Job" else events
             self._collected += [line for line in passing if line not in self._collected]
-        except Unreachable as error:
-            self._status.warn(str(error))
-            before.ready = before.failed = False
+            self._patience.answered()
+        except (ApiError, Unreachable) as error:
+            if isinstance(error, ApiError) and error.not_found:
+                text = f"'{name_of(self._live)}' was deleted while it was waited for"
+                raise NotReady(text, self._live, [text]) from error
+            self._patience.missed(error, self._live, self._status)
+            self._shown = []  # is shown again when it answers
             return before
-        except ApiError as error:
-            if not error.not_found:
-                raise
-            text = f"'{name_of(self._live)}' was deleted while it was waited for"
-            raise NotReady(text, self._live, [text]) from error
         self._show(progress)
         return progress
 
@@ -266,7 +308,12 @@ def related(operations: Operations, obj: Object) -> Related:
         return operations.discovery.resource(api_version, kind).path(obj)
 
     def listing(api_version: str, kind: str) -> list[Object]:
-        found: list[Object] = operations.cluster.get(path(api_version, kind)).get("items") or []
+        try:
+            found: list[Object] = operations.cluster.get(path(api_version, kind)).get("items") or []
+        except ApiError as error:
+            if error.code == 403:  # who may not see what lies beside still may deploy
+                return []
+            raise
         return found
 
     def reading(api_version: str, kind: str, name: str) -> Object | None:
@@ -278,11 +325,6 @@ def related(operations: Operations, obj: Object) -> Related:
             raise
 
     return Related(listing, reading)
-
-
-def _limit(obj: Object, inputs: Object, timeout: float) -> float:
-    default = _CLAIM_TIMEOUT_SECONDS if obj.get("kind") == "PersistentVolumeClaim" else DEFAULT_TIMEOUT_SECONDS
-    return timeout or _annotated(inputs) or default
 
 
 def _annotated(inputs: Object) -> float:

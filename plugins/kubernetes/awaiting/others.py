@@ -1,11 +1,12 @@
-"""Services, Ingresses, volumes and what extends the API."""
+"""Services, Ingresses, volumes and the kinds that need their controller for a moment only."""
 
 from __future__ import annotations
 
 import json
 
+from plugins.kubernetes.awaiting.pods import problems_of
 from plugins.kubernetes.awaiting.progress import Progress, Related
-from plugins.kubernetes.objects import Object, conditions, name_of, pluck
+from plugins.kubernetes.objects import Object, name_of, pluck
 
 SETTLED_SECONDS = 10.0
 """How long a Service without endpoints is waited for: its pods may not be started yet, or there may be none."""
@@ -89,7 +90,9 @@ def check_claim(claim: Object, last: Object | None, related: Related) -> Progres
     class_ = related.one("storage.k8s.io/v1", "StorageClass", class_name) if class_name else None
     if class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer" and phase == "Pending":
         return Progress(ready=True)
-    result = Progress(infos=[f"Waiting for PersistentVolumeClaim to be bound (phase {phase})"])
+    result = Progress(
+        infos=[f"Waiting for PersistentVolumeClaim to be bound (phase {phase})"], timed_out=_polled(claim)
+    )
     if phase == "Lost" and last is None:
         result.failed = True
     problem = f"PersistentVolumeClaim is not bound: phase {phase}"
@@ -107,28 +110,35 @@ def check_volume(volume: Object, _last: Object | None, _related: Related) -> Pro
     if phase in marks:
         return Progress(ready=True, infos=[marks[phase]])
     waiting = f"Waiting for PersistentVolume to be available (phase {phase})"
-    return Progress(infos=[waiting], errors=[f"PersistentVolume is not available: phase {phase}"])
+    problem = f"PersistentVolume is not available: phase {phase}"
+    return Progress(infos=[waiting], errors=[problem], timed_out=_polled(volume))
 
 
-def check_definition(definition: Object, _last: Object | None, _related: Related) -> Progress:
-    """A CustomResourceDefinition is ready when its kind is served; names that others hold fail it."""
-    found = conditions(definition)
-    if found.get("Established", {}).get("status") == "True":
+def check_replication_controller(controller: Object, _last: Object | None, related: Related) -> Progress:
+    """A ReplicationController is ready when as many pods as it wants are available."""
+    wanted = pluck(controller, "spec", "replicas", default=1)
+    available = pluck(controller, "status", "availableReplicas", default=0)
+    if available == wanted:
         return Progress(ready=True)
-    names = found.get("NamesAccepted", {})
-    if names.get("status") == "False":
-        return Progress(failed=True, errors=[f"[{names.get('reason')}] {names.get('message')}"])
-    return Progress(infos=["Waiting for the kind to be served"], errors=["CustomResourceDefinition is not established"])
+    pods = problems_of(related.owned("v1", "Pod", controller))
+    waiting = f"Waiting for ReplicationController to be available ({available}/{wanted} Pods available)"
+    return Progress(infos=[waiting], warnings=pods, errors=pods, timed_out=_polled(controller))
 
 
-def check_api_service(service: Object, _last: Object | None, _related: Related) -> Progress:
-    """An APIService is ready when what serves it answers."""
-    available = conditions(service).get("Available", {})
-    if available.get("status") == "True":
+def check_quota(quota: Object, _last: Object | None, _related: Related) -> Progress:
+    """A ResourceQuota is ready when its controller has taken its limits over."""
+    if pluck(quota, "spec", "hard") == pluck(quota, "status", "hard"):
         return Progress(ready=True)
-    message = (
-        f"[{available['reason']}] {available.get('message', '')}"
-        if available.get("reason")
-        else "APIService is not available"
-    )
-    return Progress(infos=["Waiting for the API service to answer"], warnings=[message], errors=[message])
+    return Progress(infos=["Waiting for the quota's limits to be observed"], timed_out=_polled(quota))
+
+
+def check_secret(secret: Object, _last: Object | None, _related: Related) -> Progress:
+    """A Secret for a ServiceAccount's token is ready when the token is in it; any other is at once."""
+    if secret.get("type") != "kubernetes.io/service-account-token" or secret.get("data"):
+        return Progress(ready=True)
+    return Progress(infos=["Waiting for the ServiceAccount's token"], timed_out=_polled(secret))
+
+
+def _polled(obj: Object) -> str:
+    """The time-out's words of kinds that the official provider polls."""
+    return f"Timeout occurred polling for '{name_of(obj)}'"

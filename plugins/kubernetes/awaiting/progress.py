@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from plugins.kubernetes.objects import Object, owned_by
 
+TIMED_OUT = "timed out waiting for the condition"
+"""The time-out's words where the official provider uses client-go's own."""
+
 
 @dataclass
 class Progress:
@@ -23,6 +26,8 @@ class Progress:
     """It cannot become ready any more."""
     settled_after: float | None = None
     """Seconds after which it counts as ready although nothing has been seen yet; None for never."""
+    timed_out: str = ""
+    """What the time-out says; empty for the usual words."""
 
 
 class Related:

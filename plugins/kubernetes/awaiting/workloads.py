@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plugins.kubernetes.awaiting.pods import problems_of
-from plugins.kubernetes.awaiting.progress import Progress, Related
+from plugins.kubernetes.awaiting.progress import TIMED_OUT, Progress, Related
 from plugins.kubernetes.objects import Object, annotation, conditions, name_of, pluck, shown_name
 
 _REVISION = "deployment.kubernetes.io/revision"
@@ -35,11 +35,17 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
     sets = related.owned("apps/v1", "ReplicaSet", deployment)
     newest = next((item for item in sets if revision and annotation(item, _REVISION) == revision), None)
     updated = False
+    scaled_to = pluck(deployment, "spec", "replicas", default=1)
     if newest is not None:
         wanted = pluck(newest, "spec", "replicas", default=1)
         ready = pluck(newest, "status", "readyReplicas", default=0)
         updated = ready >= wanted
-        if not updated:
+        if not updated and 0 < (least := _autoscaled_from(deployment, related)) <= ready:
+            # What an autoscaler adds may find no GPU free: that is its business, not the rollout's.
+            updated = True
+            scaled_to = min(scaled_to, least)
+            result.infos.append(f"An autoscaler has scaled to {wanted} Pods, of which {ready} are available")
+        elif not updated:
             result.infos.append(f"Waiting for app ReplicaSet to be available ({ready}/{wanted} Pods available)")
         elif wanted == 0:
             result.warnings.append(f'Replicas scaled to 0 for Deployment "{name_of(deployment)}"')
@@ -47,7 +53,7 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
 
     # While Recreate still ends the old pods, the revision and what is available are those of the old ReplicaSet.
     begun = bool(pluck(deployment, "spec", "paused")) or (
-        pluck(deployment, "status", "updatedReplicas", default=0) >= pluck(deployment, "spec", "replicas", default=1)
+        pluck(deployment, "status", "updatedReplicas", default=0) >= scaled_to
     )
     result.ready = available and updated and begun and not unbound and (rolled_out or revision == "1")
     if result.ready:
@@ -68,6 +74,15 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
     result.warnings += pods
     result.errors += pods
     return result
+
+
+def _autoscaled_from(deployment: Object, related: Related) -> int:
+    """The fewest pods with which a HorizontalPodAutoscaler runs the Deployment; 0 if none scales it."""
+    for autoscaler in related.all("autoscaling/v2", "HorizontalPodAutoscaler"):
+        target = pluck(autoscaler, "spec", "scaleTargetRef", default={})
+        if target.get("kind") == "Deployment" and target.get("name") == name_of(deployment):
+            return int(pluck(autoscaler, "spec", "minReplicas", default=1))
+    return 0
 
 
 def _unbound_claims(deployment: Object, related: Related, result: Progress) -> list[str]:
@@ -117,6 +132,11 @@ def check_stateful_set(stateful_set: Object, _last: Object | None, related: Rela
         result.errors.append(
             f'StatefulSet controller failed to advance from revision "{current}" to revision "{target}"'
         )
+        if pluck(stateful_set, "spec", "updateStrategy", "rollingUpdate", "partition"):
+            result.errors.append(
+                "spec.updateStrategy.rollingUpdate.partition keeps pods at the old revision: set pulumi.com/skipAwait "
+                "or pulumi.com/waitFor"
+            )
     result.warnings = problems_of(related.owned("v1", "Pod", stateful_set))
     result.errors += result.warnings
     return result
@@ -142,7 +162,7 @@ def check_daemon_set(daemon_set: Object, _last: Object | None, related: Related)
     if not message:
         return Progress(ready=True, infos=[f"✅ All replicas scheduled as expected. Replicas: {wanted}"])
     pods = problems_of(related.owned("v1", "Pod", daemon_set))
-    return Progress(infos=[message], warnings=pods, errors=[message, *pods])
+    return Progress(infos=[message], warnings=pods, errors=[message, *pods], timed_out=TIMED_OUT)
 
 
 def check_job(job: Object, _last: Object | None, related: Related) -> Progress:
@@ -157,7 +177,7 @@ def check_job(job: Object, _last: Object | None, related: Related) -> Progress:
         message = f"[{given_up.get('reason', 'Failed')}] {given_up.get('message', '')}"
         return Progress(failed=True, warnings=[*pods, message], errors=[*pods, message])
     if pluck(job, "spec", "suspend"):
-        return Progress(ready=True, warnings=[f'Job "{name}" is suspended: not waited for'])
+        pods = [*pods, f'Job "{name}" is suspended: it waits until somebody resumes it']
     if not status.get("startTime"):
         return Progress(infos=[f'Waiting for Job "{name}" to start'], warnings=pods, errors=pods)
     counts = " | ".join(f"{what.capitalize()}: {status.get(what, 0)}" for what in ("active", "succeeded", "failed"))

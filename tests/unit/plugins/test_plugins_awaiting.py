@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -195,7 +196,9 @@ def test_a_job_is_ready_when_complete_and_says_its_counts_before() -> None:
     assert check(job()).infos == ['Waiting for Job "ns/load" to start']
     running = check(job(startTime="now", active=1))
     assert running.infos == ['Waiting for Job "ns/load" to succeed (Active: 1 | Succeeded: 0 | Failed: 0)']
-    assert check(job(suspend=True)).ready
+    suspended = check(job(suspend=True))
+    assert not suspended.ready
+    assert suspended.errors == ['Job "ns/load" is suspended: it waits until somebody resumes it']
 
 
 def test_a_job_that_is_given_up_fails_at_once_with_its_pods_exit_code() -> None:
@@ -300,24 +303,16 @@ def test_a_claim_is_ready_when_bound_or_when_its_class_waits_for_a_pod() -> None
     ]
 
 
-def test_what_extends_the_api_is_ready_when_it_answers() -> None:
-    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
-    assert not check(crd).ready
-    assert check({**crd, "status": {"conditions": [{"type": "Established", "status": "True"}]}}).ready
-    refused = {"type": "NamesAccepted", "status": "False", "reason": "PluralConflict", "message": "taken"}
-    assert check({**crd, "status": {"conditions": [refused]}}).errors == ["[PluralConflict] taken"]
-    api = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService"}
-    assert not check(api).ready
-    assert check({**api, "status": {"conditions": [{"type": "Available", "status": "True"}]}}).ready
-
-
+@dataclass(frozen=True)
 class Recorded:
     """Operations on objects that were recorded: each reading gives the next state; an error is raised."""
 
-    def __init__(self, *states: Any) -> None:
-        self.states = list(states)
-        self.cluster = self
-        self.discovery = self
+    states: list[Any]
+    cluster: Any = None
+    retry_seconds: float = 60.0
+
+    def once(self) -> Recorded:
+        return self
 
     def read(self, _obj: dict[str, Any], _name: str = "") -> dict[str, Any]:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -325,6 +320,10 @@ class Recorded:
             raise state
         assert isinstance(state, dict)
         return state
+
+    @property
+    def discovery(self) -> Recorded:
+        return self
 
     def resource(self, *_kind: str) -> Recorded:
         return self
@@ -341,14 +340,23 @@ class Recorded:
 GONE = ApiError(404, "NotFound", "gone")
 
 
-def awaiter(*states: Any) -> Awaiter:
-    return Awaiter(Recorded(*states), threading.Event())  # type: ignore[arg-type]  # stands in for the cluster
+def awaiter(*states: Any, patience: float = 60.0, everything: bool = False) -> Awaiter:
+    cluster = Recorded([], retry_seconds=patience)
+    operations = Recorded(list(states), cluster)
+    return Awaiter(operations, threading.Event(), everything=everything)  # type: ignore[arg-type]  # a stand-in of it
 
 
-def wait(obj: dict[str, Any], *states: Any, timeout: float = 0.3, **annotations: str) -> dict[str, Any]:
+def wait(
+    obj: dict[str, Any],
+    *states: Any,
+    timeout: float = 0.3,
+    patience: float = 60.0,
+    everything: bool = False,
+    **annotations: str,
+) -> dict[str, Any]:
     inputs = {"metadata": {"annotations": {f"pulumi.com/{name}": value for name, value in annotations.items()}}}
-    status = Status(Engine(""), "")
-    return awaiter(*states).ready(obj, None, inputs, timeout=timeout, status=status)
+    waiting = awaiter(*states, patience=patience, everything=everything)
+    return waiting.ready(obj, None, inputs, timeout=timeout, status=Status(Engine(""), ""))
 
 
 def test_waiting_ends_with_the_object_as_it_is_when_it_is_ready() -> None:

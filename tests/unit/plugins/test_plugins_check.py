@@ -112,8 +112,14 @@ def test_lists_are_refused_and_kinds_are_not() -> None:
 
 
 def test_annotations_that_are_not_done_are_refused() -> None:
-    with pytest.raises(Refused, match=r"pulumi\.com/waitFor"):
-        check_annotations({"metadata": {"annotations": {"pulumi.com/waitFor": "condition=Ready"}}})
+    with pytest.raises(Refused, match=r"pulumi\.com/replaceUnready"):
+        check_annotations({"metadata": {"annotations": {"pulumi.com/replaceUnready": "true"}}})
+
+
+def test_a_wait_for_that_says_nothing_is_refused_before_anything_is_made() -> None:
+    check_annotations({"metadata": {"annotations": {"pulumi.com/waitFor": "condition=Ready"}}})
+    with pytest.raises(Failure, match=r'waitFor: expected a "jsonpath=" or "condition=" prefix, got "Ready"'):
+        check_annotations({"metadata": {"annotations": {"pulumi.com/waitFor": "Ready"}}})
 
 
 def test_the_schemas_dashed_keys_go_both_ways() -> None:
