@@ -32,8 +32,11 @@ PARENT_SECONDS = 1.0
 
 
 def engine_address(arguments: list[str]) -> str:
-    """The engine's address among a plugin's command-line arguments; empty if it was started by hand."""
-    return next((argument for argument in arguments if not argument.startswith("-")), "")
+    """The engine's address among a plugin's command-line arguments; empty if it was started by hand.
+
+    It comes last: flags go before it, and some of them (`--tracing`) bring a value that looks like one.
+    """
+    return arguments[-1] if arguments and not arguments[-1].startswith("-") else ""
 
 
 def serve(register: Callable[[grpc.Server], None], *, engine: str, threads: int, on_stop: Callable[[], None]) -> None:

@@ -10,7 +10,6 @@ lie beside it and about a resource plugin found on PATH; this layout gives no re
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import shlex
@@ -19,8 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from plugins._folder import root
 from toolchain import gobuild
-from toolchain.paths import REPOSITORY, state_dir
+from toolchain.paths import REPOSITORY
 
 
 def kubernetes_version() -> str:
@@ -34,12 +34,6 @@ def command_version() -> str:
         return importlib.metadata.version("pulumi-command")
     except importlib.metadata.PackageNotFoundError:
         return "1.2.1"  # the official one that it was written after
-
-
-def root() -> Path:
-    """This checkout's folder; its name also tells the environment, so that two of them do not share launchers."""
-    key = hashlib.sha256(f"{REPOSITORY}\n{sys.prefix}".encode()).hexdigest()[:12]
-    return state_dir() / "pulumi" / f"{REPOSITORY.name}-{key}"
 
 
 def install() -> Path:

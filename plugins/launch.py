@@ -6,13 +6,11 @@ What the caller has set goes first: PULUMI_HOME excepted, because it names the f
 from __future__ import annotations
 
 import os
-import secrets
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from plugins import installation
+from plugins._folder import root
 from toolchain.paths import state_dir
 
 
@@ -21,6 +19,10 @@ def passphrase_file() -> Path:
     path = state_dir() / "pulumi" / "passphrase"
     if path.is_file():
         return path
+    # Here, because every call of the CLI would wait for them, and all but the first do without.
+    import secrets
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, made = tempfile.mkstemp(dir=path.parent)  # mode 600
     with os.fdopen(descriptor, "w") as file:
@@ -52,7 +54,7 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     result = {
         # PYTHONDONTWRITEBYTECODE costs about a second at every start of a program and is no concern of the CLI's.
         **{name: value for name, value in given.items() if name != "PYTHONDONTWRITEBYTECODE"},
-        "PULUMI_HOME": str(installation.root() / "home"),
+        "PULUMI_HOME": str(root() / "home"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
@@ -67,5 +69,5 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    program = installation.root() / "lib" / "pulumi"
+    program = root() / "lib" / "pulumi"
     os.execve(program, [str(program), *sys.argv[1:]], environment(os.environ))  # noqa: S606 # no shell is meant

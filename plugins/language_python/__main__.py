@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 import sys
 
-from plugins._serving import engine_address, serve
-from plugins.language_python.host import LanguageHost, register
+from plugins import _stubs
 
 
 def main() -> None:
     """Serve until told to stop."""
+    _stubs.without_the_sdk()
+    # Only now, since they import the stubs.
+    from plugins._serving import engine_address, serve
+    from plugins.language_python.host import LanguageHost, register
+
     engine = engine_address(sys.argv[1:])
     host = LanguageHost(engine)
     # Programs and policy packs hold a thread each while they run.

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NoReturn, TypeVar
+from typing import IO, TypeVar
 
 import grpc
-import pulumi
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from pulumi.runtime.proto import language_pb2 as pb
 from pulumi.runtime.proto import language_pb2_grpc, plugin_pb2
 
+from plugins._engine import INFO, Engine
+from plugins.language_python import installing
 from plugins.language_python.children import Children
-from plugins.language_python.environment import EnvironmentProblem, PythonEnvironment, python_environment
-from plugins.language_python.packages import dependencies, installed, required_packages
+from plugins.language_python.environment import (
+    EnvironmentProblem,
+    PythonEnvironment,
+    python_environment,
+    toolchain_name,
+)
+from plugins.language_python.packages import dependencies, installed, needed_by_others, required_packages
 from plugins.language_python.policy_proxy import PolicyProxy
+from plugins.language_python.refused import Refusals, refuse
 
 RUNNER = Path(__file__).with_name("runner.py")
 ERROR_WAS_SHOWN = 32
 """Exit code of a program that has shown its own error, so that none is added."""
 
+# pip's version is in the name of its folder; asking pip would take half a second.
+_ABOUT = """
+import os, sys
+print(sys.executable)
+print(".".join(map(str, sys.version_info[:3])))
+found = [entry[4:-10] for folder in sys.path[1:] if os.path.isdir(folder) for entry in os.listdir(folder)
+         if entry.startswith("pip-") and entry.endswith(".dist-info")]
+print(found[0] if found else "0.0.0")
+"""
+
 T = TypeVar("T")
 
 
-class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
+class LanguageHost(Refusals):
     """Starts programs and policy packs, each in its own environment, and ends them when told to."""
 
     def __init__(self, engine: str) -> None:
@@ -40,6 +56,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def stop(self) -> None:
         """End all programs and packs."""
         self._children.stop()
+
+    def _show(self, output: Iterator[str]) -> None:
+        """Show what is installed before a program can run, as passing statuses."""
+        engine = Engine(self._engine)
+        for line in output:
+            engine.status(INFO, line, "")
 
     def Handshake(
         self, request: pb.LanguageHandshakeRequest, _context: grpc.ServicerContext
@@ -55,40 +77,63 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def GetRequiredPackages(
         self, request: pb.GetRequiredPackagesRequest, context: grpc.ServicerContext
     ) -> pb.GetRequiredPackagesResponse:
-        """The plugins that the program's installed packages need."""
-        packages = _or_abort(context, lambda: required_packages(installed(python_environment(request.info))))
-        return pb.GetRequiredPackagesResponse(packages=packages)
+        """The plugins that the program's installed packages need; installs them first if there is no environment."""
+
+        def ask() -> list[plugin_pb2.PackageDependency]:
+            environment = python_environment(request.info)
+            self._show(installing.ensure(environment))
+            return required_packages(installed(environment))
+
+        return pb.GetRequiredPackagesResponse(packages=_or_abort(context, ask))
 
     def GetProgramDependencies(
         self, request: pb.GetProgramDependenciesRequest, context: grpc.ServicerContext
     ) -> pb.GetProgramDependenciesResponse:
-        """The program's installed packages."""
-        packages = _or_abort(context, lambda: installed(python_environment(request.info)))
-        found = dependencies(packages, transitive=request.transitiveDependencies)
-        return pb.GetProgramDependenciesResponse(dependencies=found)
+        """The program's installed packages; those that another one needs only if `transitiveDependencies`."""
+
+        def ask() -> list[pb.DependencyInfo]:
+            environment = python_environment(request.info)
+            needed = frozenset() if request.transitiveDependencies else needed_by_others(environment)
+            return dependencies(installed(environment), needed)
+
+        return pb.GetProgramDependenciesResponse(dependencies=_or_abort(context, ask))
 
     def About(self, request: pb.AboutRequest, context: grpc.ServicerContext) -> pb.AboutResponse:
-        """The interpreter and its version."""
+        """The interpreter, its version and that of what installs packages. Every preview and update asks."""
         environment = _or_abort(context, lambda: python_environment(request.info))
         python = _or_abort(context, environment.python)
-        script = "import platform, sys; print(sys.executable); print(platform.python_version())"
-        done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [python, "-c", _ABOUT], capture_output=True, text=True, check=False, env=environment.variables()
+        )
         if done.returncode:
             context.abort(grpc.StatusCode.UNKNOWN, f"{python} does not run: {done.stderr.strip()}")
-        executable, version = done.stdout.splitlines()
+        executable, version, pip_version = done.stdout.splitlines()
+        if environment.toolchain == "uv":
+            said = subprocess.run(["uv", "--version"], capture_output=True, text=True, check=False).stdout.split()
+            pip_version = said[1]
         return pb.AboutResponse(
-            executable=executable, version=version, metadata={"toolchain": environment.toolchain, "typechecker": "none"}
+            executable=executable,
+            version=version,
+            metadata={
+                "toolchain": toolchain_name(request.info),
+                "toolchainVersion": pip_version,
+                "typechecker": "None",
+            },
         )
 
     def InstallDependencies(
         self, request: pb.InstallDependenciesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.InstallDependenciesResponse]:
         """Create the environment and install what requirements.txt or uv.lock names."""
+        if request.is_plugin:
+            refuse(context, "installing a plugin's own packages (pulumi install, for a plugin in Python)")
+        if request.use_language_version_tools:
+            refuse(context, "installing Python itself (pulumi install --use-language-version-tools)")
         environment = _or_abort(context, lambda: python_environment(request.info))
         yield pb.InstallDependenciesResponse(stdout=b"Installing dependencies...\n\n")
         try:
-            for line in environment.install(Path(request.info.program_directory)):
-                yield pb.InstallDependenciesResponse(stdout=line)
+            for line in installing.install(environment):
+                yield pb.InstallDependenciesResponse(stdout=line.encode())
         except EnvironmentProblem as problem:
             context.abort(grpc.StatusCode.UNKNOWN, str(problem))
         yield pb.InstallDependenciesResponse(stdout=b"Finished installing dependencies\n\n")
@@ -99,15 +144,20 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         """Nothing to ask: what Pulumi.yaml says is all there is."""
         return pb.RuntimeOptionsResponse()
 
+    def Template(self, request: pb.TemplateRequest, context: grpc.ServicerContext) -> pb.TemplateResponse:
+        """Make a new project (`pulumi new`) ready for its toolchain."""
+        _or_abort(context, lambda: list(installing.prepare(python_environment(request.info))))
+        return pb.TemplateResponse()
+
     def Run(self, request: pb.RunRequest, context: grpc.ServicerContext) -> pb.RunResponse:
         """Run a program to its end; its output is this process's output."""
         if request.attach_debugger:
-            _refuse(context, "attaching a debugger")
+            refuse(context, "attaching a debugger")
         environment = _or_abort(context, lambda: python_environment(request.info))
         python = _or_abort(context, environment.python)
         # -u: what the program prints and what it writes to standard error come in the order in which they were said.
         command = [python, "-u", str(RUNNER), *_program_arguments(request, self._engine)]
-        variables = environment.variables(os.environ) | {
+        variables = environment.variables() | {
             "PULUMI_CONFIG": json.dumps(dict(request.config)),
             "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
         }
@@ -118,16 +168,18 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         if code == ERROR_WAS_SHOWN:
             return pb.RunResponse(bail=True)
         if code < 0:
-            return pb.RunResponse(error=f"program exited unexpectedly: signal {-code}")
+            # -1 is all that the official host says of a signal; the out-of-memory killer's is 9.
+            return pb.RunResponse(error=f"program exited with non-zero exit code: -1 (ended by signal {-code})")
         return pb.RunResponse(error=f"program exited with non-zero exit code: {code}" if code else "")
 
     def RunPlugin(self, request: pb.RunPluginRequest, context: grpc.ServicerContext) -> Iterator[pb.RunPluginResponse]:
         """Run a policy pack; its output comes as a stream, its end with its exit code."""
         if request.kind != "analyzer":
-            _refuse(context, f"running a plugin of kind {request.kind}")
+            refuse(context, f"running a plugin of kind {request.kind} in Python ({request.name})")
         if request.attach_debugger:
-            _refuse(context, "attaching a debugger")
+            refuse(context, "attaching a debugger")
         environment = _or_abort(context, lambda: python_environment(request.info))
+        _or_abort(context, lambda: self._show(installing.sync(environment)))
         python = _or_abort(context, environment.python)
         proxy = PolicyProxy()
         try:
@@ -171,41 +223,11 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         threading.Thread(target=self._children.stop).start()
         return empty_pb2.Empty()
 
-    def Template(self, _request: pb.TemplateRequest, context: grpc.ServicerContext) -> pb.TemplateResponse:
-        """Refused: see `_refuse`."""
-        _refuse(context, "making a project from a template (pulumi new)")
-
-    def GenerateProgram(
-        self, _request: pb.GenerateProgramRequest, context: grpc.ServicerContext
-    ) -> pb.GenerateProgramResponse:
-        """Refused: see `_refuse`."""
-        _refuse(context, "generating a program (pulumi import's code, pulumi convert)")
-
-    def GenerateProject(
-        self, _request: pb.GenerateProjectRequest, context: grpc.ServicerContext
-    ) -> pb.GenerateProjectResponse:
-        """Refused: see `_refuse`."""
-        _refuse(context, "generating a project (pulumi convert)")
-
-    def GeneratePackage(
-        self, _request: pb.GeneratePackageRequest, context: grpc.ServicerContext
-    ) -> pb.GeneratePackageResponse:
-        """Refused: see `_refuse`."""
-        _refuse(context, "generating an SDK (pulumi package)")
-
-    def Pack(self, _request: pb.PackRequest, context: grpc.ServicerContext) -> pb.PackResponse:
-        """Refused: see `_refuse`."""
-        _refuse(context, "packing an SDK (pulumi package)")
-
-    def Link(self, _request: pb.LinkRequest, context: grpc.ServicerContext) -> pb.LinkResponse:
-        """Refused: see `_refuse`."""
-        _refuse(context, "linking an SDK (pulumi package add)")
-
 
 def _sdk_version() -> str:
-    from importlib.metadata import version
+    from importlib.metadata import version  # 0.02 s, and not needed before a caller wants it
 
-    return version(pulumi.__name__)
+    return version("pulumi")
 
 
 def _program_arguments(request: pb.RunRequest, engine: str) -> list[str]:
@@ -259,14 +281,6 @@ def _or_abort(context: grpc.ServicerContext, ask: Callable[[], T]) -> T:
         return ask()
     except EnvironmentProblem as problem:
         context.abort(grpc.StatusCode.UNKNOWN, str(problem))
-
-
-def _refuse(context: grpc.ServicerContext, what: str) -> NoReturn:
-    """End the call: `what` is not done here."""
-    context.abort(
-        grpc.StatusCode.UNIMPLEMENTED,
-        f"{what} is not done by this language host, a stand-in for the official one: use the official Pulumi.",
-    )
 
 
 def register(host: LanguageHost, server: grpc.Server) -> None:

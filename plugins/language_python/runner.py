@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import NoReturn
 
 # Python puts this script's folder first on the module path; the program must not find our modules there. Its own
-# folder comes there instead when it runs.
-sys.path.pop(0)
+# folder comes there instead when it runs. (With PYTHONSAFEPATH Python has not put it there.)
+if not getattr(sys.flags, "safe_path", False):
+    sys.path.pop(0)
 
 try:
     import pulumi

@@ -97,13 +97,6 @@ def test_a_program_that_is_not_there_is_said(workspace: Workspace) -> None:
         workspace.preview()
 
 
-def test_an_environment_that_is_not_there_is_said_with_the_way_to_make_it(workspace: Workspace) -> None:
-    runtime = {"name": "python", "options": {"virtualenv": "missing"}}
-    (workspace.folder / "Pulumi.yaml").write_text(json.dumps({"name": "test", "runtime": runtime}))
-    with pytest.raises(automation.CommandError, match="python3 -m venv"):
-        workspace.preview()
-
-
 def test_the_cli_knows_the_program_and_its_plugins_and_warns_of_nothing(
     workspace: Workspace, cli: automation.PulumiCommand
 ) -> None:

@@ -10,12 +10,42 @@ from pathlib import Path
 import pytest
 
 from plugins import installation, launch
+from plugins._folder import root
+from plugins._serving import engine_address
 from toolchain.paths import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        (["127.0.0.1:1"], "127.0.0.1:1"),
+        (["--logtostderr", "-v=9", "--tracing", "file:/tmp/trace", "127.0.0.1:1"], "127.0.0.1:1"),
+        ([], ""),
+        (["-v=9"], ""),
+    ],
+)
+def test_the_engines_address_is_found_behind_the_flags(arguments: list[str], address: str) -> None:
+    assert engine_address(arguments) == address
+
+
+def test_a_plugins_process_loads_the_stubs_without_the_sdk() -> None:
+    code = (
+        "import sys; from plugins import _stubs; _stubs.without_the_sdk(); import plugins.language_python.host; "
+        "print('pulumi.resource' in sys.modules, 'opentelemetry' in sys.modules, 'pulumi.runtime.proto' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "True"]
+
+
+def test_the_sdk_stays_where_it_is_loaded_already() -> None:
+    code = "import pulumi; from plugins import _stubs; _stubs.without_the_sdk(); print(pulumi.Resource.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "Resource\n"
 
 
 def test_the_callers_backend_and_passphrase_go_first() -> None:
@@ -43,7 +73,7 @@ def test_else_there_is_a_backend_and_a_passphrase_for_the_owner_only(capfd: pyte
 def test_nothing_is_looked_up_or_fetched_by_the_cli_itself() -> None:
     found = launch.environment({"PYTHONDONTWRITEBYTECODE": "1"})
     assert found["PULUMI_SKIP_UPDATE_CHECK"] == found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
-    assert found["PULUMI_HOME"] == str(installation.root() / "home")
+    assert found["PULUMI_HOME"] == str(root() / "home")
     assert "PYTHONDONTWRITEBYTECODE" not in found
 
 
