@@ -8,7 +8,9 @@ from typing import Any
 
 from plugins._provider import Failure, Refused
 from plugins._values import UNKNOWN, Secret, has_unknown, reveal
-from plugins.kubernetes.objects import AUTONAMED, REFUSED_ANNOTATIONS, Object, annotation, pluck
+from plugins.kubernetes.awaiting.wait_for import parse
+from plugins.kubernetes.kinds import built_in
+from plugins.kubernetes.objects import AUTONAMED, REFUSED_ANNOTATIONS, WAIT_FOR, Object, annotation, pluck
 
 _UNDERSCORED = {
     f"x_kubernetes_{name.replace('-', '_')}": f"x-kubernetes-{name}"
@@ -41,14 +43,11 @@ def refuse(token: str) -> None:
     if module.startswith(_REFUSED_GROUPS):
         raise Refused(token)
     name = token.rpartition(":")[2]
-    if name.endswith("List") and name != "List" and module.partition("/")[0] in _BUILT_IN_GROUPS:
+    if name.endswith("List") and name != "List" and built_in(module.removeprefix("core/")):
         raise Failure(
             f"{token}: list resources exist for compatibility with YAML manifests and Helm charts, and cannot be "
             "created directly. Use the underlying resource type instead"
         )
-
-
-_BUILT_IN_GROUPS = frozenset({"core", "apps", "batch", "autoscaling", "policy", "networking.k8s.io"})
 
 
 def dashed(value: Any) -> Any:
@@ -106,10 +105,14 @@ def concealed_secret(obj: Object) -> Object:
 
 
 def check_annotations(inputs: Object) -> None:
-    """Raise Refused for annotations of Pulumi that are not done here."""
+    """Raise Refused for annotations of Pulumi that are not done here, and Failure for a waitFor that says nothing."""
     for name in REFUSED_ANNOTATIONS:
         if annotation(inputs, name):
             raise Refused(f"the annotation {name}")
+    try:
+        parse(annotation(inputs, WAIT_FOR) or "condition=Ready")
+    except ValueError as error:
+        raise Failure(f"the annotation {WAIT_FOR}: {error}") from error
 
 
 def with_name(inputs: Object, olds: Object, *, name: str, proposed: str | None, seed: bytes, patch: bool) -> Object:

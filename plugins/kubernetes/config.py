@@ -15,6 +15,7 @@ from kubernetes.config.incluster_config import load_incluster_config
 from kubernetes.config.kube_config import KubeConfigMerger, load_kube_config_from_dict
 
 from plugins._provider import Failure
+from plugins._values import UNKNOWN
 
 TAKEN = frozenset(
     {
@@ -24,6 +25,9 @@ TAKEN = frozenset(
         "namespace",
         "clusterIdentifier",
         "deleteUnreachable",
+        "skipUpdateUnreachable",
+        "renderYamlToDirectory",
+        "alwaysRender",
         "enablePatchForce",
         "enableServerSideApply",
         "upsertExistingObjects",
@@ -39,13 +43,14 @@ _NO_CLUSTER = "the kubeconfig names no cluster"
 # Options that may also come from the environment, as with the official provider.
 _ENVIRONMENT = {
     "deleteUnreachable": "PULUMI_K8S_DELETE_UNREACHABLE",
+    "skipUpdateUnreachable": "PULUMI_K8S_SKIP_UPDATE_UNREACHABLE",
     "enableServerSideApply": "PULUMI_K8S_ENABLE_SERVER_SIDE_APPLY",
     "enablePatchForce": "PULUMI_K8S_ENABLE_PATCH_FORCE",
     "upsertExistingObjects": "PULUMI_K8S_UPSERT_EXISTING_OBJECTS",
     "enableConfigMapMutable": "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE",
     "enableSecretMutable": "PULUMI_K8S_ENABLE_SECRET_MUTABLE",
 }
-_REFUSED_ENVIRONMENT = ("PULUMI_K8S_SKIP_UPDATE_UNREACHABLE", "PULUMI_K8S_AWAIT_ALL")
+_NAMING_A_CLUSTER = ("kubeconfig", "context", "cluster")
 
 
 class BadKubeconfig(Exception):
@@ -57,16 +62,24 @@ class Options:
     """The switches among the provider's options."""
 
     delete_unreachable: bool
+    skip_update_unreachable: bool
+    """Whether objects of a cluster that is away are left as they are, instead of failing the run."""
     patch_force: bool
     upsert: bool
     config_map_mutable: bool
     secret_mutable: bool
+    await_all: bool
+    """Whether kinds without a check of their own are waited for too, by their conditions."""
     namespace: str
     """Namespace of objects that name none."""
+    render_to: str
+    """Folder for YAML files, which are written instead of anything in a cluster; empty for none."""
+    always_render: bool
+    """Whether every file is written at every run, changed or not."""
 
 
 def problems(properties: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(option, reason) for each option that this stand-in does not do."""
+    """(option, reason) for each option that this stand-in does not do, or that contradicts another."""
     found = [
         (name, f'"{name}" is not done by this provider, a stand-in for the official one. Use the official plugin.')
         for name in sorted(properties)
@@ -78,9 +91,16 @@ def problems(properties: Mapping[str, Any]) -> list[tuple[str, str]]:
             "leave enableServerSideApply at true, or use the official plugin."
         )
         found.append(("enableServerSideApply", reason))
-    for variable in _REFUSED_ENVIRONMENT:
-        if os.environ.get(variable) == "true":
-            found.append(("", f"the environment variable {variable} is not done by this provider, a stand-in."))
+    if properties.get("renderYamlToDirectory"):
+        # The SDK itself fills in KUBECONFIG, which is nobody's wish.
+        ambient = properties.get("kubeconfig") == os.environ.get("KUBECONFIG")
+        found += [
+            (name, f'"{name}" arg is not compatible with "renderYamlToDirectory" arg')
+            for name in ("cluster", "context", "kubeconfig")
+            if properties.get(name) and not (name == "kubeconfig" and ambient)
+        ]
+    elif properties.get("alwaysRender") in (True, "true"):
+        found.append(("alwaysRender", '"alwaysRender" requires "renderYamlToDirectory" to be set'))
     return found
 
 
@@ -88,18 +108,22 @@ def options(properties: Mapping[str, Any], namespace: str) -> Options:
     """The switches, from the options and the environment; `namespace` is the kubeconfig's."""
     return Options(
         delete_unreachable=_switch(properties, "deleteUnreachable"),
+        skip_update_unreachable=_switch(properties, "skipUpdateUnreachable"),
         patch_force=_switch(properties, "enablePatchForce"),
         upsert=_switch(properties, "upsertExistingObjects"),
         config_map_mutable=_switch(properties, "enableConfigMapMutable"),
         secret_mutable=_switch(properties, "enableSecretMutable"),
+        await_all=os.environ.get("PULUMI_K8S_AWAIT_ALL") == "true",
         namespace=properties.get("namespace") or namespace or "default",
+        render_to=properties.get("renderYamlToDirectory") or "",
+        always_render=_switch(properties, "alwaysRender"),
     )
 
 
 def _switch(properties: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
     value = properties.get(name)
     if value is None:
-        value = os.environ.get(_ENVIRONMENT[name])
+        value = os.environ.get(_ENVIRONMENT[name]) if name in _ENVIRONMENT else None
     return default if value is None else value in (True, "true")
 
 
@@ -205,9 +229,10 @@ def client_configuration(config: Mapping[str, Any] | None) -> Configuration:
 
 
 def replacing_changes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
-    """Options whose change means another cluster, so that everything in it is to be replaced.
+    """Options whose change means another cluster or another folder, so that everything in it is to be replaced.
 
-    `clusterIdentifier` decides if it is set; without it, the active cluster's entry in the kubeconfig.
+    `clusterIdentifier` decides if it is set; without it, the active cluster's entry in the kubeconfig, of which an
+    unknown one (the run is about to make the cluster) is taken for another. One that comes or goes replaces nothing.
 
     Raises:
         Failure: a kubeconfig cannot be read.
@@ -216,10 +241,16 @@ def replacing_changes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[
     if is_ and was == is_:
         return []
     replaces = ["clusterIdentifier"] if was and is_ else []
+    if unknown := [name for name in _NAMING_A_CLUSTER if news.get(name) is UNKNOWN]:
+        return replaces + unknown
+    if (olds.get("renderYamlToDirectory") or "") != (news.get("renderYamlToDirectory") or ""):
+        replaces.append("renderYamlToDirectory")
+    # Without the option the ambient kubeconfig is used, and nothing is known of the one that was used then.
+    given = [found if found.get("kubeconfig") else None for found in (olds, news)]
     try:
-        before, after = active_cluster(kubeconfig(olds)), active_cluster(kubeconfig(news))
+        before, after = (active_cluster(None if found is None else kubeconfig(found)) for found in given)
     except (BadKubeconfig, ConfigException) as error:
         raise Failure(f"kubeconfig: {error}") from error
     if before and after and before != after:
-        replaces += [name for name in ("kubeconfig", "context", "cluster") if olds.get(name) != news.get(name)]
+        replaces += [name for name in _NAMING_A_CLUSTER if olds.get(name) != news.get(name)]
     return replaces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubernetes.config import ConfigException
@@ -13,8 +13,9 @@ from plugins._provider import Failure
 from plugins.kubernetes import config
 from plugins.kubernetes.awaiting.loop import Awaiter
 from plugins.kubernetes.cluster import ApiError, Cluster, Unreachable
-from plugins.kubernetes.discovery import Discovery, UnknownKind, namespaced_by_name
-from plugins.kubernetes.objects import Object
+from plugins.kubernetes.discovery import Discovery, UnknownKind
+from plugins.kubernetes.kinds import built_in, is_definition, namespaced_by_name
+from plugins.kubernetes.objects import Object, pluck
 from plugins.kubernetes.operations import Operations
 
 
@@ -27,6 +28,8 @@ class Connection:
     """Why the cluster cannot be reached; empty if it can."""
     operations: Operations | None = None
     awaiter: Awaiter | None = None
+    _scopes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Whether a kind that this very program defines has a namespace, by group and kind."""
 
     def connected(self) -> tuple[Operations, Awaiter]:
         """What works on the cluster. Raises Failure where there is none."""
@@ -34,9 +37,21 @@ class Connection:
             raise Failure(f"configured Kubernetes cluster is unreachable: {self.unreachable}")
         return self.operations, self.awaiter
 
+    def learn(self, obj: Object) -> None:
+        """Remember the scope of the kind that `obj` defines, if it is a CustomResourceDefinition of the program."""
+        if not is_definition(obj.get("apiVersion"), obj.get("kind")):
+            return
+        group, kind, scope = (pluck(obj, "spec", *path) for path in (("group",), ("names", "kind"), ("scope",)))
+        if isinstance(group, str) and isinstance(kind, str) and isinstance(scope, str):
+            self._scopes[group, kind] = scope == "Namespaced"
+
     def namespaced(self, obj: Object) -> bool:
-        """Whether the object's kind has a namespace: the server's word, or by its name where the server has none."""
+        """Whether the object's kind has a namespace: the program's or the server's word, else by its name."""
         api_version, kind = str(obj.get("apiVersion")), str(obj.get("kind"))
+        if not built_in(api_version):
+            learned = self._scopes.get((api_version.rpartition("/")[0], kind))
+            if learned is not None:
+                return learned
         if not self.unreachable and self.operations is not None:
             try:
                 return self.operations.discovery.resource(api_version, kind).namespaced
@@ -77,7 +92,7 @@ def connect(properties: Mapping[str, Any], cancelled: threading.Event) -> Connec
         cluster = Cluster(config.client_configuration(kubeconfig), cancelled)
         operations = Operations(cluster, Discovery(cluster), options.patch_force)
         cluster.version()
-        return Connection(options, "", operations, Awaiter(operations, cancelled))
+        return Connection(options, "", operations, Awaiter(operations, cancelled, everything=options.await_all))
     except (config.BadKubeconfig, ConfigException) as error:
         reason = f"kubeconfig: {error}"
     except Unreachable as error:

@@ -8,38 +8,6 @@ from dataclasses import dataclass
 from plugins.kubernetes.cluster import ApiError, Cluster, segment
 from plugins.kubernetes.objects import Object, name_of, namespace_of
 
-# Built-in kinds without a namespace, for when the server cannot be asked: not there yet, or an unknown cluster.
-_CLUSTER_SCOPED = frozenset(
-    [
-        "APIService",
-        "CSIDriver",
-        "CSINode",
-        "CertificateSigningRequest",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CustomResourceDefinition",
-        "DeviceClass",
-        "FlowSchema",
-        "IngressClass",
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding",
-        "MutatingWebhookConfiguration",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PriorityClass",
-        "PriorityLevelConfiguration",
-        "ResourceSlice",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ValidatingWebhookConfiguration",
-        "VolumeAttachment",
-        "VolumeAttributesClass",
-    ]
-)
-
 
 class UnknownKind(Exception):
     """The API server knows no such kind; the message says it as kubectl does."""
@@ -101,10 +69,3 @@ class Discovery:
         for item in answer.get("resources", []):
             if "/" not in item["name"]:  # not a subresource
                 self._known[api_version, item["kind"]] = Resource(api_version, item["name"], item["namespaced"])
-
-
-def namespaced_by_name(api_version: str, kind: str) -> bool:
-    """Whether a kind has a namespace, without asking: right for built-in kinds; custom ones are taken to have one."""
-    group = api_version.rpartition("/")[0]
-    built_in = "." not in group or group.endswith(".k8s.io")
-    return not (built_in and kind in _CLUSTER_SCOPED)

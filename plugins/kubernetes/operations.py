@@ -9,6 +9,7 @@ from plugins._engine import WARNING, Status
 from plugins._provider import Failure
 from plugins.kubernetes.cluster import APPLY, JSON_PATCH, ApiError, Cancelled, Cluster
 from plugins.kubernetes.discovery import Discovery, UnknownKind
+from plugins.kubernetes.kinds import is_definition
 from plugins.kubernetes.objects import DELETION_PROPAGATION, PATCH_FORCE, Object, annotation, name_of, namespace_of
 from plugins.kubernetes.ownership import CREATOR, apply_ignored, as_applied, managed_fields, was_written
 
@@ -93,6 +94,8 @@ class Operations:
             Failure: others hold its fields.
             ApiError, UnknownKind, Unreachable, Cancelled: as they are.
         """
+        if is_definition(inputs.get("apiVersion"), inputs.get("kind")) and not patch:
+            return self._replace(inputs, live, manager, preview=preview, status=status)
         force = self._forced(inputs) or not managed_fields(live)
         if preview:
             # The fields of the creation are ours, but become so only by a write.
@@ -161,6 +164,15 @@ class Operations:
             if error.conflict:
                 raise Failure(CONFLICT.format(manager=manager, error=error)) from error
             raise
+
+    def _replace(self, inputs: Object, live: Object, manager: str, *, preview: bool, status: Status) -> Object:
+        """Put a definition as a whole: its versions are one list, and objects of its kind stay."""
+        version = live["metadata"]["resourceVersion"]
+        body = {**inputs, "metadata": {**inputs["metadata"], "resourceVersion": version}}
+        query = {"fieldManager": manager, "fieldValidation": "Warn", **_dry(preview)}
+        warn = _warner(status, preview=preview)
+        path = self.discovery.of(live).item_path(live)
+        return self.cluster.request("PUT", path, body=body, query=query, on_warning=warn)
 
     def _take_ownership(self, live: Object, manager: str) -> Object:
         entries = as_applied(live, manager)

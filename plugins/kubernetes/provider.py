@@ -32,10 +32,14 @@ from plugins.kubernetes.objects import (
     parse_identifier,
     type_token,
 )
+from plugins.kubernetes.operations import Operations
 from plugins.kubernetes.ownership import applied_by
+from plugins.kubernetes.rendering import Renderer
 
 _DELETED_OUTSIDE = pb.ReadResponse()
 """An answer without an id: the object is not there any more."""
+
+_SKIPPED = "Cluster is unreachable but skipUpdateUnreachable flag is set to true, skipping..."
 
 _HINT_UNREACHABLE = (
     "If the cluster was deleted, you can remove this resource from Pulumi state by rerunning the operation with the "
@@ -49,12 +53,14 @@ class KubernetesProvider(Provider):
     def __init__(self, version: str, engine: str) -> None:
         super().__init__("kubernetes", version, engine)
         self._connection = NOT_CONFIGURED
+        self._renderer: Renderer | None = None
+        """Writes files instead of anything in a cluster, where the options say so."""
 
     # --- the provider itself ---
 
     @rpc
     def CheckConfig(self, request: pb.CheckRequest, _context: grpc.ServicerContext) -> pb.CheckResponse:
-        """Refuse options that are not done here."""
+        """Refuse options that are not done here, or that contradict each other."""
         failures = [
             pb.CheckFailure(property=name, reason=reason)
             for name, reason in config.problems(reveal(from_struct(request.news)))
@@ -66,12 +72,7 @@ class KubernetesProvider(Provider):
         """Another cluster replaces everything; anything else is an update of the provider alone."""
         olds, news = reveal(from_struct(request.olds)), reveal(from_struct(request.news))
         changed = sorted(name for name in olds.keys() | news.keys() if olds.get(name) != news.get(name))
-        unknown = [name for name in ("kubeconfig", "context", "cluster") if news.get(name) is UNKNOWN]
-        if unknown:
-            same_cluster = news.get("clusterIdentifier") and news["clusterIdentifier"] == olds.get("clusterIdentifier")
-            replaces = [] if same_cluster else unknown
-        else:
-            replaces = config.replacing_changes(olds, news) if changed else []
+        replaces = config.replacing_changes(olds, news) if changed else []
         some = pb.DiffResponse.DIFF_SOME if changed else pb.DiffResponse.DIFF_NONE
         return pb.DiffResponse(changes=some, diffs=changed, replaces=replaces)
 
@@ -81,7 +82,9 @@ class KubernetesProvider(Provider):
         self._connection = connect(reveal(from_struct(request.args)), self.cancelled)
         if self._connection.operations is not None:
             self._connection.operations.cluster.on_outage(lambda text: self.engine.log(WARNING, text))
-        if self._connection.unreachable:
+        if self._connection.options.render_to:
+            self._renderer = Renderer(self._connection.options.render_to, self.engine)
+        if self._connection.unreachable and not self._renderer:
             self.engine.log(
                 WARNING,
                 f"configured Kubernetes cluster is unreachable: {self._connection.unreachable}. Previews are made from "
@@ -96,6 +99,9 @@ class KubernetesProvider(Provider):
         """Complete the inputs: name, namespace, a Secret's data."""
         token = type_token(request.urn)
         checking.refuse(token)
+        if self._connection.unreachable and self._connection.options.skip_update_unreachable:
+            self.engine.log(WARNING, _SKIPPED, request.urn)
+            return pb.CheckResponse(inputs=request.olds)
         news = checking.dashed(from_struct(request.news))
         plain = reveal(news)
         patch = is_patch_type(token, plain.get("kind"))
@@ -115,8 +121,12 @@ class KubernetesProvider(Provider):
             and self._connection.namespaced(plain)
         ):
             plain = {**plain, "metadata": {**plain["metadata"], "namespace": self._connection.options.namespace}}
+        self._connection.learn(plain)
         # A Secret's data holds what was in stringData, and is secret whatever was said.
-        return pb.CheckResponse(inputs=to_struct(checking.concealed_secret(conceal(plain, news))))
+        checked = checking.concealed_secret(conceal(plain, news))
+        if self._renderer:
+            self._renderer.warn_of_secrets(request.urn, checked)
+        return pb.CheckResponse(inputs=to_struct(checked))
 
     @rpc
     def Diff(self, request: pb.DiffRequest, _context: grpc.ServicerContext) -> pb.DiffResponse:
@@ -133,11 +143,16 @@ class KubernetesProvider(Provider):
         )
         fixed_name = name_of(new) != "" and annotation(new, AUTONAMED) != "true"
         replaced = any(change.replace for change in found)
-        return diff_response(found, delete_before_replace=replaced and fixed_name and same_object)
+        response = diff_response(found, delete_before_replace=replaced and fixed_name and same_object)
+        if self._renderer and self._connection.options.always_render:
+            response.changes = pb.DiffResponse.DIFF_SOME
+        return response
 
     @rpc
     def Create(self, request: pb.CreateRequest, _context: grpc.ServicerContext) -> pb.CreateResponse:
         """Create the object and wait for it; a preview asks the API server by a dry run."""
+        if self._renderer:
+            return self._renderer.create(request)
         kept = checking.dashed(from_struct(request.properties))
         inputs = reveal(kept)
         patch = is_patch_type(type_token(request.urn), inputs.get("kind"))
@@ -204,6 +219,8 @@ class KubernetesProvider(Provider):
     @rpc
     def Update(self, request: pb.UpdateRequest, _context: grpc.ServicerContext) -> pb.UpdateResponse:
         """Apply the new inputs and wait; a preview asks the API server by a dry run."""
+        if self._renderer:
+            return self._renderer.update(request)
         kept = checking.dashed(from_struct(request.news))
         inputs = checking.normalized(reveal(kept))
         unchecked = pb.UpdateResponse(properties=request.news)
@@ -217,6 +234,16 @@ class KubernetesProvider(Provider):
         manager = state.field_manager(before, inputs)
         patch = is_patch_type(type_token(request.urn), inputs.get("kind"))
         api_version = state.initial_api_version(before, inputs)
+
+        def kept_state(live: Object) -> dict[str, Any]:
+            return state.checkpoint(inputs=kept, live=live, api_version=api_version, field_manager=manager)
+
+        def half_done(live: Object, error: Exception, reasons: list[str]) -> InitFailure:
+            id_ = identifier(live)
+            text = f'the Kubernetes API server reported that "{id_}" failed to fully initialize or become live: {error}'
+            return InitFailure(text, id_=id_, state=kept_state(live), reasons=reasons)
+
+        last = None
         try:
             inputs = self._connection.placed(inputs)
             last = lost.found(operations, inputs, was, manager)
@@ -237,32 +264,31 @@ class KubernetesProvider(Provider):
         except (ApiError, UnknownKind, Failure, Unreachable, Cancelled) as error:
             if request.preview and isinstance(error, ApiError | UnknownKind) and _not_previewable(error):
                 return unchecked
+            if last is not None and isinstance(error, ApiError | Failure):
+                # It counts as updated, with an error that makes the next run try again: as with the official provider.
+                raise half_done(_reread(operations, last), error, [str(error)]) from error
             _fail(f'update of resource "{request.urn}" failed', error)
-
-        def kept_state(live: Object) -> dict[str, Any]:
-            return state.checkpoint(inputs=kept, live=live, api_version=api_version, field_manager=manager)
-
         if request.preview:
             return pb.UpdateResponse(properties=to_struct(kept_state(live)))
         try:
             live = awaiter.ready(live, last, inputs, timeout=request.timeout, status=status)
         except NotReady as problem:
-            raise InitFailure(
-                f'the Kubernetes API server reported that "{identifier(problem.live)}" failed to fully initialize or '
-                f"become live: {problem}",
-                id_=identifier(problem.live),
-                state=kept_state(problem.live),
-                reasons=[str(problem), *problem.reasons],
-            ) from problem
+            raise half_done(problem.live, problem, [str(problem), *problem.reasons]) from problem
         status.clear()
         return pb.UpdateResponse(properties=to_struct(kept_state(live)))
 
     @rpc
     def Read(self, request: pb.ReadRequest, _context: grpc.ServicerContext) -> pb.ReadResponse:
         """The object as it is, for a refresh or an import."""
+        as_it_was = pb.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+        if self._renderer:
+            return as_it_was
         if self._connection.unreachable:
             if self._say_unreachable(request.urn):
                 return _DELETED_OUTSIDE
+            if self._connection.options.skip_update_unreachable:
+                self.engine.log(WARNING, _SKIPPED, request.urn)
+                return as_it_was
             raise Failure(f"failed to read resource state due to unreachable cluster. {_HINT_UNREACHABLE}")
         operations, awaiter = self._connection.connected()
         before = from_struct(request.properties)
@@ -300,6 +326,9 @@ class KubernetesProvider(Provider):
     @rpc
     def Delete(self, request: pb.DeleteRequest, _context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Delete the object and wait until it is gone; a Patch resource only gives its fields up."""
+        if self._renderer:
+            self._renderer.delete(request)
+            return empty_pb2.Empty()
         if self._connection.unreachable:
             if self._say_unreachable(request.urn):
                 return empty_pb2.Empty()
@@ -363,6 +392,14 @@ def _not_previewable(error: ApiError | UnknownKind) -> bool:
         return True
     dry_run = "dry run" in error.message and error.code == 400
     return error.namespace_not_found or error.already_exists or error.code == 403 or dry_run
+
+
+def _reread(operations: Operations, last: Object) -> Object:
+    """The object as it is now, or as it was if that cannot be said."""
+    try:
+        return operations.read(last)
+    except (ApiError, UnknownKind, Unreachable, Cancelled):
+        return last
 
 
 def _fail(what: str, error: Exception) -> NoReturn:

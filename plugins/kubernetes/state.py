@@ -6,6 +6,7 @@ from typing import Any
 
 from plugins._values import Secret, conceal, reveal
 from plugins.kubernetes.checking import concealed_secret, dashed, normalized, underscored
+from plugins.kubernetes.kinds import built_in
 from plugins.kubernetes.objects import PATCH_FIELD_MANAGER, Object, annotation
 
 INPUTS, API_VERSION, FIELD_MANAGER = "__inputs", "__initialApiVersion", "__fieldManager"
@@ -62,7 +63,13 @@ def _text(state: dict[str, Any], name: str) -> str:
 
 
 def imported(live: Object) -> Object:
-    """The inputs of an object that is taken over: all that is not the server's own."""
+    """The inputs of an object that is taken over: all that is not the server's own.
+
+    Of a custom resource only which one it is: the official provider knows the properties of built-in kinds alone.
+    """
+    if not built_in(str(live.get("apiVersion"))):
+        metadata = {name: live["metadata"][name] for name in ("name", "namespace") if name in live["metadata"]}
+        return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
     inputs = normalized({name: value for name, value in live.items() if name != "status"})
     annotations = dict(inputs["metadata"].get("annotations") or {})
     for servers in ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"):

@@ -265,7 +265,7 @@ def test_without_a_cluster_a_preview_warns_once_and_an_update_fails(make: Callab
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ('k8s.Provider("p", render_yaml_to_directory="out")', "renderYamlToDirectory"),
+        ('k8s.Provider("p", kube_client_settings={"qps": 1})', "kubeClientSettings"),
         ('k8s.Provider("p", enable_server_side_apply=False)', "client-side apply is not done"),
         ('k8s.helm.v3.Release("r", chart="x")', "kubernetes:helm.sh/v3:Release: not done by this plugin"),
         ('k8s.yaml.v2.ConfigGroup("g", objs=[])', "kubernetes:yaml/v2:ConfigGroup: not done by this plugin"),

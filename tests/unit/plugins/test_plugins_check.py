@@ -161,13 +161,29 @@ def test_a_secret_in_the_inputs_of_any_object_is_secret_in_its_outputs() -> None
 
 def test_an_import_takes_over_all_but_what_is_the_servers() -> None:
     live = {
+        "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "a", "uid": "1", "annotations": {"deployment.kubernetes.io/revision": "1", "mine": "x"}},
         "spec": {"replicas": 1},
         "status": {"replicas": 1},
     }
     assert state.imported(live) == {
+        "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "a", "annotations": {"mine": "x"}},
         "spec": {"replicas": 1},
+    }
+
+
+def test_of_a_custom_resource_an_import_takes_over_only_which_one_it_is() -> None:
+    live = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "a", "namespace": "n", "uid": "1"},
+        "spec": {"listeners": []},
+    }
+    assert state.imported(live) == {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "a", "namespace": "n"},
     }

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from kubernetes.client.configuration import Configuration
 
+from plugins._values import UNKNOWN
 from plugins.kubernetes import cluster as cluster_module
 from plugins.kubernetes import config
 from plugins.kubernetes.cluster import ApiError, Cluster, Unreachable
-from plugins.kubernetes.discovery import Discovery, Resource, UnknownKind, namespaced_by_name
+from plugins.kubernetes.connection import Connection
+from plugins.kubernetes.discovery import Discovery, Resource, UnknownKind
+from plugins.kubernetes.kinds import namespaced_by_name
 from plugins.kubernetes.ownership import apply_ignored, as_applied, path_parts, was_written
 
 
@@ -35,8 +38,8 @@ def kubeconfig(server: str = "https://a", current: str = "one") -> dict[str, Any
 
 
 def test_options_that_are_not_done_are_refused_by_name_and_engines_own_are_not() -> None:
-    given = {"renderYamlToDirectory": "out", "helmReleaseSettings": {"a": 1}, "version": "4", "kubeconfig": "x"}
-    assert [name for name, _ in config.problems(given)] == ["helmReleaseSettings", "renderYamlToDirectory"]
+    given = {"kubeClientSettings": {"qps": 1}, "helmReleaseSettings": {"a": 1}, "version": "4", "kubeconfig": "x"}
+    assert [name for name, _ in config.problems(given)] == ["helmReleaseSettings", "kubeClientSettings"]
     assert config.problems({"renderYamlToDirectory": "", "strictMode": False}) == []
 
 
@@ -45,6 +48,19 @@ def test_client_side_apply_is_refused_by_option_and_by_environment(monkeypatch: 
     assert config.problems({"enableServerSideApply": "true"}) == []
     monkeypatch.setenv("PULUMI_K8S_ENABLE_SERVER_SIDE_APPLY", "false")
     assert config.problems({})[0][0] == "enableServerSideApply"
+
+
+def test_a_folder_for_files_and_a_named_cluster_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/ambient")
+    both = {"renderYamlToDirectory": "out", "kubeconfig": "x", "context": "c", "cluster": "d"}
+    assert sorted(config.problems(both)) == [
+        (name, f'"{name}" arg is not compatible with "renderYamlToDirectory" arg')
+        for name in ("cluster", "context", "kubeconfig")
+    ]
+    assert config.problems({"renderYamlToDirectory": "out", "kubeconfig": "/ambient", "alwaysRender": "true"}) == []
+    assert config.problems({"alwaysRender": True}) == [
+        ("alwaysRender", '"alwaysRender" requires "renderYamlToDirectory" to be set')
+    ]
 
 
 def test_a_kubeconfig_is_taken_as_content_as_path_and_from_the_environment(
@@ -93,6 +109,28 @@ def test_the_cluster_identifier_decides_where_it_is_set() -> None:
     same = {"kubeconfig": one, "clusterIdentifier": "lab"}
     assert config.replacing_changes(same, {"kubeconfig": moved, "clusterIdentifier": "lab"}) == []
     assert config.replacing_changes(same, {"kubeconfig": one, "clusterIdentifier": "prod"}) == ["clusterIdentifier"]
+
+
+def test_an_unknown_cluster_is_another_one_unless_the_identifier_says_otherwise() -> None:
+    one = {"kubeconfig": json.dumps(kubeconfig())}
+    assert config.replacing_changes(one, {"kubeconfig": UNKNOWN}) == ["kubeconfig"]
+    same = {"clusterIdentifier": "lab"}
+    assert config.replacing_changes({**one, **same}, {"kubeconfig": UNKNOWN, **same}) == []
+    other = config.replacing_changes({**one, **same}, {"kubeconfig": UNKNOWN, "clusterIdentifier": "prod"})
+    assert other == ["clusterIdentifier", "kubeconfig"]
+
+
+def test_an_identifier_or_a_kubeconfig_that_comes_or_goes_replaces_nothing() -> None:
+    one = {"kubeconfig": json.dumps(kubeconfig())}
+    assert config.replacing_changes(one, {**one, "clusterIdentifier": "lab"}) == []
+    assert config.replacing_changes({**one, "clusterIdentifier": "lab"}, one) == []
+    assert config.replacing_changes(one, {}) == []
+
+
+def test_another_folder_for_files_replaces() -> None:
+    assert config.replacing_changes({"renderYamlToDirectory": "a"}, {"renderYamlToDirectory": "b"}) == [
+        "renderYamlToDirectory"
+    ]
 
 
 def test_objects_go_to_the_named_namespace_else_to_the_contexts() -> None:
@@ -167,6 +205,18 @@ def test_the_scope_of_built_in_kinds_is_known_without_a_server() -> None:
     assert not namespaced_by_name("node.k8s.io/v1", "RuntimeClass")
     assert namespaced_by_name("apps/v1", "Deployment")
     assert namespaced_by_name("example.test/v1", "Namespace")
+    assert namespaced_by_name("policy.networking.k8s.io/v1alpha1", "IngressClass")
+
+
+def test_the_scope_of_a_kind_that_the_program_defines_is_learned_from_its_definition() -> None:
+    connection = Connection(config.options({}, ""), "no cluster")
+    fleet = {"apiVersion": "example.test/v1", "kind": "Fleet", "metadata": {"name": "a", "namespace": "b"}}
+    assert connection.namespaced(fleet)
+    spec = {"group": "example.test", "scope": "Cluster", "names": {"kind": "Fleet"}}
+    connection.learn({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec})
+    assert not connection.namespaced(fleet)
+    assert connection.canonical(fleet)["metadata"] == {"name": "a"}
+    assert connection.namespaced({**fleet, "apiVersion": "other.test/v1"})
 
 
 class Server:
