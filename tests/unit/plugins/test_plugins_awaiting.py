@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from plugins._engine import Engine, Status
+from plugins.kubernetes.awaiting import loop
 from plugins.kubernetes.awaiting.loop import CHECKS, Awaiter, NotReady
 from plugins.kubernetes.awaiting.pods import pod_problems
 from plugins.kubernetes.awaiting.progress import Progress, Related
-from plugins.kubernetes.cluster import ApiError
+from plugins.kubernetes.cluster import ApiError, Unreachable
 from plugins.kubernetes.objects import group_version_kind
 
 OWNER = [{"uid": "u1"}]
@@ -145,6 +146,33 @@ def test_a_deployment_without_replicas_is_ready_and_says_so() -> None:
     assert progress.warnings == ['Replicas scaled to 0 for Deployment "web"']
 
 
+def autoscaler(name: str = "web", **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "a"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": name}, **spec}}
+
+
+def test_pods_that_an_autoscaler_adds_in_the_middle_of_a_rollout_are_not_waited_for() -> None:
+    scaled = deployment(AVAILABLE, ROLLED_OUT, revision="2", updated=4, replicas=4)
+    newest = [replica_set(1, "2", replicas=4)]  # three more pods, and no GPU for them
+    assert not check(scaled, ReplicaSet=newest).ready
+    progress = check(scaled, ReplicaSet=newest, HorizontalPodAutoscaler=[autoscaler()])
+    assert progress.ready
+    assert progress.infos[0] == "An autoscaler has scaled to 4 Pods, of which 1 are available"
+    for other in (autoscaler(minReplicas=2), autoscaler(name="other")):
+        assert not check(scaled, ReplicaSet=newest, HorizontalPodAutoscaler=[other]).ready
+    # While old pods still serve, the rollout is not over, whoever scales.
+    rolling = deployment(AVAILABLE, ROLLING, revision="2", updated=4, replicas=4)
+    assert not check(rolling, ReplicaSet=newest, HorizontalPodAutoscaler=[autoscaler()]).ready
+    recreating = deployment(AVAILABLE, ROLLED_OUT, revision="2", updated=0, replicas=4)
+    assert not check(recreating, ReplicaSet=newest, HorizontalPodAutoscaler=[autoscaler()]).ready
+
+
+def test_a_paused_deployment_whose_change_is_not_rolled_out_is_not_ready_and_says_why() -> None:
+    paused = {"type": "Progressing", "status": "Unknown", "reason": "DeploymentPaused", "message": "is paused"}
+    progress = check(deployment(AVAILABLE, paused, revision="2", paused=True), ReplicaSet=[replica_set(1, "2")])
+    assert not progress.ready
+    assert progress.errors[0] == "[DeploymentPaused] is paused"
+
+
 def stateful_set(generation: int = 1, strategy: str = "RollingUpdate", **status: Any) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
@@ -168,6 +196,9 @@ def test_a_stateful_set_is_ready_when_all_replicas_are_at_the_newest_revision() 
         'StatefulSet controller failed to advance from revision "a" to revision "b"'
     ]
     assert not check(stateful_set(3, **{**ALL, "observedGeneration": 2})).ready
+    parted = stateful_set(2, **{**ALL, "updateRevision": "b", "currentReplicas": 1})
+    parted["spec"]["updateStrategy"]["rollingUpdate"] = {"partition": 1}
+    assert "partition keeps pods at the old revision" in check(parted).errors[-1]
 
 
 def test_a_daemon_set_is_ready_when_every_node_has_the_newest_pod() -> None:
@@ -179,6 +210,10 @@ def test_a_daemon_set_is_ready_when_every_node_has_the_newest_pod() -> None:
         assert check({**obj, "status": {**full, name: 1}}).infos == [f"{shown}: 1/2"]
     assert not check({**obj, "status": {**full, "observedGeneration": 0}}).ready
     assert check({**obj, "status": {"observedGeneration": 1, "desiredNumberScheduled": 0}}).ready
+    # OnDelete: until somebody has deleted the old pods, the change has reached no node.
+    by_hand = {**obj, "spec": {"updateStrategy": {"type": "OnDelete"}}, "status": {**full, "updatedNumberScheduled": 1}}
+    assert not check(by_hand).ready
+    assert check(by_hand).timed_out == "timed out waiting for the condition"
 
 
 def job(*conditions: dict[str, Any], suspend: bool = False, **status: Any) -> dict[str, Any]:
@@ -303,6 +338,21 @@ def test_a_claim_is_ready_when_bound_or_when_its_class_waits_for_a_pod() -> None
     ]
 
 
+def test_kinds_that_need_their_controller_for_a_moment_are_ready_when_it_has_done_its_part() -> None:
+    controller = {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "rc"}}
+    assert check({**controller, "spec": {"replicas": 2}, "status": {"availableReplicas": 2}}).ready
+    waiting = check({**controller, "spec": {"replicas": 2}, "status": {"availableReplicas": 1}})
+    assert waiting.infos == ["Waiting for ReplicationController to be available (1/2 Pods available)"]
+    assert waiting.timed_out == "Timeout occurred polling for 'rc'"
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}}
+    assert not check({**quota, "status": {}}).ready
+    assert check({**quota, "status": {"hard": {"pods": "1"}}}).ready
+    token = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token"}
+    assert not check({**token, "metadata": {"name": "t"}}).ready
+    assert check({**token, "data": {"token": "x"}}).ready
+    assert check({"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}).ready
+
+
 @dataclass(frozen=True)
 class Recorded:
     """Operations on objects that were recorded: each reading gives the next state; an error is raised."""
@@ -381,6 +431,50 @@ def test_skip_await_and_kinds_without_a_check_do_not_wait() -> None:
     assert wait(job(), RuntimeError("not read"), skipAwait="true") == job()
     hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"}
     assert wait(hpa, RuntimeError("not read")) is hpa
+
+
+def test_other_kinds_wait_where_an_annotation_or_the_environment_says_so() -> None:
+    widget = {"apiVersion": "example.test/v1", "kind": "Widget", "metadata": {"name": "w"}}
+    ready = {**widget, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    unready = {**widget, "status": {"conditions": [{"type": "Ready", "status": "False", "message": "not yet"}]}}
+    assert wait(widget, unready, ready, timeout=5, everything=True) is ready
+    assert wait(widget, widget, ready, timeout=5, waitFor="condition=Ready") is ready
+    with pytest.raises(NotReady, match=r"^timed out waiting for the condition$") as caught:
+        wait(widget, unready, everything=True)
+    assert caught.value.reasons == ["not yet"]
+    # An annotation takes the place of the kind's own check, and skipAwait that of both.
+    started = job(startTime="now", active=1)
+    assert wait(job(), job(), started, timeout=5, waitFor="jsonpath={.status.active}=1") is started
+    assert wait(job(), RuntimeError("not read"), waitFor="condition=Ready", skipAwait="true") == job()
+
+
+def test_kinds_that_are_polled_are_not_waited_for_longer_than_the_official_provider_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(loop._LONGEST_SECONDS, "v1/Secret", 0.2)
+    token = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token"}
+    token["metadata"] = {"name": "t"}  # type: ignore[assignment]  # a plain object
+    with pytest.raises(NotReady, match=r"^Timeout occurred polling for 't'$"):
+        wait(token, token, timeout=60)
+
+
+AWAY = Unreachable("the Kubernetes API server at https://a cannot be reached: refused")
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for() -> None:
+    complete = job({"type": "Complete", "status": "True"})
+    assert wait(job(), job(), AWAY, ApiError(503, "", "starting"), complete, timeout=10) is complete
+
+
+def test_a_server_that_stays_away_ends_the_waiting_with_the_last_that_was_seen() -> None:
+    seen = job(startTime="now")
+    with pytest.raises(NotReady, match=r"'load' could not be waited for any longer: .* Gave up after 0 s\.") as caught:
+        wait(job(), seen, AWAY, timeout=60, patience=0.4)
+    assert caught.value.live is seen
+    with pytest.raises(NotReady, match="cannot be reached"):
+        awaiter(AWAY, patience=0.2).gone(job(), {}, timeout=60, status=Status(Engine(""), ""))
+    with pytest.raises(ApiError, match="no"):
+        wait(job(), ApiError(403, "Forbidden", "no"), timeout=60)
 
 
 def test_an_object_that_is_deleted_while_waited_for_is_said() -> None:
