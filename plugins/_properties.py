@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,15 +80,6 @@ def differences(
         yield Change(path, "add", new)
     elif not equal(path, old, new):
         yield Change(path, "update", new)
-
-
-def property_changes(old: dict[str, Any], new: dict[str, Any], *, replacing: Collection[str]) -> pb.DiffResponse:
-    """The answer to Diff where a change of the properties `replacing` replaces."""
-    found = [
-        Change(change.path, change.kind, change.value, replace=change.path[0] in replacing)
-        for change in differences(old, new)
-    ]
-    return diff_response(found)
 
 
 def diff_response(found: list[Change], *, delete_before_replace: bool = False) -> pb.DiffResponse:

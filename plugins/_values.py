@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import struct_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
+from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]  # stubs lie in a namespace package
 from pulumi.runtime import rpc
 
 SIGNATURE = rpc._special_sig_key
 """Key that marks a struct as a secret, an asset, an archive, a resource or an output."""
+
+ASSET = rpc._special_asset_sig
+ARCHIVE = rpc._special_archive_sig
+"""Marks of a file or text, and of a folder or several files."""
 
 _LARGEST_EXACT = 2**53
 
@@ -38,19 +42,24 @@ class Secret:
 
 
 class UnsupportedValue(Exception):
-    """A kind of value that the stand-in does not take, e.g. an asset; the message names it and its path."""
+    """A kind of value that the stand-in does not take, e.g. a resource; the message names it and its path."""
 
 
-def from_struct(properties: struct_pb2.Struct) -> dict[str, Any]:
+def from_struct(properties: struct_pb2.Struct, *, assets: bool = False) -> dict[str, Any]:
     """Properties as the engine sent them, with secrets and unknowns wrapped.
 
+    Args:
+        properties: the engine's.
+        assets: take assets and archives, too, as maps with the mark of their kind under `SIGNATURE`. So they go into
+            the state as they came, and what differs between two of them is their path, text or hash.
+
     Raises:
-        UnsupportedValue: an asset, an archive or a resource reference is among them.
+        UnsupportedValue: a resource reference is among them, or an asset or archive that is not asked for.
     """
-    return {name: _from_value(value, name) for name, value in properties.fields.items()}
+    return {name: _from_value(value, name, assets) for name, value in properties.fields.items()}
 
 
-def _from_value(value: struct_pb2.Value, path: str) -> Any:
+def _from_value(value: struct_pb2.Value, path: str, assets: bool) -> Any:
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         return UNKNOWN if value.string_value == rpc.UNKNOWN else value.string_value
@@ -60,21 +69,23 @@ def _from_value(value: struct_pb2.Value, path: str) -> Any:
     if kind == "bool_value":
         return value.bool_value
     if kind == "list_value":
-        return [_from_value(item, f"{path}[{index}]") for index, item in enumerate(value.list_value.values)]
+        return [_from_value(item, f"{path}[{index}]", assets) for index, item in enumerate(value.list_value.values)]
     if kind != "struct_value":
         return None
     fields = value.struct_value.fields
     if SIGNATURE not in fields:
-        return {name: _from_value(item, f"{path}.{name}") for name, item in fields.items()}
+        return {name: _from_value(item, f"{path}.{name}", assets) for name, item in fields.items()}
     signature = fields[SIGNATURE].string_value
+    if assets and signature in (ASSET, ARCHIVE):
+        return json_format.MessageToDict(value)
     if signature == rpc._special_secret_sig:
-        return Secret(_from_value(fields["value"], path))
+        return Secret(_from_value(fields["value"], path, assets))
     if signature == rpc._special_output_value_sig:
-        inner = _from_value(fields["value"], path) if "value" in fields else UNKNOWN
+        inner = _from_value(fields["value"], path, assets) if "value" in fields else UNKNOWN
         return Secret(inner) if fields["secret"].bool_value else inner
     names = {
-        rpc._special_asset_sig: "an asset",
-        rpc._special_archive_sig: "an archive",
+        ASSET: "an asset",
+        ARCHIVE: "an archive",
         rpc._special_resource_sig: "a reference to a resource",
     }
     raise UnsupportedValue(

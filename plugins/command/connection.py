@@ -64,24 +64,37 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(connection: Connection, status: Status) -> AsyncIterator[asyncssh.SSHClientConnection]:
+async def connected(
+    connection: Connection, status: Status, seconds: float = 0
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A connection, ended with the context.
 
     Args:
         connection: where to.
         status: shows each attempt that fails.
+        seconds: how long all attempts together may take (the resource's `customTimeouts`); 0 for no end.
 
     Raises:
-        Failure: a key cannot be read, the agent cannot be reached, or the attempts are used up.
+        Failure: a key cannot be read, the agent cannot be reached, or the attempts or the time are used up.
     """
     async with AsyncExitStack() as stack:
-        tunnel = None
-        if connection.proxy is not None:
-            try:
-                tunnel = await _dial(connection.proxy, "Dial proxy", status, stack)
-            except Failure as error:
-                raise Failure(f"proxy: {error}") from error
-        yield await _dial(connection, "Dial", status, stack, tunnel)
+        try:
+            async with asyncio.timeout(seconds or None):
+                client = await _way(connection, status, stack)
+        except TimeoutError as error:
+            raise Failure(f"no connection after {seconds:g} s, the limit of customTimeouts") from error
+        yield client
+
+
+async def _way(connection: Connection, status: Status, stack: AsyncExitStack) -> asyncssh.SSHClientConnection:
+    """Connect to the jump host, if there is one, and through it to the host."""
+    if connection.proxy is None:
+        return await _dial(connection, "Dial", status, stack)
+    try:
+        tunnel = await _dial(connection.proxy, "Dial proxy", status, stack)
+        return await _dial(connection, "Dial from proxy", status, stack, tunnel)
+    except Failure as error:
+        raise Failure(f"proxy: {error}") from error
 
 
 async def _dial(

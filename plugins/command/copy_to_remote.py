@@ -22,28 +22,24 @@ from typing import Any
 import asyncssh
 
 from plugins._engine import Status
-from plugins._provider import Failure, Refused
-from plugins._values import SIGNATURE, reveal
+from plugins._provider import Failure
+from plugins._values import ARCHIVE, ASSET, SIGNATURE, reveal
 from plugins.command.connection import Connection, connected
-from plugins.command.properties import ARCHIVE, ASSET, COPY, Problem
+from plugins.command.properties import Problem
 from plugins.command.remote import finish
 
-_TAKEN = {ASSET: ("path", "text"), ARCHIVE: ("path",)}
-_OTHERS = {"uri": "an asset or archive from a URI", "assets": "an archive put together from assets"}
+_ASSET = "asset must be a path-based file asset or a text asset"
+_ARCHIVE = "archive must be a path to a file or directory"
 
 
 def source_problems(source: Any) -> list[Problem]:
-    """What is wrong with a `source` that is known.
-
-    Raises:
-        Refused: a kind that the official provider takes and this one does not.
-    """
-    if not isinstance(source, dict) or source.get(SIGNATURE) not in _TAKEN:
-        return [("source", "source must be a FileAsset, a StringAsset or a FileArchive")]
-    for name, kind in _OTHERS.items():
-        if name in source:
-            raise Refused(f"{COPY}: {kind}")
-    return []
+    """What is wrong with a `source`, in the words of the official plugin."""
+    kind = source.get(SIGNATURE) if isinstance(source, dict) else None
+    if kind == ASSET:
+        return [] if "path" in source or "text" in source else [("asset", _ASSET)]
+    if kind == ARCHIVE:
+        return [] if "path" in source else [("archive", _ARCHIVE)]
+    return [("asset", "either asset or archive must be set")]
 
 
 def needed(inputs: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
@@ -55,8 +51,8 @@ def needed(inputs: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     return bool(now["source"].get("hash") != then["source"].get("hash") or now["remotePath"] != then["remotePath"])
 
 
-def copy(inputs: Mapping[str, Any], *, status: Status, cancelled: threading.Event) -> None:
-    """Copy `source` to `remotePath` where `connection` leads.
+def copy(inputs: Mapping[str, Any], *, status: Status, cancelled: threading.Event, seconds: float) -> None:
+    """Copy `source` to `remotePath` where `connection` leads; `seconds` is how long connecting may take, 0 for no end.
 
     Raises:
         Failure: there is no connection to be had, or the copy failed.
@@ -66,7 +62,7 @@ def copy(inputs: Mapping[str, Any], *, status: Status, cancelled: threading.Even
 
     async def work() -> None:
         async with (
-            connected(Connection.from_properties(plain["connection"]), status) as client,
+            connected(Connection.from_properties(plain["connection"]), status, seconds) as client,
             client.start_sftp_client() as sftp,
         ):
             if "text" in source:

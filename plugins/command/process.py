@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO
@@ -39,6 +41,7 @@ def run(
     stdin: str,
     on_line: Mapping[str, Callable[[str], None]],
     cancelled: threading.Event,
+    seconds: float = 0,
 ) -> Outcome:
     """Run `command` to its end.
 
@@ -50,9 +53,10 @@ def run(
         stdin: what it reads; nothing if empty.
         on_line: for `stdout` and `stderr`, what is given each line as it comes.
         cancelled: ends the command when it is set.
+        seconds: how long it may take (the resource's `customTimeouts`); 0 for no end.
 
     Raises:
-        CommandFailed: it could not be started, failed or was cancelled.
+        CommandFailed: it could not be started, failed, was cancelled or took too long.
     """
     try:
         process = subprocess.Popen(
@@ -66,7 +70,7 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        raise CommandFailed(f"{error}: running {json.dumps(command)}") from error
+        raise CommandFailed(f"{error}: running {quoted(command)}") from error
     written: dict[str, list[bytes]] = {"stdout": [], "stderr": [], "both": []}
 
     def read(name: str, stream: IO[bytes]) -> None:
@@ -90,26 +94,28 @@ def run(
         threads.append(threading.Thread(target=feed, args=(process.stdin,)))
     for thread in threads:
         thread.start()
-    was_cancelled = _wait(process, threads, cancelled)
+    was_ended = _wait(process, threads, cancelled, seconds)
     text = {name: b"".join(lines).decode(errors="replace") for name, lines in written.items()}
-    if process.returncode or was_cancelled:
-        how = "cancelled" if was_cancelled else _ending(process.returncode)
-        raise CommandFailed(f"{how}: running {json.dumps(command)}:\n{text['both']}")
+    if process.returncode or was_ended:
+        raise CommandFailed(f"{was_ended or _ending(process.returncode)}: running {quoted(command)}:\n{text['both']}")
     return Outcome(text["stdout"].removesuffix("\n"), text["stderr"].removesuffix("\n"))
 
 
-def _wait(process: subprocess.Popen[bytes], threads: list[threading.Thread], cancelled: threading.Event) -> bool:
-    """Wait for the process and all that writes for it; gives whether it was cancelled."""
-    was_cancelled = False
+def _wait(
+    process: subprocess.Popen[bytes], threads: list[threading.Thread], cancelled: threading.Event, seconds: float
+) -> str:
+    """Wait for the process and all that writes for it; gives why it was ended, empty if it was not."""
+    was_ended = ""
+    deadline = time.monotonic() + (seconds or math.inf)
     while process.poll() is None or any(thread.is_alive() for thread in threads):
-        if cancelled.wait(0) and not was_cancelled:
-            was_cancelled = True
+        if not was_ended and (cancelled.is_set() or time.monotonic() > deadline):
+            was_ended = "cancelled" if cancelled.is_set() else f"ended after {seconds:g} s, the limit of customTimeouts"
             _end(process)
         for thread in threads:
             thread.join(_POLL_SECONDS / len(threads))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.01)
-    return was_cancelled
+    return was_ended
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -122,4 +128,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _ending(code: int) -> str:
-    return f"signal: {signal.strsignal(-code)}" if code < 0 else f"exit status {code}"
+    return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}" if code < 0 else f"exit status {code}"
+
+
+def quoted(command: str) -> str:
+    """The command line on one line, as messages show it."""
+    return json.dumps(command, ensure_ascii=False)

@@ -1,30 +1,19 @@
-"""The properties of commands and copies: which there are, what is wrong with them, which are secret.
-
-A property value that is an asset or an archive stays as the engine sends it, a map with a mark of its kind: it goes
-into the state as it came, and what differs between two of them is their path, text or hash.
-"""
+"""The properties of commands and copies: which there are, what is wrong with them, which are secret."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]  # stubs lie in a namespace package
-from pulumi.runtime import rpc
-
-from plugins._provider import Refused
-from plugins._values import SIGNATURE, UNKNOWN, Secret, from_struct, has_secret, reveal
+from plugins._values import UNKNOWN, Secret, reveal
 
 COMMAND = "command:local:Command"
 RUN = "command:local:run"
 REMOTE_COMMAND = "command:remote:Command"
 COPY = "command:remote:CopyToRemote"
 
-ASSET = rpc._special_asset_sig
-ARCHIVE = rpc._special_archive_sig
-
 OUTPUTS = ("stdout", "stderr", "assets", "archive")
-"""What a state holds beside the inputs; the last two come from local commands of the official plugin only."""
+"""What a state may hold beside the inputs; the last two come from local commands only."""
 
 LOGGED = {
     None: ("stdout", "stderr"),
@@ -50,7 +39,13 @@ _NAMES: dict[Kind, str] = {
     object: "anything",
 }
 _RUN_BY_ALL: dict[str, Kind] = {"stdin": str, "logging": str, "environment": dict, "addPreviousOutputInEnv": bool}
-_LOCAL: dict[str, Kind] = {**_RUN_BY_ALL, "interpreter": list, "dir": str}
+_LOCAL: dict[str, Kind] = {
+    **_RUN_BY_ALL,
+    "interpreter": list,
+    "dir": str,
+    "assetPaths": list,
+    "archivePaths": list,
+}
 _RESOURCE: dict[str, Kind] = {"create": str, "update": str, "delete": str, "triggers": list}
 _KINDS: dict[str, dict[str, Kind]] = {
     COMMAND: {**_LOCAL, **_RESOURCE},
@@ -59,7 +54,7 @@ _KINDS: dict[str, dict[str, Kind]] = {
     COPY: {"connection": dict, "source": object, "remotePath": str, "triggers": list},
 }
 _REQUIRED = {RUN: ("command",), REMOTE_COMMAND: ("connection",), COPY: ("connection", "source", "remotePath")}
-_REFUSED = ("assetPaths", "archivePaths")
+_OF_STRINGS = ("environment", "interpreter", "assetPaths", "archivePaths")
 
 _PROXY: dict[str, Kind] = {
     "host": str,
@@ -78,39 +73,8 @@ CONNECTION_DEFAULTS = {"user": "root", "port": 22, "dialErrorLimit": 10, "perDia
 """The official plugin's (its schema and its Python SDK); seconds, and failed attempts before giving up."""
 
 
-def read(properties: struct_pb2.Struct) -> dict[str, Any]:
-    """Properties as the engine sent them, with secrets and unknowns wrapped and assets as maps.
-
-    Raises:
-        UnsupportedValue: a reference to a resource is among them.
-    """
-    return {name: _read(value, name) for name, value in properties.fields.items()}
-
-
-def _read(value: struct_pb2.Value, path: str) -> Any:
-    if value.HasField("list_value"):
-        return [_read(item, f"{path}[{index}]") for index, item in enumerate(value.list_value.values)]
-    if value.HasField("struct_value"):
-        fields = value.struct_value.fields
-        signature = fields[SIGNATURE].string_value if SIGNATURE in fields else None
-        if signature is None:
-            return {name: _read(item, f"{path}.{name}") for name, item in fields.items()}
-        if signature in (ASSET, ARCHIVE):
-            return json_format.MessageToDict(value)
-        if signature == rpc._special_secret_sig:
-            return Secret(_read(fields["value"], path))
-    return from_struct(struct_pb2.Struct(fields={path: value}))[path]
-
-
 def problems(token: str, inputs: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the inputs of `token`: missing, unknown, or of another type than they should be.
-
-    Raises:
-        Refused: a property that the official provider takes and this one does not.
-    """
-    for name in _REFUSED:
-        if inputs.get(name) is not None:
-            raise Refused(f"{token}: {name}")
+    """What is wrong with the inputs of `token`: missing, unknown, or of another type than they should be."""
     plain = reveal(dict(inputs))
     found = list(_mistyped(token, plain, _KINDS[token]))
     found += [(name, f"{name} is missing") for name in _REQUIRED.get(token, ()) if plain.get(name) is None]
@@ -140,6 +104,16 @@ def _mistyped(owner: str, values: Mapping[str, Any], kinds: Mapping[str, Kind]) 
             continue
         elif not isinstance(value, kinds[name]) or (isinstance(value, bool) and kinds[name] in (int, _NUMBER)):
             yield name, f"{name} must be {_NAMES[kinds[name]]}"
+        elif name in _OF_STRINGS:
+            for path, item in _items(name, value):
+                if not isinstance(item, str) and item not in (None, UNKNOWN):
+                    yield path, f"{path} must be a string"
+
+
+def _items(name: str, values: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(values, dict):
+        return ((f"{name}.{key}", item) for key, item in values.items())
+    return ((f"{name}[{index}]", item) for index, item in enumerate(values))
 
 
 def checked(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +133,7 @@ def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def environment(plain: Mapping[str, Any]) -> dict[str, str]:
     """The variables that `environment` asks for."""
-    return {name: str(value) for name, value in (plain.get("environment") or {}).items()}
+    return _without_nulls(plain.get("environment") or {})
 
 
 def previous_output(plain: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]:
@@ -168,16 +142,6 @@ def previous_output(plain: Mapping[str, Any], before: Mapping[str, Any]) -> dict
         return {}
     written = {name: reveal(before.get(name)) for name in ("stdout", "stderr")}
     return {f"PULUMI_COMMAND_{name.upper()}": text for name, text in written.items() if text}
-
-
-def outputs(properties: Mapping[str, Any], stdout: Any, stderr: Any) -> dict[str, Any]:
-    """`stdout` and `stderr` as outputs, secret if any of `properties` is: it may have got into the output.
-
-    The connection does not count: it is always a secret, and what a command writes does not come from it.
-    """
-    if has_secret({name: value for name, value in properties.items() if name != "connection"}):
-        return {"stdout": Secret(stdout), "stderr": Secret(stderr)}
-    return {"stdout": stdout, "stderr": stderr}
 
 
 def unknown_outputs() -> dict[str, Any]:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import grpc
-from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
+from google.protobuf import empty_pb2, struct_pb2  # type: ignore[import-untyped]  # stubs lie in a namespace package
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from plugins._engine import Status
-from plugins._properties import property_changes
 from plugins._provider import Provider, Refused, rpc
-from plugins._values import UNKNOWN, has_unknown, reveal, to_struct
+from plugins._values import UNKNOWN, from_struct, has_unknown, reveal, to_struct
 from plugins.command import copy_to_remote, local, remote
+from plugins.command.diffing import diff
 from plugins.command.properties import (
     COMMAND,
     COPY,
@@ -23,9 +23,7 @@ from plugins.command.properties import (
     REMOTE_COMMAND,
     RUN,
     checked,
-    outputs,
     problems,
-    read,
     unknown_outputs,
     without_outputs,
 )
@@ -42,7 +40,15 @@ class _Execute(Protocol):
         *,
         status: Status,
         cancelled: threading.Event,
+        seconds: float = 0,
     ) -> dict[str, Any]: ...
+
+
+class _Request(Protocol):
+    """What is alike in the requests to create, update and delete."""
+
+    urn: str
+    timeout: float
 
 
 _EXECUTE: dict[str, _Execute] = {COMMAND: local.execute, REMOTE_COMMAND: remote.execute}
@@ -75,7 +81,7 @@ class CommandProvider(Provider):
         token = _token(request.urn)
         if token not in (*_EXECUTE, COPY):
             raise Refused(token)
-        inputs = read(request.news)
+        inputs = _read(request.news)
         found = problems(token, inputs)
         if token == COPY and reveal(inputs.get("source")) not in (None, UNKNOWN):
             found += copy_to_remote.source_problems(reveal(inputs["source"]))
@@ -85,37 +91,39 @@ class CommandProvider(Provider):
     @rpc
     def Diff(self, request: pb.DiffRequest, _context: grpc.ServicerContext) -> pb.DiffResponse:
         """A change of the triggers replaces, any other one updates."""
-        before = read(request.old_inputs) or without_outputs(read(request.olds))
-        return property_changes(reveal(before), reveal(read(request.news)), replacing={"triggers"})
+        before = _read(request.old_inputs) or without_outputs(_read(request.olds))
+        return diff(before, _read(request.news))
 
     @rpc
     def Create(self, request: pb.CreateRequest, _context: grpc.ServicerContext) -> pb.CreateResponse:
         """Run `create`, or copy; the state is the inputs and what was written."""
-        token, inputs = _token(request.urn), read(request.properties)
+        token, inputs = _token(request.urn), _read(request.properties)
         if request.preview:
             return pb.CreateResponse(properties=to_struct({**inputs, **_previewed(token)}))
         if token == COPY:
-            self._copy(request.urn, inputs)
+            self._copy(request, inputs)
             return pb.CreateResponse(id=secrets.token_hex(4), properties=to_struct(inputs))
         name = request.name or request.urn.rpartition("::")[2]
         command = reveal(inputs.get("create"))
-        written = outputs(inputs, "", "") if command is None else self._run(request.urn, command, inputs, {})
+        written = {"stdout": "", "stderr": ""} if command is None else self._run(request, command, inputs, {})
         return pb.CreateResponse(id=f"{name}{secrets.token_hex(4)}", properties=to_struct({**inputs, **written}))
 
     @rpc
     def Update(self, request: pb.UpdateRequest, _context: grpc.ServicerContext) -> pb.UpdateResponse:
         """Run `update`, or `create` again, or copy what is new; with nothing to run, the outputs stay."""
-        token, inputs, before = _token(request.urn), read(request.news), read(request.olds)
+        token, inputs, before = _token(request.urn), _read(request.news), _read(request.olds)
+        kept = {name: reveal(before[name]) for name in OUTPUTS if name in before}
         if request.preview:
-            return pb.UpdateResponse(properties=to_struct({**inputs, **_previewed(token)}))
+            unknown = {**dict.fromkeys(kept, UNKNOWN), **_previewed(token)}
+            return pb.UpdateResponse(properties=to_struct({**inputs, **unknown}))
         if token == COPY:
             if copy_to_remote.needed(inputs, before):
-                self._copy(request.urn, inputs)
+                self._copy(request, inputs)
             return pb.UpdateResponse(properties=to_struct(inputs))
-        command = reveal(inputs.get("update") or inputs.get("create"))
-        kept = {name: before[name] for name in OUTPUTS if name in before}
-        written = kept if command is None else self._run(request.urn, command, inputs, before)
-        return pb.UpdateResponse(properties=to_struct({**inputs, **written}))
+        plain = reveal(inputs)
+        command = plain.get("create") if plain.get("update") is None else plain["update"]
+        written = {} if command is None else self._run(request, command, inputs, before)
+        return pb.UpdateResponse(properties=to_struct({**inputs, **kept, **written}))
 
     @rpc
     def Read(self, request: pb.ReadRequest, _context: grpc.ServicerContext) -> pb.ReadResponse:
@@ -125,10 +133,10 @@ class CommandProvider(Provider):
     @rpc
     def Delete(self, request: pb.DeleteRequest, _context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Run `delete`, if there is one; what was copied stays."""
-        state = read(request.properties)
+        state = _read(request.properties)
         command = reveal(state.get("delete"))
         if command is not None:
-            self._run(request.urn, command, without_outputs(state), state)
+            self._run(request, command, without_outputs(state), state)
         return empty_pb2.Empty()
 
     @rpc
@@ -136,7 +144,7 @@ class CommandProvider(Provider):
         """`command:local:run`: runs at every preview and update."""
         if request.tok != RUN:
             raise Refused(request.tok)
-        inputs = read(request.args)
+        inputs = _read(request.args)
         failures = [pb.CheckFailure(property=name, reason=reason) for name, reason in problems(request.tok, inputs)]
         if failures:
             return pb.InvokeResponse(failures=failures)
@@ -146,12 +154,23 @@ class CommandProvider(Provider):
         written = local.execute(reveal(inputs["command"]), inputs, {}, status=status, cancelled=self.cancelled)
         return pb.InvokeResponse(**{"return": to_struct({**inputs, **written})})
 
-    def _run(self, urn: str, command: str, inputs: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-        status = Status(self.engine, urn)
-        return _EXECUTE[_token(urn)](command, inputs, before, status=status, cancelled=self.cancelled)
+    def _run(self, request: _Request, command: str, inputs: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+        return _EXECUTE[_token(request.urn)](
+            command,
+            inputs,
+            before,
+            status=Status(self.engine, request.urn),
+            cancelled=self.cancelled,
+            seconds=request.timeout,
+        )
 
-    def _copy(self, urn: str, inputs: dict[str, Any]) -> None:
-        copy_to_remote.copy(inputs, status=Status(self.engine, urn), cancelled=self.cancelled)
+    def _copy(self, request: _Request, inputs: dict[str, Any]) -> None:
+        status = Status(self.engine, request.urn)
+        copy_to_remote.copy(inputs, status=status, cancelled=self.cancelled, seconds=request.timeout)
+
+
+def _read(properties: struct_pb2.Struct) -> dict[str, Any]:
+    return from_struct(properties, assets=True)
 
 
 def _token(urn: str) -> str:

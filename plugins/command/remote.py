@@ -12,7 +12,7 @@ from plugins._provider import Failure
 from plugins._values import reveal
 from plugins.command.connection import Connection, connected
 from plugins.command.process import CommandFailed, Outcome
-from plugins.command.properties import LOGGED, environment, outputs, previous_output
+from plugins.command.properties import LOGGED, environment, previous_output
 from plugins.command.session import run
 
 Result = TypeVar("Result")
@@ -27,8 +27,11 @@ def execute(
     *,
     status: Status,
     cancelled: threading.Event,
+    seconds: float = 0,
 ) -> dict[str, Any]:
     """Run `command` where `connection` leads; as `execute` of local commands for the rest.
+
+    `seconds` is how long connecting may take: the official plugin lets a command that has begun come to its end.
 
     Raises:
         Failure: there is no connection to be had, or the command failed.
@@ -36,7 +39,7 @@ def execute(
     plain = reveal(dict(properties))
 
     async def work() -> Outcome:
-        async with connected(Connection.from_properties(plain["connection"]), status) as client:
+        async with connected(Connection.from_properties(plain["connection"]), status, seconds) as client:
             return await run(
                 client,
                 command,
@@ -51,7 +54,7 @@ def execute(
         outcome = finish(work(), cancelled)
     except CommandFailed as error:
         raise Failure(str(error)) from error
-    return outputs(properties, outcome.stdout, outcome.stderr)
+    return {"stdout": outcome.stdout, "stderr": outcome.stderr}
 
 
 def finish(work: Coroutine[Any, Any, Result], cancelled: threading.Event) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import asyncssh
 from asyncssh.packet import String
 
-from plugins.command.process import CommandFailed, Outcome
+from plugins.command.process import CommandFailed, Outcome, quoted
 
 # What a command has started belongs to its session's process group, and sshd is the parent of each session's first
 # process. The `signal` request of SSH would be simpler, but OpenSSH refuses it where root has logged in.
@@ -130,13 +129,13 @@ async def run(
     except EnvironmentRefused as error:
         raise CommandFailed(f'could not set environment variable "{error}": {_accept_env(str(error))}') from error
     except (OSError, asyncssh.Error) as error:
-        raise CommandFailed(f"{error}: running {_quoted(command)}:\n{session.text('both')}") from error
+        raise CommandFailed(f"{error}: running {quoted(command)}:\n{session.text('both')}") from error
     except asyncio.CancelledError:
         how = await _end(client)
-        raise CommandFailed(f"{how}: running {_quoted(command)}:\n{session.text('both')}") from None
+        raise CommandFailed(f"{how}: running {quoted(command)}:\n{session.text('both')}") from None
     how = _ending(channel)
     if how:
-        raise CommandFailed(f"{how}: running {_quoted(command)}:\n{session.text('both')}")
+        raise CommandFailed(f"{how}: running {quoted(command)}:\n{session.text('both')}")
     return Outcome(session.text("stdout").removesuffix("\n"), session.text("stderr").removesuffix("\n"))
 
 
@@ -168,7 +167,3 @@ def _accept_env(name: str) -> str:
         f"the SSH server did not accept it. Let its sshd_config say `AcceptEnv {name}`; or, where a shell such as Bash "
         f"runs the command, begin it with `{name}=value`."
     )
-
-
-def _quoted(command: str) -> str:
-    return json.dumps(command, ensure_ascii=False)

@@ -172,12 +172,14 @@ def test_a_path_that_the_host_does_not_allow_is_said(workspace: Workspace) -> No
     [
         (
             'AssetArchive({"a": pulumi.StringAsset("text")})',
-            "command:remote:CopyToRemote: an archive put together from assets: not done by this plugin",
+            "archive must be a path to a file or directory",
         ),
-        ('RemoteAsset("file:///etc/hostname")', "from a URI: not done by this plugin"),
+        ('RemoteAsset("file:///etc/hostname")', "asset must be a path-based file asset or a text asset"),
     ],
 )
-def test_sources_that_are_not_done_are_refused_by_name(workspace: Workspace, source: str, said: str) -> None:
+def test_sources_that_the_official_plugin_does_not_take_are_refused_as_it_refuses_them(
+    workspace: Workspace, source: str, said: str
+) -> None:
     with pytest.raises(automation.CommandError) as caught:
         workspace.program(copies(c=(source, "/tmp/never"))).preview()
     assert said in str(caught.value)

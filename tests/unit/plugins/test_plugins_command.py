@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from plugins._engine import Engine, Status
-from plugins._properties import property_changes
-from plugins._provider import Failure, Refused
+from plugins._provider import Failure
 from plugins._values import UNKNOWN, Secret
 from plugins.command.local import execute
 from plugins.command.process import CommandFailed, run
-from plugins.command.properties import COMMAND, RUN, problems
+from plugins.command.properties import COMMAND, RUN, environment, problems
 
 
 def execute_quietly(command: str, before: dict[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
@@ -40,9 +39,25 @@ def test_the_last_runs_output_is_in_the_environment_unless_switched_off() -> Non
     assert execute_quietly(show, before, addPreviousOutputInEnv=False)["stdout"] == ""
 
 
-def test_output_is_secret_where_any_input_is() -> None:
-    written = execute_quietly("cat", stdin=Secret("s"))
-    assert written == {"stdout": Secret("s"), "stderr": Secret("")}
+def test_output_is_plain_whatever_the_inputs_are() -> None:
+    written = execute_quietly("cat; echo $A", stdin=Secret("s"), environment={"A": Secret("e")}, assetPaths=["no"])
+    assert written == {"stdout": "se", "stderr": "", "assets": {}}
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_has_started() -> None:
+    start = time.monotonic()
+    with pytest.raises(CommandFailed, match=r'^ended after 0\.5 s, the limit of customTimeouts: running "sleep 60 &'):
+        run(
+            "sleep 60 & sleep 61",
+            interpreter=[],
+            folder=None,
+            environment={},
+            stdin="",
+            on_line={},
+            cancelled=threading.Event(),
+            seconds=0.5,
+        )
+    assert time.monotonic() - start < 5
 
 
 def test_a_failure_tells_the_code_the_command_and_all_it_wrote() -> None:
@@ -98,16 +113,13 @@ def test_properties_that_are_not_there_or_of_another_type_are_said() -> None:
     assert [name for name, _ in problems(RUN, {})] == ["command"]
 
 
-@pytest.mark.parametrize("name", ["assetPaths", "archivePaths"])
-def test_assets_are_refused_by_name(name: str) -> None:
-    with pytest.raises(Refused, match=f"command:local:Command: {name}"):
-        problems(COMMAND, {name: ["*"]})
+@pytest.mark.parametrize("value", [[1], ["*", None, True]])
+@pytest.mark.parametrize("name", ["interpreter", "assetPaths", "archivePaths"])
+def test_what_is_in_a_list_of_strings_is_one(name: str, value: list[Any]) -> None:
+    assert [path for path, _ in problems(COMMAND, {name: value})] == [f"{name}[{len(value) - 1}]"]
 
 
-def test_triggers_replace_and_the_rest_updates() -> None:
-    answer = property_changes(
-        {"create": "a", "triggers": [1]}, {"create": "b", "triggers": [2]}, replacing={"triggers"}
-    )
-    assert list(answer.replaces) == ["triggers[0]"]
-    assert set(answer.detailedDiff) == {"create", "triggers[0]"}
-    assert not answer.deleteBeforeReplace
+def test_variables_are_strings_or_left_out() -> None:
+    given = {"environment": {"A": Secret("a"), "B": None, "C": UNKNOWN, "D": 1}}
+    assert problems(COMMAND, given) == [("environment.D", "environment.D must be a string")]
+    assert environment({"environment": {"A": "a", "B": None}}) == {"A": "a"}

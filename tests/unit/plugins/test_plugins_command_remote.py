@@ -10,24 +10,18 @@ from typing import Any
 
 import asyncssh
 import pytest
-from google.protobuf import struct_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
-from pulumi.runtime import rpc
 
 from plugins._engine import Engine, Status
-from plugins._provider import Failure, Refused
-from plugins._values import SIGNATURE, UNKNOWN, Secret, from_struct, to_struct
+from plugins._provider import Failure
+from plugins._values import ARCHIVE, ASSET, SIGNATURE, UNKNOWN, Secret
 from plugins.command.connection import Connection, connected
 from plugins.command.copy_to_remote import needed, source_problems
 from plugins.command.properties import (
-    ARCHIVE,
-    ASSET,
     COPY,
     REMOTE_COMMAND,
     checked,
-    outputs,
     previous_output,
     problems,
-    read,
 )
 from plugins.command.remote import finish
 
@@ -131,13 +125,6 @@ def test_a_connections_representation_holds_no_secret() -> None:
     assert "planted" not in repr(connection)
 
 
-def test_only_the_connections_secret_does_not_make_the_output_one() -> None:
-    connection = Secret({"host": "a"})
-    assert outputs({"connection": connection, "create": "x"}, "out", "") == {"stdout": "out", "stderr": ""}
-    written = outputs({"connection": connection, "environment": {"A": Secret("s")}}, "out", "")
-    assert written == {"stdout": Secret("out"), "stderr": Secret("")}
-
-
 def test_empty_output_is_not_passed_on() -> None:
     assert previous_output({}, {"stdout": Secret("made"), "stderr": ""}) == {"PULUMI_COMMAND_STDOUT": "made"}
     assert previous_output({"addPreviousOutputInEnv": False}, {"stdout": "made"}) == {}
@@ -193,6 +180,16 @@ def test_a_host_that_says_nothing_is_given_up_after_the_time_for_one_attempt(mon
     assert time.monotonic() - start < 14, "the default of 15 s was taken"
 
 
+def test_all_attempts_together_end_with_the_time_of_the_operation(refusals: list[tuple[str, int]]) -> None:
+    async def work() -> None:
+        async with connected(Connection.from_properties({"host": "gpu-a", "dialErrorLimit": -1}), Shown(), 0.3):
+            raise AssertionError("it cannot have connected")
+
+    with pytest.raises(Failure, match=r"^no connection after 0\.3 s, the limit of customTimeouts$"):
+        asyncio.run(work())
+    assert len(refusals) > 1
+
+
 @pytest.mark.parametrize("name", ["privateKey", "hostKey"])
 def test_a_key_that_cannot_be_read_is_said_without_it_and_nothing_is_dialled(
     refusals: list[tuple[str, int]], name: str
@@ -213,29 +210,13 @@ def test_an_agent_that_does_not_answer_is_said_even_where_a_key_is_given(
     assert refusals == []
 
 
-def test_assets_are_read_wherever_they_are_and_go_back_as_they_came() -> None:
-    given = {"triggers": [1, FILE, {"deep": FOLDER}], "source": Secret(FILE), "port": 22, "unknown": UNKNOWN}
-    struct = to_struct(given)
-    assert read(struct) == given
-    assert to_struct(read(struct)) == struct
-
-
-def test_what_is_neither_a_value_nor_an_asset_is_still_refused() -> None:
-    reference = {"ref": {SIGNATURE: rpc._special_resource_sig, "urn": "urn:pulumi:dev::test::a:b:C::c"}}
-    with pytest.raises(Exception, match="ref is a reference to a resource") as caught:
-        read(to_struct(reference))
-    with pytest.raises(type(caught.value)):
-        from_struct(to_struct(reference))
-    assert read(struct_pb2.Struct()) == {}
-
-
 def test_sources_are_files_texts_and_folders() -> None:
     for taken in (FILE, FOLDER, {SIGNATURE: ASSET, "text": ""}):
         assert source_problems(taken) == []
-    assert [name for name, _ in source_problems("script.sh")] == ["source"]
-    for signature, name in ((ASSET, "uri"), (ARCHIVE, "uri"), (ARCHIVE, "assets")):
-        with pytest.raises(Refused, match="command:remote:CopyToRemote: an a"):
-            source_problems({SIGNATURE: signature, name: "x"})
+    assert [name for name, _ in source_problems("script.sh")] == ["asset"]
+    assert [name for name, _ in source_problems({SIGNATURE: ASSET, "uri": "x"})] == ["asset"]
+    for name in ("uri", "assets"):
+        assert [path for path, _ in source_problems({SIGNATURE: ARCHIVE, name: "x"})] == ["archive"]
 
 
 @pytest.mark.parametrize(

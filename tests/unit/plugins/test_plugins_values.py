@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pulumi.runtime import rpc
 
 from plugins._values import (
+    ARCHIVE,
+    ASSET,
     SIGNATURE,
     UNKNOWN,
     Secret,
@@ -84,6 +86,21 @@ def test_a_list_with_one_secret_becomes_secret_as_a_whole() -> None:
 def test_values_that_are_not_taken_are_refused_with_their_path(signature: str, named: str) -> None:
     with pytest.raises(UnsupportedValue, match=rf"^spec\.files\[0\] is {named}"):
         from_struct(to_struct({"spec": {"files": [{SIGNATURE: signature}]}}))
+
+
+@pytest.mark.parametrize("signature", [ASSET, ARCHIVE])
+def test_assets_are_taken_where_they_are_asked_for_and_go_back_as_they_came(signature: str) -> None:
+    asset = {SIGNATURE: signature, "path": "script.sh", "hash": "1"}
+    properties = {"triggers": [1, asset, {"deep": asset}], "source": Secret(asset), "port": 22, "unknown": UNKNOWN}
+    struct = to_struct(properties)
+    assert from_struct(struct, assets=True) == properties
+    assert to_struct(from_struct(struct, assets=True)) == struct
+
+
+def test_a_resource_is_refused_among_assets_too() -> None:
+    reference = {"ref": {SIGNATURE: rpc._special_resource_sig, "urn": "urn:pulumi:dev::test::a:b:C::c"}}
+    with pytest.raises(UnsupportedValue, match=r"^ref is a reference to a resource"):
+        from_struct(to_struct(reference), assets=True)
 
 
 def test_an_output_value_without_a_value_is_unknown_and_its_secrecy_is_kept() -> None:
