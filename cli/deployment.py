@@ -61,11 +61,19 @@ class Deployment:
             planned = self.plan()
         self._check_cluster()
         self._prepare(planned)
-        self._mend()
-        with step(f"Preview, policies and deployment of stack {self.stack}"):
-            self.pulumi.run("up", "--stack", self.stack, *self._policy(planned), *self._confirmation())
+        self.deploy(planned)
         self._show(planned)
         print(f"\nEverything is up after {duration(time.monotonic() - start)}.")
+
+    def deploy(self, planned: Plan) -> None:
+        """Mend what an earlier run has left, and run `pulumi up` on a cluster that is there.
+
+        Raises:
+            StepFailed: another run holds the stack, or Pulumi has failed.
+        """
+        self._mend()
+        with step(f"Preview, policies and deployment of stack {self.stack}"):
+            self.pulumi.up(*self._policy(planned), *self._confirmation())
 
     def plan(self) -> Plan:
         """What the stack file means.
@@ -139,11 +147,11 @@ class Deployment:
         with step(f"State of stack {self.stack}"):
             self.pulumi.select_stack()
             self._unlock()
-            if adopted := self.pulumi.adopt_pending():
+            if adopted := self.pulumi.adopt():
                 print(f"    an earlier run was interrupted while it created {', '.join(adopted)}: looked up again")
 
     def _unlock(self) -> None:
-        for owner in self.pulumi.break_stale_locks():
+        for owner in self.pulumi.unlock():
             print(f"    unlocked: {owner} held the stack, and is no more")
 
     def _show(self, planned: Plan) -> None:

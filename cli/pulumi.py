@@ -8,12 +8,17 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cli.recovery import State, begun, provisional, settled, unseen
 from settings.loader import PROJECT
 from toolchain.paths import REPOSITORY, state_dir
 from toolchain.steps import StepFailed
+
+_CLOCK_SECONDS = 2.0
+"""By how much the start of a process, which the kernel tells from the boot's full second, may seem later."""
 
 PREPARED = "a host that the stack prepares"
 """Stands for a kubeconfig that the program itself has made."""
@@ -25,7 +30,8 @@ class Pulumi:
     def __init__(self, stack: str, *, environment: Mapping[str, str], folder: Path = REPOSITORY) -> None:
         self.stack = stack
         self.folder = folder
-        self._environment = {**os.environ, **environment}
+        # Debug commands: `--event-log` is one of them.
+        self._environment = {**os.environ, "PULUMI_DEBUG_COMMANDS": "true", **environment}
 
     def run(self, *arguments: str) -> None:
         """Run `pulumi` with its output, and its questions, on this terminal.
@@ -34,6 +40,10 @@ class Pulumi:
             StepFailed: it did not end with exit code 0; Pulumi itself has said why.
         """
         done = subprocess.run(self._command(arguments), cwd=self.folder, env=self._environment, check=False)
+        if done.returncode < 0:
+            raise StepFailed(
+                f"`pulumi {arguments[0]}` was killed by signal {-done.returncode}. The same command goes on from here."
+            )
         if done.returncode != 0:
             raise StepFailed(f"`pulumi {arguments[0]}` ended with exit code {done.returncode}; its reason is above.")
 
@@ -84,7 +94,7 @@ class Pulumi:
         """The kubeconfig by which the stack was deployed: its path, or PREPARED; None where it was not deployed."""
         if not self.exists():
             return None
-        state = json.loads(self.output("stack", "export", "--stack", self.stack))
+        state = self._export()
         for resource in (state.get("deployment") or {}).get("resources") or ():
             if resource["type"] == "pulumi:providers:kubernetes":
                 found = (resource.get("inputs") or {}).get("kubeconfig")
@@ -92,59 +102,101 @@ class Pulumi:
                 return found if isinstance(found, str) else PREPARED if found else None
         return None
 
-    def break_stale_locks(self) -> list[str]:
+    def unlock(self) -> list[str]:
         """Unlock the stack where the run that locked it is dead; returns who they were.
 
-        Only locks of this machine in the built CLI's own backend are looked at: of another machine's process nothing
-        is known here, and `pulumi cancel` is for a person to decide.
+        Only locks in a folder of this machine are looked at: any other backend knows better who is at work.
+
+        Raises:
+            StepFailed: another run holds the stack, or one of another machine, of whose processes nothing is known
+                here. It says how to unlock the stack, which is for a person to decide.
         """
-        broken = []
-        folder = state_dir() / "pulumi" / "backend" / ".pulumi" / "locks" / "organization" / PROJECT / self.stack
-        for file in sorted(folder.glob("*.json")):
+        broken, held = [], []
+        for file in sorted(self._locks().glob("*.json")):
             lock = json.loads(file.read_text())
-            if lock["hostname"] == socket.gethostname() and not _is_alive(lock["pid"]):
+            who = f"process {lock['pid']} of {lock['timestamp']}"
+            if lock["hostname"] != socket.gethostname():
+                held.append(f"{who} by {lock['username']} on {lock['hostname']}")
+            elif _is_alive(lock["pid"], since=datetime.fromisoformat(lock["timestamp"]).timestamp()):
+                held.append(f"{who} by {lock['username']} on this machine, which is still at work")
+            else:
                 file.unlink()
-                broken.append(f"process {lock['pid']} of {lock['timestamp']}")
+                broken.append(who)
+        if held:
+            raise StepFailed(
+                f"Stack {self.stack} is locked: {'; '.join(held)}. Two runs at once would undo each other's work, so "
+                "nothing was done. Wait until that run has ended. If you are sure that it is dead, unlock the stack "
+                f"with `bin/pulumi cancel {self.stack}`; the same command then goes on from where it was."
+            )
         return broken
 
-    def adopt_pending(self) -> list[str]:
-        """Take what an interrupted run was just creating into the state; returns the resources' names.
+    def up(self, *arguments: str) -> None:
+        """Run `pulumi up` on this terminal, and write down what it does, for the next run if this one fails.
 
-        The state knows only that they were begun. Those whose id follows from their own name are written down as made,
-        and the refresh then finds them or forgets them. (`refresh --import-pending-creates` is meant for this, but
-        Pulumi 3.255 drops them.)
+        Raises:
+            StepFailed: it did not end with exit code 0.
         """
-        state = json.loads(self.output("stack", "export", "--stack", self.stack))
-        deployment = state.get("deployment") or {}
-        operations = deployment.pop("pending_operations", None) or []
-        begun = [operation["resource"] for operation in operations if operation["type"] == "creating"]
-        if not operations:
-            return []
-        for resource in begun:
-            if identifier := _identifier(resource):
-                deployment["resources"].append({**resource, "id": identifier, "outputs": resource.get("inputs", {})})
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        self._events.parent.mkdir(parents=True, exist_ok=True)
+        self.run("up", "--stack", self.stack, "--event-log", str(self._events), *arguments)
+        self._events.unlink(missing_ok=True)
+
+    def adopt(self) -> list[str]:
+        """Take what an earlier run had begun to create, and not ended, into the state; returns the resources' names.
+
+        Those whose id follows from their own name are written down as made; a refresh then finds them or forgets
+        them. All others are begun again. (`refresh --import-pending-creates` is meant for this, but Pulumi 3.255 drops
+        them, and it does not know of creations that have failed.)
+        """
+        state = self._export()
+        events = self._events.read_text().splitlines() if self._events.exists() else []
+        found = begun(state, events)
+        prepared = provisional(state, found)
+        if prepared != state:
+            self._import(prepared)
+        if targets := unseen(prepared):
+            named = [word for urn in targets for word in ("--target", urn)]
+            self.output("refresh", "--yes", "--skip-preview", "--stack", self.stack, *named)
+            refreshed = self._export()
+            if (done := settled(refreshed, found)) != refreshed:
+                self._import(done)
+        self._events.unlink(missing_ok=True)
+        return list(dict.fromkeys([item.name for item in found] + [urn.rpartition("::")[2] for urn in targets]))
+
+    @property
+    def _events(self) -> Path:
+        """The event log of the last `up` that has not ended well."""
+        return state_dir() / "pulumi" / "events" / f"{self.stack}.jsonl"
+
+    def _locks(self) -> Path:
+        """The folder with the stack's locks; one that is not there for a backend that is no folder of this machine."""
+        backend = self._environment.get("PULUMI_BACKEND_URL") or f"file://{state_dir() / 'pulumi' / 'backend'}"
+        scheme, _, folder = backend.partition("://")
+        root = Path(folder.partition("?")[0]).expanduser() if scheme == "file" else Path(os.devnull)
+        return root / ".pulumi" / "locks" / "organization" / PROJECT / self.stack
+
+    def _export(self) -> State:
+        state: State = json.loads(self.output("stack", "export", "--stack", self.stack))
+        return state
+
+    def _import(self, state: State) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:  # its owner's alone
             json.dump(state, file)
             file.flush()
             self.output("stack", "import", "--stack", self.stack, "--file", file.name)
-        self.output("refresh", "--yes", "--skip-preview", "--stack", self.stack)
-        return [str(resource["urn"]).rpartition("::")[2] for resource in begun]
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [str(REPOSITORY / "bin" / "pulumi"), *arguments]
 
 
-def _is_alive(pid: int) -> bool:
-    """Whether the process runs; one that is dead but not yet reaped by its parent does not."""
+def _is_alive(pid: int, *, since: float) -> bool:
+    """Whether the process that had this id at `since` (seconds since 1970) still runs.
+
+    One that is dead but not yet reaped by its parent does not; one that started later has only got its id.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def _identifier(resource: Mapping[str, Any]) -> str | None:
-    """The id that the Kubernetes provider gives to an object: `namespace/name`, or `name`."""
-    metadata = (resource.get("inputs") or {}).get("metadata") or {}
-    if not str(resource.get("type", "")).startswith("kubernetes:") or "name" not in metadata:
-        return None
-    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else str(metadata["name"])
+    started = int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return fields[0] != "Z" and started < since + _CLOCK_SECONDS

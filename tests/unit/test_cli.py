@@ -1,10 +1,9 @@
-"""llmctl: what it asks of the lab, how it mends a killed run, and how it ends when something is wrong."""
+"""llmctl: what it asks of the lab, and how it ends when something is wrong."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from cli.pulumi import PREPARED, Pulumi
 from lab.lab import Lab
 from lab.spec import LabSpec, NodeSpec
 from planning.plan import plan
-from toolchain.paths import REPOSITORY, state_dir
+from toolchain.paths import REPOSITORY
 from toolchain.steps import StepFailed
 
 # --- the lab ---
@@ -93,131 +92,6 @@ def test_a_stack_of_another_cluster_is_left_alone(
 def test_a_cluster_that_the_stack_has_made_is_told_from_others() -> None:
     assert Recorded({"4dabf18193072939515e22adb298388d": "x", "ciphertext": "y"}).cluster() == PREPARED
     assert Recorded(None).cluster() is None
-
-
-# --- Pulumi after a run that was killed ---
-
-
-@pytest.fixture
-def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the stack `test`'s locks, empty."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    folder = state_dir() / "pulumi/backend/.pulumi/locks/organization/llm-serving/test"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def lock(folder: Path, pid: int, host: str) -> Path:
-    file = folder / f"{pid}-{host}.json"
-    file.write_text(json.dumps({"pid": pid, "username": "me", "hostname": host, "timestamp": "2025-01-31T12:00:00Z"}))
-    return file
-
-
-def dead_pid() -> int:
-    """The id of a process that has just ended."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    return process.pid
-
-
-def test_the_lock_of_a_dead_process_is_broken(locks: Path) -> None:
-    file, pid = lock(locks, dead := dead_pid(), socket.gethostname()), dead
-    assert Pulumi("test", environment={}).break_stale_locks() == [f"process {pid} of 2025-01-31T12:00:00Z"]
-    assert not file.exists()
-
-
-def test_the_lock_of_a_process_that_ended_unnoticed_is_broken(locks: Path) -> None:
-    """Until its parent asks for its exit code, a dead process still has an entry under /proc."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        file = lock(locks, process.pid, socket.gethostname())
-        assert len(Pulumi("test", environment={}).break_stale_locks()) == 1
-    assert not file.exists()
-
-
-def test_the_lock_of_a_living_process_is_kept(locks: Path) -> None:
-    file = lock(locks, os.getpid(), socket.gethostname())
-    assert Pulumi("test", environment={}).break_stale_locks() == []
-    assert file.exists()
-
-
-def test_the_lock_of_another_machine_is_kept(locks: Path) -> None:
-    file = lock(locks, dead_pid(), "elsewhere.example.com")
-    assert Pulumi("test", environment={}).break_stale_locks() == []
-    assert file.exists()
-
-
-def test_the_lock_of_another_stack_is_kept(locks: Path) -> None:
-    file = lock(locks, dead_pid(), socket.gethostname())
-    assert Pulumi("other", environment={}).break_stale_locks() == []
-    assert file.exists()
-
-
-class Exported(Pulumi):
-    """A stack whose exported state is given, and that notes what is asked of Pulumi."""
-
-    def __init__(self, *pending: Raw) -> None:
-        super().__init__("test", environment={})
-        self.state: Raw = {
-            "version": 3,
-            "deployment": {"resources": [{"urn": "old"}], "pending_operations": [*pending]},
-        }
-        self.asked: list[str] = []
-        self.imported: list[Raw] = []
-
-    def output(self, *arguments: str) -> str:
-        """Answers `stack export` and takes in `stack import`, as the CLI would."""
-        self.asked.append(" ".join(arguments[:2]))
-        if arguments[:2] == ("stack", "import"):
-            imported = json.loads(Path(arguments[arguments.index("--file") + 1]).read_text())
-            assert imported["deployment"].pop("pending_operations", None) is None
-            self.imported = imported["deployment"]["resources"]
-        return json.dumps(self.state)
-
-
-def pending(kind: str, type_: str, **metadata: str) -> Raw:
-    urn = f"urn:pulumi:test::llm-serving::{type_}::chat"
-    return {"type": kind, "resource": {"urn": urn, "type": type_, "inputs": {"metadata": metadata}}}
-
-
-@pytest.mark.parametrize(
-    ("metadata", "identifier"),
-    [({"name": "chat", "namespace": "llm"}, "llm/chat"), ({"name": "chat"}, "chat")],
-)
-def test_what_was_being_created_is_looked_up_by_its_own_name(metadata: dict[str, str], identifier: str) -> None:
-    stack = Exported(pending("creating", "kubernetes:apps/v1:Deployment", **metadata))
-    assert stack.adopt_pending() == ["chat"]
-    assert [(r["urn"].rpartition("::")[2], r.get("id")) for r in stack.imported] == [
-        ("old", None),
-        ("chat", identifier),
-    ]
-    assert stack.asked == ["stack export", "stack import", "refresh --yes"]
-
-
-@pytest.mark.parametrize(
-    "operation",
-    [
-        pending("creating", "kubernetes:core/v1:ConfigMap"),
-        pending("creating", "command:local:Command", name="chat"),
-    ],
-    ids=["without a name of its own", "not Kubernetes'"],
-)
-def test_what_cannot_be_looked_up_is_forgotten(operation: Raw) -> None:
-    stack = Exported(operation)
-    stack.adopt_pending()
-    assert [r["urn"] for r in stack.imported] == ["old"]
-
-
-def test_what_was_being_changed_is_in_the_state_already() -> None:
-    stack = Exported(pending("updating", "kubernetes:apps/v1:Deployment", name="chat"))
-    assert stack.adopt_pending() == []
-    assert [r["urn"] for r in stack.imported] == ["old"]
-
-
-def test_a_state_in_order_is_left_alone() -> None:
-    stack = Exported()
-    assert stack.adopt_pending() == []
-    assert stack.asked == ["stack export"]
 
 
 # --- the program ---
