@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import CERT_NONE, create_default_context
@@ -27,6 +27,10 @@ class ApiServer:
     url: str
     token: str
     kubeconfig: Path
+    stop: Callable[[], None]
+    """Ends the API server's process; its data and its controllers stay."""
+    start: Callable[[], None]
+    """Starts it again on the same port, and waits until it answers."""
 
     def request(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Any:
         """What the server answers; raises urllib.error.HTTPError where it refuses."""
@@ -83,8 +87,6 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
     (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     key = folder / "service-account.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-    server = ApiServer(f"https://127.0.0.1:{port}", token, folder / "kubeconfig")
-    server.kubeconfig.write_text(json.dumps(_kubeconfig(server)))
     processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(name: str, *command: str | Path) -> None:
@@ -93,15 +95,9 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
             guarded = ["setpriv", "--pdeathsig", "TERM", "--", *command]
             processes[name] = subprocess.Popen(guarded, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
 
-    try:
-        clients = f"http://127.0.0.1:{etcd_port}"
-        peers = f"http://127.0.0.1:{peer_port}"
-        start(
-            "etcd",
-            *(etcd, "--data-dir", folder / "etcd", "--unsafe-no-fsync"),
-            *("--listen-client-urls", clients, "--advertise-client-urls", clients, "--listen-peer-urls", peers),
-            *("--initial-advertise-peer-urls", peers, "--initial-cluster", f"default={peers}"),
-        )
+    clients, peers = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
+
+    def start_api() -> None:
         start(
             "kube-apiserver",
             *(kube, "kube-apiserver", f"--etcd-servers={clients}", "--bind-address=127.0.0.1", f"--secure-port={port}"),
@@ -115,6 +111,21 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
             ),
         )
         _wait_ready(server, processes, folder)
+
+    def stop_api() -> None:
+        processes["kube-apiserver"].kill()  # as a machine that loses power, not as one that says goodbye
+        processes.pop("kube-apiserver").wait()
+
+    server = ApiServer(f"https://127.0.0.1:{port}", token, folder / "kubeconfig", stop_api, start_api)
+    server.kubeconfig.write_text(json.dumps(_kubeconfig(server)))
+    try:
+        start(
+            "etcd",
+            *(etcd, "--data-dir", folder / "etcd", "--unsafe-no-fsync"),
+            *("--listen-client-urls", clients, "--advertise-client-urls", clients, "--listen-peer-urls", peers),
+            *("--initial-advertise-peer-urls", peers, "--initial-cluster", f"default={peers}"),
+        )
+        start_api()
         start(
             "kube-controller-manager",
             *(kube, "kube-controller-manager", f"--kubeconfig={server.kubeconfig}", "--leader-elect=false"),

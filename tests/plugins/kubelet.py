@@ -1,19 +1,23 @@
 """Stands in for nodes: says of pods what a kubelet would say, and of Ingresses and claims what their controllers would.
 
-A pod's image decides: `never` is not pulled, `fail` ends with code 3, a Job's pod ends well, any other is ready.
+A pod's image decides: `never` is not pulled, `fail` ends with code 3, of `one-gpu` only one pod fits, `lingers` takes
+a moment to end. A Job's pod ends well, any other is ready.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import threading
-import urllib.error
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from api_server import ApiServer
 
 MERGE = "application/strategic-merge-patch+json"
+LINGER_SECONDS = 1.5
+_NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
 
 @contextlib.contextmanager
@@ -39,14 +43,17 @@ def kubelet(server: ApiServer) -> Iterator[None]:
 
 
 def _run(server: ApiServer, stop: threading.Event) -> None:
+    ending: dict[str, float] = {}
     while not stop.wait(0.2):
-        with contextlib.suppress(urllib.error.HTTPError):  # what is gone by now needs no status
-            _look(server)
+        # What is gone by now needs no status, and an API server that is away is asked again.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            _look(server, ending)
 
 
-def _look(server: ApiServer) -> None:
-    for pod in server.get("/api/v1/pods")["items"]:
-        _pod(server, pod)
+def _look(server: ApiServer, ending: dict[str, float]) -> None:
+    pods = server.get("/api/v1/pods")["items"]
+    for pod in pods:
+        _pod(server, pod, pods, ending)
     for ingress in server.get("/apis/networking.k8s.io/v1/ingresses")["items"]:
         if not ingress["status"]["loadBalancer"]:
             status = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.2"}]}}}
@@ -57,17 +64,53 @@ def _look(server: ApiServer) -> None:
             server.post("/api/v1/persistentvolumes", _bound_volume(claim))
 
 
-def _pod(server: ApiServer, pod: dict[str, Any]) -> None:
+def _pod(server: ApiServer, pod: dict[str, Any], pods: list[dict[str, Any]], ending: dict[str, float]) -> None:
     path = _path(pod, "/api/v1", "pods")
+    image = _image(pod)
     if pod["metadata"].get("deletionTimestamp"):
-        server.request("DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
+        since = ending.setdefault(pod["metadata"]["uid"], time.monotonic())
+        if "lingers" not in image or time.monotonic() - since > LINGER_SECONDS:
+            server.request("DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
     elif not pod["status"].get("conditions"):
-        server.request("PATCH", f"{path}/status", {"status": _status(pod)}, MERGE)
+        others = [item for item in pods if item["status"].get("podIP") and _image(item) == image]
+        fits = image != "one-gpu" or not others
+        status = _status(pod) if fits else _pending()
+        pod["status"] = status  # for the next one that is looked at
+        server.request("PATCH", f"{path}/status", {"status": status}, MERGE)
+        if not fits:
+            server.post(f"/api/v1/namespaces/{pod['metadata']['namespace']}/events", _event(pod))
+
+
+def _image(pod: dict[str, Any]) -> str:
+    image: str = pod["spec"]["containers"][0]["image"]
+    return image
+
+
+def _pending() -> dict[str, Any]:
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": _NO_GPU}
+    return {"phase": "Pending", "conditions": [unschedulable]}
+
+
+def _event(pod: dict[str, Any]) -> dict[str, Any]:
+    metadata = pod["metadata"]
+    about = {"kind": "Pod", "namespace": metadata["namespace"], "name": metadata["name"], "uid": metadata["uid"]}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name']}.1", "namespace": metadata["namespace"]},
+        "involvedObject": about,
+        "type": "Warning",
+        "reason": "FailedScheduling",
+        "message": _NO_GPU,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+    }
 
 
 def _status(pod: dict[str, Any]) -> dict[str, Any]:
-    image, name = pod["spec"]["containers"][0]["image"], pod["spec"]["containers"][0]["name"]
-    is_job = pod["metadata"]["ownerReferences"][0]["kind"] == "Job"
+    image, name = _image(pod), pod["spec"]["containers"][0]["name"]
+    is_job = any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences", []))
     phase = "Failed" if image == "fail" else "Succeeded" if is_job else "Running"
     ready = phase == "Running" and image != "never"
     state: dict[str, Any] = {"running": {}}

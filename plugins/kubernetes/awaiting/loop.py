@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -267,6 +268,8 @@ class _Wait:
 
     def _reasons(self, progress: Progress) -> list[str]:
         """The check's errors, then what was seen on the way: about a pod that is gone by now."""
+        with contextlib.suppress(ApiError, Unreachable):  # then it is said without them
+            self._collected += [line for line in self._events.new(at_once=True) if line not in self._collected]
         return [*progress.errors, *(line for line in self._collected if line not in progress.errors)][:20]
 
 
@@ -278,9 +281,9 @@ class _Events:
         self._next = time.monotonic() + _EVENTS_EVERY_SECONDS
         self._seen: dict[str, str] = {}
 
-    def new(self) -> list[str]:
-        """`Reason: message` of each event that is new; asked for every few seconds only."""
-        if time.monotonic() < self._next:
+    def new(self, *, at_once: bool = False) -> list[str]:
+        """`Reason: message` of each event that is new; asked for every few seconds only, or at once."""
+        if time.monotonic() < self._next and not at_once:
             return []
         self._next = time.monotonic() + _EVENTS_EVERY_SECONDS
         found = []

@@ -34,16 +34,15 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
     revision = annotation(deployment, _REVISION)
     sets = related.owned("apps/v1", "ReplicaSet", deployment)
     newest = next((item for item in sets if revision and annotation(item, _REVISION) == revision), None)
-    updated = False
-    scaled_to = pluck(deployment, "spec", "replicas", default=1)
+    updated = autoscaled = False
     if newest is not None:
         wanted = pluck(newest, "spec", "replicas", default=1)
         ready = pluck(newest, "status", "readyReplicas", default=0)
         updated = ready >= wanted
-        if not updated and 0 < (least := _autoscaled_from(deployment, related)) <= ready:
+        if not updated:
             # What an autoscaler adds may find no GPU free: that is its business, not the rollout's.
-            updated = True
-            scaled_to = min(scaled_to, least)
+            autoscaled = 0 < _autoscaled_from(deployment, related) <= ready and _only_new(deployment)
+        if autoscaled:
             result.infos.append(f"An autoscaler has scaled to {wanted} Pods, of which {ready} are available")
         elif not updated:
             result.infos.append(f"Waiting for app ReplicaSet to be available ({ready}/{wanted} Pods available)")
@@ -53,9 +52,10 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
 
     # While Recreate still ends the old pods, the revision and what is available are those of the old ReplicaSet.
     begun = bool(pluck(deployment, "spec", "paused")) or (
-        pluck(deployment, "status", "updatedReplicas", default=0) >= scaled_to
+        pluck(deployment, "status", "updatedReplicas", default=0) >= pluck(deployment, "spec", "replicas", default=1)
     )
-    result.ready = available and updated and begun and not unbound and (rolled_out or revision == "1")
+    rolled = available and updated and begun and (rolled_out or revision == "1")
+    result.ready = not unbound and (rolled or autoscaled)
     if result.ready:
         result.infos.append("✅ Deployment initialization complete")
         return result
@@ -74,6 +74,12 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
     result.warnings += pods
     result.errors += pods
     return result
+
+
+def _only_new(deployment: Object) -> bool:
+    """Whether all pods of the Deployment are of its newest revision."""
+    updated = pluck(deployment, "status", "updatedReplicas", default=0)
+    return bool(updated) and updated == pluck(deployment, "status", "replicas", default=0)
 
 
 def _autoscaled_from(deployment: Object, related: Related) -> int:

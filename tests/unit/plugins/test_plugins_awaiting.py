@@ -151,19 +151,22 @@ def autoscaler(name: str = "web", **spec: Any) -> dict[str, Any]:
 
 
 def test_pods_that_an_autoscaler_adds_in_the_middle_of_a_rollout_are_not_waited_for() -> None:
-    scaled = deployment(AVAILABLE, ROLLED_OUT, revision="2", updated=4, replicas=4)
     newest = [replica_set(1, "2", replicas=4)]  # three more pods, and no GPU for them
-    assert not check(scaled, ReplicaSet=newest).ready
-    progress = check(scaled, ReplicaSet=newest, HorizontalPodAutoscaler=[autoscaler()])
+
+    def scaled(pods: int, updated: int, *scalers: dict[str, Any]) -> Progress:
+        obj = deployment(UNAVAILABLE, ROLLING, revision="2", updated=updated, replicas=4)
+        obj["status"]["replicas"] = pods
+        return check(obj, ReplicaSet=newest, HorizontalPodAutoscaler=list(scalers))
+
+    progress = scaled(4, 4, autoscaler())
     assert progress.ready
     assert progress.infos[0] == "An autoscaler has scaled to 4 Pods, of which 1 are available"
-    for other in (autoscaler(minReplicas=2), autoscaler(name="other")):
-        assert not check(scaled, ReplicaSet=newest, HorizontalPodAutoscaler=[other]).ready
-    # While old pods still serve, the rollout is not over, whoever scales.
-    rolling = deployment(AVAILABLE, ROLLING, revision="2", updated=4, replicas=4)
-    assert not check(rolling, ReplicaSet=newest, HorizontalPodAutoscaler=[autoscaler()]).ready
-    recreating = deployment(AVAILABLE, ROLLED_OUT, revision="2", updated=0, replicas=4)
-    assert not check(recreating, ReplicaSet=newest, HorizontalPodAutoscaler=[autoscaler()]).ready
+    assert not scaled(4, 4).ready
+    assert not scaled(4, 4, autoscaler(minReplicas=2)).ready
+    assert not scaled(4, 4, autoscaler(name="other")).ready
+    # While old pods still serve, or none of the new ones is made, the rollout is not over, whoever scales.
+    assert not scaled(5, 4, autoscaler()).ready
+    assert not scaled(0, 0, autoscaler()).ready
 
 
 def test_a_paused_deployment_whose_change_is_not_rolled_out_is_not_ready_and_says_why() -> None:
