@@ -22,10 +22,29 @@ def managed_fields(live: Object) -> list[dict[str, Any]]:
     return pluck(live, "metadata", "managedFields", default=None) or []
 
 
-def applied_by(live: Object) -> str:
-    """The manager of this program that applied the object last, as a run that was cut off has left it; or empty."""
-    managers = [str(entry.get("manager", "")) for entry in managed_fields(live) if entry.get("operation") == "Apply"]
-    return next((name for name in reversed(managers) if name.startswith("pulumi-kubernetes-")), "")
+def applied_by(live: Object, wanted: Object | None = None) -> str:
+    """The manager of this program that applied the object last, as a run that was cut off has left it; or empty.
+
+    With `wanted`, the inputs of a Patch resource, only one that holds all their fields: other Patch resources may
+    change the same object, and a manager that two of them shared would take the fields of one off with the other's.
+    """
+    parts = [path for path in _leaves(wanted or {}) if path not in _IDENTITY]
+    found = (
+        str(entry.get("manager", ""))
+        for entry in reversed(managed_fields(live))
+        if entry.get("operation") == "Apply" and all(_owned(entry.get("fieldsV1") or {}, path) for path in parts)
+    )
+    return next((name for name in found if name.startswith("pulumi-kubernetes-")), "")
+
+
+_IDENTITY: tuple[list[str | int], ...] = (["apiVersion"], ["kind"], ["metadata", "name"], ["metadata", "namespace"])
+
+
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[list[str | int]]:
+    """Paths to all that is no mapping."""
+    if isinstance(value, dict):
+        return [leaf for name, item in value.items() for leaf in _leaves(item, (*path, name))]
+    return [list(path)]
 
 
 def _ours_by_write(entry: dict[str, Any]) -> bool:

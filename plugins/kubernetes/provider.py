@@ -310,7 +310,11 @@ class KubernetesProvider(Provider):
             _fail(f"{request.id} could not be read", error)
         found = state.imported(live) if importing else observed(inputs, live)
         found = checking.concealed_secret(conceal(found, kept))
-        manager = state.field_manager(before, inputs) or applied_by(live) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
+        patch = is_patch_type(type_token(request.urn), wanted.get("kind"))
+        manager = state.field_manager(before, inputs) or applied_by(live, inputs if patch else None)
+        if patch and not manager and not importing:
+            return _DELETED_OUTSIDE  # it was begun by a run that was cut off, and never applied
+        manager = manager or f"pulumi-kubernetes-{secrets.token_hex(4)}"
         kept_state = state.checkpoint(
             inputs=found,
             live=live,
