@@ -31,6 +31,14 @@ def kill(pids: list[int]) -> None:
                 os.kill(pid, number)
 
 
+def lives(pid: int) -> bool:
+    """Whether the process is at work; one that has only not been reaped is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def is_cli(command: str) -> bool:
     """Whether this is Pulumi's own process."""
     return command.partition(" ")[0].endswith("lib/pulumi")

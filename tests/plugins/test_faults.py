@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from ssl import create_default_context
-from typing import Any
 
 import pytest
 from api_server import ApiServer
 
 from tests.fault_proxy import FaultProxy, Moment, fault_proxy
-from tests.killing import descendants, is_cli, is_kubernetes_plugin, kill
+from tests.killing import descendants, is_cli, is_kubernetes_plugin, kill, lives
+from tests.written_objects import objects_of, steps, written_objects
 from toolchain.paths import REPOSITORY
 
 PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "stack.py", "settings", "planning", "components")
@@ -28,8 +28,6 @@ ORPHAN_SECONDS = 15.0
 MOST_RUNS = 60
 STEPS = 27
 """Requests that write when the dev stack is deployed undisturbed."""
-
-Named = tuple[str, str, str]
 
 # What `llmctl up` does once the cluster is there. Without preview and policies, which write nothing and take as long as
 # all the rest; and no model is asked, for no pod runs here.
@@ -121,7 +119,7 @@ def kill_cli(site: Site, run: subprocess.Popen[bytes], moments: set[Moment]) -> 
     site.proxy.let_go()
     run.wait(ORPHAN_SECONDS)
     deadline = time.monotonic() + ORPHAN_SECONDS
-    while left := [command for pid, command in there.items() if _lives(pid)]:
+    while left := [command for pid, command in there.items() if lives(pid)]:
         assert time.monotonic() < deadline, f"still at work: {left}"
         time.sleep(0.1)  # before they are looked at again
 
@@ -150,7 +148,7 @@ def kill_cluster(site: Site, _: subprocess.Popen[bytes], __: set[Moment]) -> Non
 def test_a_deployment_killed_at_every_request_reaches_its_goal_by_being_run_again(
     site: Site, disturb: Disturb, moments: tuple[Moment, ...]
 ) -> None:
-    others = written_objects(site.cluster)
+    others = written_objects(site.cluster.get)
     done: list[tuple[str, Moment]] = []
 
     def next_moment(request: str) -> Moment | None:
@@ -172,52 +170,14 @@ def test_a_deployment_killed_at_every_request_reaches_its_goal_by_being_run_agai
 
     site.proxy.choose = lambda _: None
     assert steps(json.loads(site.pulumi("preview", "--json"))) == []
-    state = json.loads(site.pulumi("stack", "export"))["deployment"]
-    assert "pending_operations" not in state
-    assert written_objects(site.cluster) - others == objects_of(state)
+    state = json.loads(site.pulumi("stack", "export"))
+    assert "pending_operations" not in state["deployment"]
+    assert written_objects(site.cluster.get) - others == objects_of(state)
     node = site.cluster.get("/api/v1/nodes/workstation")["metadata"]
     assert node["labels"]["llm-serving/gpu-model"] == "rtx-4090"
     assert node["annotations"]["llm-serving/planned-gpus"] == "2"
 
     site.pulumi("destroy", "--yes", "--skip-preview")
-    assert written_objects(site.cluster) == others
+    assert written_objects(site.cluster.get) == others
     node = site.cluster.get("/api/v1/nodes/workstation")["metadata"]
     assert [name for name in (*node["labels"], *node["annotations"]) if name.startswith("llm-serving/")] == []
-
-
-def steps(preview: dict[str, Any]) -> list[str]:
-    """What a preview would do, without what stays the same."""
-    return [f"{step['op']} {step['urn']}" for step in preview["steps"] if step["op"] != "same"]
-
-
-def objects_of(state: dict[str, Any]) -> set[Named]:
-    """Kind, namespace and name of the objects in a state."""
-    found = [item["outputs"] for item in state["resources"] if item["type"].startswith("kubernetes:")]
-    return {(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in found}
-
-
-def written_objects(cluster: ApiServer) -> set[Named]:
-    """Kind, namespace and name of all objects in which a field is written by Pulumi."""
-    groups = cluster.get("/apis")["groups"]
-    bases = ["/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)]
-    found = set()
-    for base in bases:
-        for kind in cluster.get(base)["resources"]:
-            if "list" in kind["verbs"] and kind["kind"] != "Event":
-                items = cluster.get(f"{base}/{kind['name']}")["items"] or []
-                found |= {
-                    (kind["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])
-                    for item in items
-                    if any(
-                        entry["manager"].startswith("pulumi-kubernetes")
-                        for entry in item["metadata"].get("managedFields", ())
-                    )
-                }
-    return found
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
