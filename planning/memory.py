@@ -35,8 +35,15 @@ class GpuMemory:
 
 
 def kv_cache_bytes_per_token(model: LanguageModel) -> int:
-    """Bytes of keys and values that one token takes in all layers together."""
-    return 2 * model.layers * model.kv_heads * model.head_dim * _KV_BYTES_PER_ELEMENT
+    """Bytes of keys and values that one token takes in all layers together, as if none looked back over a window.
+
+    0 for an encoder, which keeps nothing.
+    """
+    shape = model.architecture
+    elements = 2 * shape.kv_heads * shape.head_dim
+    if shape.latent_attention is not None:
+        elements = shape.latent_attention.kv_lora_rank + shape.latent_attention.qk_rope_head_dim
+    return (shape.layers - shape.layers_without_kv_cache) * elements * _KV_BYTES_PER_ELEMENT
 
 
 def vllm_memory(model: LanguageModel, *, gpus: int, limit_mib: int) -> GpuMemory:
@@ -57,6 +64,11 @@ def vllm_memory(model: LanguageModel, *, gpus: int, limit_mib: int) -> GpuMemory
 
 
 def kv_cache_tokens(model: LanguageModel, memory: GpuMemory, *, gpus: int) -> int:
-    """Tokens for which the KV cache of `gpus` GPUs has room; KV heads are replicated where GPUs exceed them."""
-    shards = min(gpus, model.kv_heads)
+    """Tokens for which the KV cache of `gpus` GPUs has room; KV heads are replicated where GPUs exceed them.
+
+    Args:
+        model: one that keeps a cache: no encoder.
+    """
+    # A latent vector is every head's, so each GPU holds all of it.
+    shards = 1 if model.architecture.latent_attention else min(gpus, model.architecture.kv_heads)
     return memory.kv_cache_mib * MIB * shards // kv_cache_bytes_per_token(model)

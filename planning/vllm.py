@@ -142,12 +142,16 @@ def _check_fit(
     memory: GpuMemory,
     context: int,
     problems: list[str],
-) -> int:
-    """Requests of full length for which there is room; what does not fit is added to `problems`."""
-    if context > model.context_tokens:
+) -> int | None:
+    """Requests of full length for which there is room; what does not fit is added to `problems`.
+
+    None for an encoder: it keeps nothing of a request.
+    """
+    longest = model.architecture.context_tokens
+    if context > longest:
         problems.append(
-            f"models.{name}.maxModelLen: {context} tokens, but {settings.model} was made for {model.context_tokens}, "
-            f"so vLLM would refuse to start. Write {model.context_tokens} or less."
+            f"models.{name}.maxModelLen: {context} tokens, but {settings.model} was made for {longest}, "
+            f"so vLLM would refuse to start. Write {longest} or less."
         )
     if memory.weights_mib + memory.other_mib > memory.limit_mib:
         problems.append(
@@ -156,6 +160,8 @@ def _check_fit(
             "it more GPUs or a larger gpuShare, or choose a model with smaller weights (AWQ, FP8)."
         )
         return 0
+    if model.architecture.layers_without_kv_cache == model.architecture.layers:
+        return None
     tokens = kv_cache_tokens(model, memory, gpus=settings.gpus)
     if tokens < context:
         problems.append(

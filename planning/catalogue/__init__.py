@@ -1,59 +1,50 @@
-"""What is known of GPUs and models: data files beside this one, read once."""
+"""What is known of GPUs and models: data files beside this one, read once.
+
+Each row says where its figures were read. What is not known is not guessed: a row is missing instead, and
+`llmctl catalogue add` reads the facts of a model from its own files.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-import yaml
+from planning.catalogue.architecture import Architecture, Experts, LatentAttention, LinearAttention, SlidingWindow
+from planning.catalogue.gpus import GpuModel
+from planning.catalogue.models import LanguageModel, Use
+from planning.catalogue.quantization import Quantization
+from planning.catalogue.reading import Base, CatalogueError, read_bases, read_gpus, read_models
 
-_FOLDER = Path(__file__).parent
-
-
-@dataclass(frozen=True, kw_only=True)
-class GpuModel:
-    """One model of GPU. `memory_mib` is what its driver reports as total."""
-
-    memory_mib: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageModel:
-    """One model as it is published. `files_bytes` is the size of its weights on disk."""
-
-    files_bytes: int
-    layers: int
-    kv_heads: int
-    head_dim: int
-    context_tokens: int
-    gated: bool
-    """Whether Hugging Face gives it only to whom its owner has let in, by their token."""
+__all__ = [
+    "Architecture",
+    "Base",
+    "CatalogueError",
+    "Experts",
+    "GpuModel",
+    "LanguageModel",
+    "LatentAttention",
+    "LinearAttention",
+    "Quantization",
+    "SlidingWindow",
+    "Use",
+    "architectures",
+    "gpu_models",
+    "language_models",
+]
 
 
 @cache
 def gpu_models() -> dict[str, GpuModel]:
     """GPU models by the name that stack files use."""
-    return {name: GpuModel(memory_mib=row["memoryMiB"]) for name, row in _rows("gpus.yaml").items()}
+    return read_gpus()
+
+
+@cache
+def architectures() -> dict[str, Base]:
+    """Architectures by the name that checkpoints refer to, with what their checkpoints have in common."""
+    return read_bases()
 
 
 @cache
 def language_models() -> dict[str, LanguageModel]:
     """Models by Hugging Face repository or Ollama name."""
-    return {
-        name: LanguageModel(
-            files_bytes=round(row["filesGB"] * 10**9),
-            layers=row["layers"],
-            kv_heads=row["kvHeads"],
-            head_dim=row["headDim"],
-            context_tokens=row["context"],
-            gated=row.get("gated", False),
-        )
-        for name, row in _rows("models.yaml").items()
-    }
-
-
-def _rows(file: str) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = yaml.safe_load((_FOLDER / file).read_text())
-    return rows
+    return read_models(architectures())

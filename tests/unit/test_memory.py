@@ -30,11 +30,27 @@ def test_memory_of_a_gpu_is_its_parts(name: str) -> None:
         assert memory.kv_cache_mib == 0 or memory.total_mib == memory.limit_mib
 
 
-@pytest.mark.parametrize("name", language_models())
+@pytest.mark.parametrize("name", [LLAMA_8B, LLAMA_70B, "qwen3:4b"])
 def test_a_4k_context_takes_the_published_half_to_two_gb(name: str) -> None:
-    """The table's figure is for one 8B model; a Qwen2.5-7B has half the heads for it."""
-    gigabytes = kv_cache_bytes_per_token(language_models()[name]) * 4096 / 10**9
-    assert (0.5 <= gigabytes <= 2) or (name in {AWQ, "Qwen/Qwen2.5-7B-Instruct"} and gigabytes >= 0.2)
+    assert 0.5 <= kv_cache_bytes_per_token(language_models()[name]) * 4096 / 10**9 <= 2
+
+
+def test_latent_attention_keeps_one_vector_a_token_whole_on_every_gpu() -> None:
+    deepseek = language_models()["deepseek-ai/DeepSeek-V3-0324"]
+    assert kv_cache_bytes_per_token(deepseek) == 61 * (512 + 64) * 2
+    memory = vllm_memory(deepseek, gpus=8, limit_mib=130_000)
+    assert kv_cache_tokens(deepseek, memory, gpus=8) == memory.kv_cache_mib * MIB // (61 * 576 * 2)
+
+
+def test_layers_of_linear_attention_keep_nothing_that_grows() -> None:
+    assert kv_cache_bytes_per_token(language_models()["Qwen/Qwen3.5-9B"]) == 2 * 8 * 4 * 256 * 2
+    assert kv_cache_bytes_per_token(language_models()["BAAI/bge-m3"]) == 0
+
+
+def test_an_encoder_has_no_requests_to_count() -> None:
+    server = vllm_plan({"a": node()}, model="BAAI/bge-m3", maxModelLen=8192)
+    assert server.memory is not None
+    assert server.concurrent_full_length_requests is None
 
 
 def test_tokens_of_the_kv_cache() -> None:

@@ -1,0 +1,53 @@
+"""One model as it is published: a checkpoint of an architecture, in one quantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planning.catalogue.architecture import Architecture
+from planning.catalogue.quantization import Quantization
+
+Use = Literal["chat", "code", "reasoning", "vision", "embedding"]
+"""What a model was made for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel:
+    """One checkpoint, by the name that stack files use: a Hugging Face repository, or a model of Ollama's library."""
+
+    name: str
+    architecture: Architecture
+    quantization: Quantization
+    measured_bytes: int | None
+    """Size of the weight files where it was read from their page; None where it was not."""
+
+    gated: bool
+    """Whether Hugging Face gives it only to whom its owner has let in, by their token."""
+
+    licence: str
+    """SPDX id, or the licence's own name where it has none."""
+
+    languages: tuple[str, ...]
+    """ISO 639-1 codes of the languages that its card names; of the many of multilingual models, the first."""
+
+    uses: tuple[Use, ...]
+    source: str
+    """Where the figures of the checkpoint were read."""
+
+    @property
+    def files_bytes(self) -> int:
+        """Size of the weight files on disk: measured, else derived from parameters and bits."""
+        return self.derived_bytes if self.measured_bytes is None else self.measured_bytes
+
+    @property
+    def derived_bytes(self) -> int:
+        """Size that follows from parameters and bits: a few per cent off for checkpoints with mixed types."""
+        shape, bits = self.architecture, self.quantization.bits_per_weight
+        kept = shape.other_parameters + (shape.embedding_parameters if self.quantization.keeps_embeddings else 0)
+        return round((kept * 16 + (shape.parameters - kept) * bits) / 8)
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether it turns text into vectors rather than into text."""
+        return "embedding" in self.uses

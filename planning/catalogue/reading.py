@@ -1,0 +1,149 @@
+"""Reading the catalogue's YAML files: strictly, each once, with every mistake by file, row and key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from planning.catalogue.architecture import CAMEL_CASE, Architecture
+from planning.catalogue.gpus import GpuModel
+from planning.catalogue.models import LanguageModel, Use
+from planning.catalogue.quantization import Quantization
+
+FOLDER = Path(__file__).parent
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, where PyYAML was built with it: ten times as fast."""
+
+_Row = TypeVar("_Row")
+
+
+class CatalogueError(Exception):
+    """A catalogue file that cannot be read; the message lists every mistake, one a line."""
+
+    def __init__(self, file: str, mistakes: list[str]) -> None:
+        super().__init__("\n".join([f"{file} cannot be read:", *(f"  {mistake}" for mistake in mistakes)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """One row of architectures.yaml: a shape, and what its checkpoints have in common unless they say otherwise."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL_CASE
+
+    shape: Architecture
+    licence: str
+    languages: tuple[str, ...]
+    source: str
+    """Where the figures of the shape were read."""
+
+    uses: tuple[Use, ...] = ("chat",)
+    gated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One row of models.yaml."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL_CASE
+
+    of: str
+    """Its row in architectures.yaml."""
+
+    quantization: Quantization
+    source: str
+    files_gb: Annotated[float | None, Field(alias="filesGB", gt=0)] = None
+    """Size of the weight files where it was read, in GB (10^9 bytes)."""
+
+    context_tokens: int | None = None
+    """Where it differs from the base's: longer RoPE scaling, or shorter training."""
+
+    licence: str | None = None
+    languages: tuple[str, ...] | None = None
+    uses: tuple[Use, ...] | None = None
+    gated: bool | None = None
+
+
+def read_gpus(file: Path = FOLDER / "gpus.yaml") -> dict[str, GpuModel]:
+    """GPU models by name.
+
+    Raises:
+        CatalogueError: with every mistake of the file.
+    """
+    return _rows(file, GpuModel)
+
+
+def read_bases(file: Path = FOLDER / "architectures.yaml") -> dict[str, Base]:
+    """Architectures by the name that checkpoints refer to.
+
+    Raises:
+        CatalogueError: with every mistake of the file.
+    """
+    return _rows(file, Base)
+
+
+def read_models(bases: dict[str, Base], file: Path = FOLDER / "models.yaml") -> dict[str, LanguageModel]:
+    """Checkpoints by name.
+
+    Raises:
+        CatalogueError: with every mistake of the file, rows of architectures that there are not included.
+    """
+    rows = _rows(file, Checkpoint)
+    strangers = [
+        f"{name}.of: {row.of!r} is no row of architectures.yaml." for name, row in rows.items() if row.of not in bases
+    ]
+    if strangers:
+        raise CatalogueError(file.name, strangers)
+    return {name: _model(name, row, bases[row.of]) for name, row in rows.items()}
+
+
+def _model(name: str, row: Checkpoint, base: Base) -> LanguageModel:
+    shape = base.shape
+    return LanguageModel(
+        name=name,
+        architecture=shape if row.context_tokens is None else replace(shape, context_tokens=row.context_tokens),
+        quantization=row.quantization,
+        measured_bytes=None if row.files_gb is None else round(row.files_gb * 10**9),
+        gated=base.gated if row.gated is None else row.gated,
+        licence=base.licence if row.licence is None else row.licence,
+        languages=base.languages if row.languages is None else row.languages,
+        uses=base.uses if row.uses is None else row.uses,
+        source=row.source,
+    )
+
+
+def _rows(file: Path, row: type[_Row]) -> dict[str, _Row]:
+    try:
+        # S506 does not know CSafeLoader for what it is.
+        raw: Any = yaml.load(file.read_text(), Loader=_unique(_Loader))  # noqa: S506
+    except yaml.YAMLError as error:
+        raise CatalogueError(file.name, [" ".join(str(error).split())]) from None
+    try:
+        # As JSON: strictly read, its lists may be tuples, its texts enums and its mappings dataclasses.
+        return TypeAdapter(dict[str, row]).validate_json(json.dumps(raw), strict=True)  # type: ignore[valid-type]  # a type made of a variable
+    except ValidationError as error:
+        raise CatalogueError(
+            file.name,
+            [
+                f"{'.'.join(str(part) for part in found['loc'])}: {found['msg']}; it says {found['input']!r}."
+                for found in error.errors(include_url=False)
+            ],
+        ) from None
+
+
+def _unique(loader: Any) -> Any:
+    """`loader`, that takes a key which comes twice for the mistake it is: the later row would silently win."""
+
+    class Unique(loader):  # type: ignore[misc]  # its base is one of two
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value]
+            if twice := sorted({key for key in keys if keys.count(key) > 1}):
+                raise yaml.YAMLError(f"{twice[0]}: comes twice (line {node.start_mark.line + 1} and on).")
+            return super().construct_mapping(node, deep=deep)  # type: ignore[no-any-return]  # as above
+
+    return Unique
