@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -54,8 +56,11 @@ class LanguageHost(Refusals):
         self._children = Children()
 
     def stop(self) -> None:
-        """End all programs and packs."""
+        """End all programs and packs, and what they have started and not ended."""
         self._children.stop()
+        # The CLI puts a plugin into a process group of its own and interrupts that; a killed CLI cannot.
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGINT)
 
     def _show(self, output: Iterator[str]) -> None:
         """Show what is installed before a program can run, as passing statuses."""
