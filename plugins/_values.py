@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]  # stubs lie in a namespace package
-from pulumi.runtime import rpc
 
-SIGNATURE = rpc._special_sig_key
+# As in pulumi.runtime.rpc, which would bring the whole SDK into a plugin: that is half of its start.
+SIGNATURE = "4dabf18193072939515e22adb298388d"
 """Key that marks a struct as a secret, an asset, an archive, a resource or an output."""
 
-ASSET = rpc._special_asset_sig
-ARCHIVE = rpc._special_archive_sig
+ASSET = "c44067f5952c0a294b673a41bacd8c17"
+ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7"
 """Marks of a file or text, and of a folder or several files."""
+
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 # no password: a mark
+RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e"
+OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
+"""Marks of a secret, of a reference to a resource, and of an output that says itself whether it is known and secret."""
+
+UNKNOWN_TEXT = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""Stands for a value that a preview cannot know yet."""
 
 _LARGEST_EXACT = 2**53
 
@@ -62,7 +70,7 @@ def from_struct(properties: struct_pb2.Struct, *, assets: bool = False) -> dict[
 def _from_value(value: struct_pb2.Value, path: str, assets: bool) -> Any:
     kind = value.WhichOneof("kind")
     if kind == "string_value":
-        return UNKNOWN if value.string_value == rpc.UNKNOWN else value.string_value
+        return UNKNOWN if value.string_value == UNKNOWN_TEXT else value.string_value
     if kind == "number_value":
         number = value.number_value
         return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
@@ -78,15 +86,15 @@ def _from_value(value: struct_pb2.Value, path: str, assets: bool) -> Any:
     signature = fields[SIGNATURE].string_value
     if assets and signature in (ASSET, ARCHIVE):
         return json_format.MessageToDict(value)
-    if signature == rpc._special_secret_sig:
+    if signature == SECRET:
         return Secret(_from_value(fields["value"], path, assets))
-    if signature == rpc._special_output_value_sig:
+    if signature == OUTPUT:
         inner = _from_value(fields["value"], path, assets) if "value" in fields else UNKNOWN
         return Secret(inner) if fields["secret"].bool_value else inner
     names = {
         ASSET: "an asset",
         ARCHIVE: "an archive",
-        rpc._special_resource_sig: "a reference to a resource",
+        RESOURCE: "a reference to a resource",
     }
     raise UnsupportedValue(
         f"{path} is {names.get(signature, 'a value of an unknown kind')}: this plugin, a stand-in for the official "
@@ -106,9 +114,9 @@ def _to_value(value: Any) -> struct_pb2.Value:
     if value is None:
         return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
     if value is UNKNOWN:
-        return struct_pb2.Value(string_value=rpc.UNKNOWN)
+        return struct_pb2.Value(string_value=UNKNOWN_TEXT)
     if isinstance(value, Secret):
-        marked = {SIGNATURE: rpc._special_secret_sig, "value": value.value}
+        marked = {SIGNATURE: SECRET, "value": value.value}
         return struct_pb2.Value(struct_value=to_struct(marked))
     if isinstance(value, bool):  # before int: a bool is one
         return struct_pb2.Value(bool_value=value)
