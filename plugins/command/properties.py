@@ -69,6 +69,7 @@ _PROXY: dict[str, Kind] = {
     "perDialTimeout": int,
 }
 _CONNECTION: dict[str, Kind] = {**_PROXY, "proxy": dict}
+_HIDDEN = ("password", "privateKey", "privateKeyPassword")
 CONNECTION_DEFAULTS = {"user": "root", "port": 22, "dialErrorLimit": 10, "perDialTimeout": 15}
 """The official plugin's (its schema and its Python SDK); seconds, and failed attempts before giving up."""
 
@@ -117,14 +118,26 @@ def _items(name: str, values: Any) -> Iterator[tuple[str, Any]]:
 
 
 def checked(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs as they go into the state: a connection is a secret, and complete with its defaults."""
-    connection = reveal(inputs.get("connection"))
+    """The inputs as they go into the state: a connection is a secret, and complete with its defaults.
+
+    Its passwords and keys are secrets within that secret. This shows nowhere, but the official plugin has it so and
+    would else take the connection for another one, and run every command again, when it takes a stack over.
+    """
+    connection = inputs.get("connection")
+    if isinstance(connection, Secret):
+        connection = connection.value
     if not isinstance(connection, dict):  # there is none, or it is not known yet
         return dict(inputs)
-    complete = {**CONNECTION_DEFAULTS, **_without_nulls(connection)}
+    complete = _checked_connection(connection)
     if isinstance(complete.get("proxy"), dict):
-        complete["proxy"] = {**CONNECTION_DEFAULTS, **_without_nulls(complete["proxy"])}
+        complete["proxy"] = _checked_connection(complete["proxy"])
     return {**inputs, "connection": Secret(complete)}
+
+
+def _checked_connection(given: Mapping[str, Any]) -> dict[str, Any]:
+    complete = {**CONNECTION_DEFAULTS, **_without_nulls(given)}
+    hidden = {name: Secret(reveal(complete[name])) for name in _HIDDEN if name in complete}
+    return {**complete, **hidden}
 
 
 def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,6 +117,15 @@ def test_a_checked_connection_is_secret_and_complete_with_the_defaults_of_the_sc
     assert checked({"connection": Secret(expected)}) == {"connection": Secret(expected)}
 
 
+def test_passwords_and_keys_are_secrets_within_the_secret_as_the_official_plugin_has_them() -> None:
+    secrets = {"password": "a", "privateKey": Secret("b"), "privateKeyPassword": UNKNOWN}
+    hidden = {"password": Secret("a"), "privateKey": Secret("b"), "privateKeyPassword": Secret(UNKNOWN)}
+    given = Secret({"host": "a", **secrets, "proxy": {"host": "b", **secrets}})
+    connection = checked({"connection": given})["connection"].value
+    assert {name: connection[name] for name in hidden} == hidden
+    assert {name: connection["proxy"][name] for name in hidden} == hidden
+
+
 def test_a_connections_representation_holds_no_secret() -> None:
     proxy = {"host": "b", "password": "planted-1", "privateKey": "planted-2", "privateKeyPassword": "planted-3"}
     connection = Connection.from_properties({**proxy, "host": "a", "proxy": proxy})
