@@ -71,7 +71,9 @@ class Deployment:
         Raises:
             StepFailed: another run holds the stack, or Pulumi has failed.
         """
-        self._mend()
+        with step(f"State of stack {self.stack}"):
+            self.pulumi.select_stack()
+            self._mend()
         with step(f"Preview, policies and deployment of stack {self.stack}"):
             self.pulumi.up(*self._policy(planned), *self._confirmation())
 
@@ -94,7 +96,8 @@ class Deployment:
         if self.lab:
             self.lab.down()
         elif pulumi.exists():
-            self._unlock()
+            with step(f"State of stack {self.stack}"):
+                self._mend()  # what nobody knows of would hold volumes and namespaces that are to go
             with step(f"Destroying stack {self.stack}"):
                 pulumi.run("destroy", "--stack", self.stack, *self._confirmation())
         if pulumi.exists():
@@ -144,11 +147,9 @@ class Deployment:
 
     def _mend(self) -> None:
         """Bring the state in order after a run that was killed."""
-        with step(f"State of stack {self.stack}"):
-            self.pulumi.select_stack()
-            self._unlock()
-            if adopted := self.pulumi.adopt():
-                print(f"    an earlier run was interrupted while it created {', '.join(adopted)}: looked up again")
+        self._unlock()
+        if adopted := self.pulumi.adopt():
+            print(f"    an earlier run was interrupted while it created {', '.join(adopted)}: looked up again")
 
     def _unlock(self) -> None:
         for owner in self.pulumi.unlock():
