@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import pulumi
 from pulumi import automation
 from workspace import Workspace
 
@@ -71,94 +74,56 @@ def test_a_program_of_components_has_its_steps_outputs_and_configuration(workspa
     assert outputs["hidden"].secret
 
 
-def test_output_comes_in_the_order_in_which_it_was_said(workspace: Workspace) -> None:
-    said = workspace.program('for i in range(50): print(f"line {i}")\n').preview().output
-    places = [said.index(f"line {i}\n") for i in range(50)]
-    assert places == sorted(places)
-
-
-def test_a_run_error_is_shown_without_a_traceback_and_an_exception_with_the_programs_own(workspace: Workspace) -> None:
-    with pytest.raises(automation.CommandError) as caught:
-        workspace.program('import pulumi\nraise pulumi.RunError("nodes: none. Add one.")\n').preview()
-    assert "error: nodes: none. Add one." in str(caught.value)
-    assert "Traceback" not in str(caught.value)
-    with pytest.raises(automation.CommandError) as caught:
-        workspace.program('def broken():\n    raise ValueError("x")\n\nbroken()\n').preview()
-    said = str(caught.value)
-    assert "Program failed with an unhandled exception:" in said
-    assert f'File "{workspace.folder / "__main__.py"}", line 4, in <module>' in said
-    assert "ValueError: x" in said
-    assert "runner.py" not in said
-
-
-def test_a_program_that_is_not_there_is_said(workspace: Workspace) -> None:
-    (workspace.folder / "__main__.py").unlink()
-    with pytest.raises(automation.CommandError, match=r"unable to find main python program `__main__\.py`"):
-        workspace.preview()
-
-
-def test_the_cli_knows_the_program_and_its_plugins_and_warns_of_nothing(
-    workspace: Workspace, cli: automation.PulumiCommand
-) -> None:
-    shown = subprocess.run(
-        [cli.command, "about", "--json"],
-        cwd=workspace.folder,
-        env={**os.environ, **workspace.stack.workspace.env_vars},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_the_cli_knows_the_program_and_its_plugins_and_warns_of_nothing(workspace: Workspace) -> None:
+    shown = pulumi(workspace, "about", "--json")
     about = json.loads(shown.stdout)
-    assert {"kubernetes", "python"} <= {plugin["name"] for plugin in about["plugins"]}
-    assert about["runtime"]["executable"] == f"{sys.prefix}/bin/python"
+    assert {(plugin["name"], plugin["version"]) for plugin in about["plugins"]} == {
+        (name, importlib.metadata.version(package))
+        for name, package in (("kubernetes", "pulumi-kubernetes"), ("command", "pulumi-command"), ("python", "pulumi"))
+    }
+    assert about["runtime"] == {
+        "language": "python",
+        "executable": f"{sys.prefix}/bin/python",
+        "version": platform.python_version(),
+        "toolchain": "Pip",
+        "toolchainVersion": importlib.metadata.version("pip"),
+        "typechecker": "None",
+    }
+    direct = {dependency["name"]: dependency["version"] for dependency in about["dependencies"]}
+    assert direct["pulumi-policy"] == importlib.metadata.version("pulumi-policy")
+    assert "protobuf" not in direct
     assert "warning" not in (shown.stderr + workspace.program(COMPONENT).preview().output).lower()
 
 
-PACK = """
-import pulumi
-from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
-
-def boxes(args, report):
-    if args.resource_type == "test:index:Box":
-        report(f"no boxes in {pulumi.get_stack()} of {pulumi.get_project()}: {pulumi.Config('test').get('plain')}")
-
-rule = ResourceValidationPolicy("boxes", "No boxes.", boxes, enforcement_level=EnforcementLevel.%s)
-PolicyPack("pack", policies=[rule])
-"""
+def test_flags_of_the_cli_for_its_plugins_do_not_disturb(workspace: Workspace) -> None:
+    trace = workspace.folder / "trace"
+    workspace.program(COMPONENT)
+    done = pulumi(workspace, "preview", "--stack", "dev", "--tracing", f"file:{trace}", "--logflow", "-v=3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test:index:Box box create" in done.stdout
+    assert trace.stat().st_size > 0
 
 
-def pack(folder: Path, level: str, virtualenv: str | None) -> str:
-    """A policy pack that says what it knows of its stack."""
-    folder.mkdir(exist_ok=True)
-    options = {"toolchain": "pip"} | ({"virtualenv": virtualenv} if virtualenv else {})
-    project = {"runtime": {"name": "python", "options": options}, "version": "0.0.1"}
-    (folder / "PulumiPolicy.yaml").write_text(json.dumps(project))
-    (folder / "__main__.py").write_text(PACK % level)
-    return str(folder)
-
-
-def test_a_policy_pack_knows_its_stack_and_its_violation_stops_the_preview(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    workspace.configure(plain="p").program(COMPONENT)
-    mandatory = pack(tmp_path / "pack", "MANDATORY", sys.prefix)
-    with pytest.raises(automation.CommandError) as caught:
-        workspace.preview(policy_packs=[mandatory])
-    assert "no boxes in dev of test: p" in str(caught.value)
-    assert "Traceback" not in str(caught.value)
-
-
-def test_a_policy_pack_without_an_environment_of_its_own_uses_the_ambient_python(
-    make: Callable[..., Workspace], tmp_path: Path
-) -> None:
-    workspace = make(PATH=f"{sys.prefix}/bin:{os.environ['PATH']}").program(COMPONENT)
-    advisory = pack(tmp_path / "pack", "ADVISORY", None)
-    assert "no boxes in dev" in workspace.preview(policy_packs=[advisory]).output
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["convert", "--from", "pcl", "--language", "python", "--out", "converted"], "pulumi convert"),
+        (["preview", "--stack", "dev", "--attach-debugger"], "attaching a debugger"),
+        (["install", "--no-plugins", "--use-language-version-tools"], "installing Python itself"),
+    ],
+)
+def test_what_is_not_done_is_refused_by_name(workspace: Workspace, arguments: list[str], what: str) -> None:
+    done = pulumi(workspace, *arguments)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert what in said
+    assert "not done by this language host, a stand-in for the official one: use the official Pulumi." in said
 
 
 SLEEPS = """
 import os, subprocess, sys, time
 print("started", flush=True)
+subprocess.Popen(["sleep", "600"])
 open("started", "w").close()
 try:
     time.sleep(600)
