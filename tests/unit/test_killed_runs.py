@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from on_mocks import Raw
 
+from cli.deployment import Deployment
 from cli.pulumi import Pulumi
 from cli.recovery import begun, provisional, settled, unseen
 from toolchain.paths import state_dir
@@ -278,6 +279,20 @@ class Exported(Pulumi):
             resources[-1] = found_live(resources[-1], made=time.time())
         return json.dumps(self.state)
 
+    def run(self, *arguments: str) -> None:
+        """Notes the command; what starts a process is the real one's."""
+        self.asked.append(arguments[0])
+        if arguments[0] == "up":
+            super().run(*arguments)
+
+    def exists(self) -> bool:
+        """It does."""
+        return True
+
+    def cluster(self) -> str | None:
+        """That of KUBECONFIG."""
+        return None
+
 
 @pytest.mark.usefixtures("locks")
 def test_only_what_was_begun_is_refreshed() -> None:
@@ -300,3 +315,32 @@ def test_a_state_in_order_is_left_alone() -> None:
     stack = Exported({"version": 3, "deployment": {"resources": [OLD]}})
     assert stack.adopt() == []
     assert stack.asked == ["stack export"]
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_stack_that_goes_takes_along_what_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left where it is, a pod that nobody knows of would keep the volumes and the namespace that are to go."""
+    stack = Exported(state(OLD, operations=(pending(resource()),)))
+    monkeypatch.setattr(Deployment, "pulumi", stack)
+    Deployment(stack="test", lab=None).down()
+    mended = ["stack export", "stack import", f"--target {resource()['urn']}", "stack export"]
+    assert stack.asked == [*mended, "destroy", "stack rm"]
+
+
+@pytest.mark.usefixtures("locks")
+@pytest.mark.parametrize("code", [0, 1, -9])
+def test_what_a_deployment_did_is_kept_for_the_next_run_unless_it_ended_well(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def up(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        Path(command[command.index("--event-log") + 1]).write_text("\n".join(failed(resource(), time.time())))
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(subprocess, "run", up)
+    stack = Exported(state(OLD, written=time.time()))
+    if code == 0:
+        stack.up()
+    else:
+        with pytest.raises(StepFailed, match="killed by signal 9" if code < 0 else "exit code 1"):
+            stack.up()
+    assert stack.adopt() == ([] if code == 0 else ["chat"])
