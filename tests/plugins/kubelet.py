@@ -17,6 +17,8 @@ from api_server import ApiServer
 
 MERGE = "application/strategic-merge-patch+json"
 LINGER_SECONDS = 1.5
+HEARTBEAT_SECONDS = 10.0
+"""A node that is silent for 50 s is tainted, and DaemonSets leave it."""
 _NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
 
@@ -44,9 +46,13 @@ def kubelet(server: ApiServer) -> Iterator[None]:
 
 def _run(server: ApiServer, stop: threading.Event) -> None:
     ending: dict[str, float] = {}
+    beat = 0.0
     while not stop.wait(0.2):
         # What is gone by now needs no status, and an API server that is away is asked again.
         with contextlib.suppress(OSError, http.client.HTTPException):
+            if time.monotonic() - beat > HEARTBEAT_SECONDS:
+                beat = time.monotonic()
+                server.request("PATCH", "/api/v1/nodes/vm/status", {"status": {"conditions": [_ready()]}}, MERGE)
             _look(server, ending)
 
 
@@ -81,6 +87,14 @@ def _pod(server: ApiServer, pod: dict[str, Any], pods: list[dict[str, Any]], end
             server.post(f"/api/v1/namespaces/{pod['metadata']['namespace']}/events", _event(pod))
 
 
+def _ready() -> dict[str, str]:
+    return {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": _now()}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def _image(pod: dict[str, Any]) -> str:
     image: str = pod["spec"]["containers"][0]["image"]
     return image
@@ -94,7 +108,6 @@ def _pending() -> dict[str, Any]:
 def _event(pod: dict[str, Any]) -> dict[str, Any]:
     metadata = pod["metadata"]
     about = {"kind": "Pod", "namespace": metadata["namespace"], "name": metadata["name"], "uid": metadata["uid"]}
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -103,8 +116,8 @@ def _event(pod: dict[str, Any]) -> dict[str, Any]:
         "type": "Warning",
         "reason": "FailedScheduling",
         "message": _NO_GPU,
-        "firstTimestamp": now,
-        "lastTimestamp": now,
+        "firstTimestamp": _now(),
+        "lastTimestamp": _now(),
     }
 
 

@@ -122,5 +122,5 @@ def test_kinds_that_need_their_controller_for_a_moment_are_waited_for_and_replic
     state = workspace.state()
     assert state["kubernetes:core/v1:ResourceQuota::quota"]["outputs"]["status"]["hard"] == {"configmaps": "99"}
     assert state["kubernetes:core/v1:ReplicationController::rc"]["outputs"]["status"]["availableReplicas"] == 1
-    assert "ca.crt" in json.dumps(state["kubernetes:core/v1:Secret::token"]["outputs"])
+    assert json.loads(state["kubernetes:core/v1:Secret::token"]["outputs"]["data"]["plaintext"])["token"]
     assert images(cluster, "none") == []

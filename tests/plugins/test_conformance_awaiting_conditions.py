@@ -21,13 +21,12 @@ definition = k8s.apiextensions.v1.CustomResourceDefinition("crd", metadata={"nam
 """
 
 
-def widget(name: str, *, status: object = None, **annotations: str) -> str:
+def widget(name: str, **annotations: str) -> str:
     """A program's line for a custom resource that is made after its definition."""
     given = {f"pulumi.com/{key}": value for key, value in annotations.items()}
-    more = "" if status is None else f"status={status!r}, "
     metadata = {"name": name, "annotations": given}
     return (
-        f'k8s.apiextensions.CustomResource("{name}", api_version="wait.test/v1", kind="Widget", {more}'
+        f'k8s.apiextensions.CustomResource("{name}", api_version="wait.test/v1", kind="Widget", '
         f"metadata={metadata!r}, opts=pulumi.ResourceOptions(depends_on=definition))\n"
     )
 
@@ -78,12 +77,13 @@ def test_every_kind_is_waited_for_by_its_conditions_where_the_environment_says_s
     kubeconfig = str(cluster.kubeconfig)
     workspace = make(KUBECONFIG=kubeconfig, PULUMI_K8S_AWAIT_ALL="true")
     unready = {"conditions": [{"type": "Ready", "status": "False", "message": "no device yet"}]}
+    status = {"type": "object", "x_kubernetes_preserve_unknown_fields": True, "default": unready}
     program = (
         IMPORTS
-        + DEFINITION
-        + widget("w", status=unready, timeoutSeconds="3")
-        + widget("plain")
-        + widget("skipped", status=unready, skipAwait="true")
+        + DEFINITION.replace("\ndefinition", f"\nschema['properties'] = {{'status': {status!r}}}\ndefinition")
+        + widget("skipped", skipAwait="true")
+        + 'k8s.core.v1.ConfigMap("plain", metadata={"name": "plain"}, data={"a": "1"})\n'
+        + widget("w", timeoutSeconds="3")
     )
     try:
         workspace.program(program).up_fails()
@@ -91,7 +91,8 @@ def test_every_kind_is_waited_for_by_its_conditions_where_the_environment_says_s
         assert state[f"{URN}w"]["initErrors"] == ["timed out waiting for the condition", "no device yet"]
         definition = state["kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition::crd"]["outputs"]
         assert {"Established", "NamesAccepted"} <= {item["type"] for item in definition["status"]["conditions"]}
-        assert {f"{URN}plain", f"{URN}skipped"} <= set(state)
+        assert {"kubernetes:core/v1:ConfigMap::plain", f"{URN}skipped"} <= set(state)
+        assert "initErrors" not in state[f"{URN}skipped"]
     finally:
         workspace.destroy()
 
