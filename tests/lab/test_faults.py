@@ -99,7 +99,7 @@ def test_an_up_whose_processes_were_all_killed_leaves_none(site: Site) -> None:
 
 
 def test_an_up_whose_plugin_was_killed_ends_with_an_error(site: Site) -> None:
-    run = site.up_until("deployments/chat", "after")
+    run = site.up_until("deployments/assistant", "after")
     kill([pid for pid, command in descendants(run.pid).items() if is_kubernetes_plugin(command)])
     site.proxy.let_go()
     assert run.wait(RUN_SECONDS) != 0
