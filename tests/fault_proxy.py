@@ -169,7 +169,7 @@ class FaultProxy:
         if moment == "after":
             self._hold(request, name, moment)
             return
-        request.send_response(answer.status)
+        request.send_response_only(answer.status)  # the date is the API server's to tell
         for key, value in answer.headers.items():
             if key.lower() not in _HOP_HEADERS:
                 request.send_header(key, value)

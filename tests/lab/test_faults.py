@@ -106,17 +106,19 @@ def test_an_up_whose_plugin_was_killed_ends_with_an_error(site: Site) -> None:
 
 
 def test_an_up_whose_cluster_was_killed_ends_when_the_cluster_is_back(site: Site) -> None:
+    """Well or not: that hangs on how long the cluster takes."""
     run = site.up_until("deployments/llm-gateway", "after")
     lab = site.stack.lab
     kill([json.loads(lab.layout.supervisor.read_text())["pid"]])
     site.proxy.let_go()
     lab.up()
-    assert run.wait(RUN_SECONDS) != 0
+    run.wait(RUN_SECONDS)
+    # The plugin of the run before was killed when the API server had done what it asked for.
+    assert "an earlier run was interrupted while it created assistant: looked up again" in site.log.read_text()
 
 
 def test_the_next_up_reaches_the_goal_and_every_model_answers(site: Site) -> None:
     said = site.up()
-    assert "an earlier run was interrupted while it created edge-gateway: looked up again" in said
     answers = [line.removeprefix("It answers: ") for line in said.splitlines() if line.startswith("It answers: ")]
     assert len(answers) == 2, said
     assert all(answer.strip() for answer in answers)
