@@ -28,7 +28,10 @@ def test_standard_output_comes_in_the_order_in_which_it_was_said(workspace: Work
     assert places == sorted(places)
 
 
-def test_standard_error_comes_among_standard_output_when_it_was_said(workspace: Workspace) -> None:
+def test_standard_error_comes_among_standard_output_when_it_was_said(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     # Two pipes lead to the CLI, so that only what has a pause between it has an order. Nothing is flushed: Python
     # would keep standard output to the end, and let standard error go ahead.
     program = """
