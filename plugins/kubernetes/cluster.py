@@ -232,10 +232,11 @@ class Cluster:
         response = self._once("GET", f"{path}/{segment(name_of(body))}", None, {})
         found = _object(response)
         creators = [entry.get("manager") for entry in pluck(found, "metadata", "managedFields", default=[])]
-        created, now = pluck(found, "metadata", "creationTimestamp"), response.headers.get("Date")
-        if manager not in creators or not created or not now:
+        dates = response.headers.getlist("Date")  # a proxy may add its own before the server's
+        if manager not in creators or not dates:
             raise LookupError
-        age = (parsedate_to_datetime(now) - datetime.fromisoformat(created)).total_seconds()
+        created = datetime.fromisoformat(pluck(found, "metadata", "creationTimestamp"))
+        age = (parsedate_to_datetime(dates[-1]) - created).total_seconds()
         if age > math.ceil(seconds) + 1:  # both times are cut to whole seconds
             raise LookupError
         return found
