@@ -56,9 +56,9 @@ def test_a_create_that_was_cut_off_is_taken_over_by_an_upsert_and_by_nothing_les
     assert 'configmaps "begun" already exists' in refused
     uid = cluster.get(OBJECT)["metadata"]["uid"]
 
-    variables["PULUMI_K8S_UPSERT_EXISTING_OBJECTS"] = "true"
-    workspace.up()
-    del variables["PULUMI_K8S_UPSERT_EXISTING_OBJECTS"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PULUMI_K8S_UPSERT_EXISTING_OBJECTS", "true")
+        workspace.up()
     assert pending(workspace) == ["creating"]  # what is there by now is still called interrupted
     workspace.stack.refresh(clear_pending_creates=True)
     assert pending(workspace) == []
