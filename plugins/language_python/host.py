@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import threading
@@ -112,16 +113,16 @@ class LanguageHost(Refusals):
         )
         if done.returncode:
             context.abort(grpc.StatusCode.UNKNOWN, f"{python} does not run: {done.stderr.strip()}")
-        executable, version, pip_version = done.stdout.splitlines()
-        if environment.toolchain == "uv":
-            said = subprocess.run(["uv", "--version"], capture_output=True, text=True, check=False).stdout.split()
-            pip_version = said[1]
+        executable, version, toolchain_version = done.stdout.splitlines()
+        uv = shutil.which("uv") if environment.toolchain == "uv" else None
+        if uv:
+            toolchain_version = subprocess.check_output([uv, "--version"], text=True).split()[1]
         return pb.AboutResponse(
             executable=executable,
             version=version,
             metadata={
                 "toolchain": toolchain_name(request.info),
-                "toolchainVersion": pip_version,
+                "toolchainVersion": toolchain_version,
                 "typechecker": "None",
             },
         )

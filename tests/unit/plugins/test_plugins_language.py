@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import grpc
 import pytest
 from google.protobuf import struct_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from pulumi.runtime.proto import language_pb2 as pb
@@ -23,7 +24,7 @@ from plugins.language_python.environment import (
     python_environment,
     toolchain_name,
 )
-from plugins.language_python.host import _program_arguments
+from plugins.language_python.host import LanguageHost, _program_arguments
 from plugins.language_python.packages import (
     dependencies,
     installed,
@@ -171,6 +172,20 @@ def test_files_of_the_callers_folder_are_not_taken_for_pythons_own(
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     monkeypatch.chdir(tmp_path)
     assert "pulumi" in installed(environment(Path(sys.prefix)))
+
+
+def test_the_version_of_what_installs_is_told_without_asking_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = cast("grpc.ServicerContext", None)
+    here = LanguageHost("").About(pb.AboutRequest(info=info(tmp_path, virtualenv=sys.prefix)), context)
+    assert here.metadata["toolchainVersion"] == importlib.metadata.version("pip")
+    asked = pb.AboutRequest(info=info(tmp_path, virtualenv=sys.prefix, toolchain="uv"))
+    monkeypatch.setenv("PATH", f"{sys.prefix}/bin")
+    assert LanguageHost("").About(asked, context).metadata["toolchainVersion"] == importlib.metadata.version("uv")
+    # An environment that uv has made runs without it.
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert LanguageHost("").About(asked, context).executable == f"{sys.prefix}/bin/python"
 
 
 def test_the_runner_is_told_only_what_the_engine_has_said() -> None:
