@@ -145,12 +145,12 @@ def test_the_way_leads_over_the_jump_host(make: Callable[..., Workspace], server
 
 
 def test_the_time_of_the_operation_ends_the_attempts_and_not_the_command(workspace: Workspace) -> None:
-    times = "pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='2s', update='2s'))"
-    text = command(create="sleep 3; echo made").replace("connection=connection", f"connection=connection, opts={times}")
+    times = "pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='5s', update='5s'))"
+    text = command(create="sleep 6; echo made").replace("connection=connection", f"connection=connection, opts={times}")
     workspace.program(text).up()
     assert out(workspace) == "made"
     connect(workspace, {"host": "127.0.0.1", "port": free_port(), "dialErrorLimit": -1})
-    assert "no connection after 2 s, the limit of customTimeouts" in workspace.up_fails()
+    assert "no connection after 5 s, the limit of customTimeouts" in workspace.up_fails()
 
 
 def test_a_connection_that_cannot_be_meant_is_refused_in_the_preview(make: Callable[..., Workspace]) -> None:
