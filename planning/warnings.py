@@ -32,7 +32,8 @@ def _models(settings: Settings) -> tuple[str, ...]:
     served = {name: server.model for name, server in settings.models.items() if isinstance(server, VllmSettings)}
     unknown = tuple(
         f"models.{name}.model: {model} is not in the catalogue, so whether it fits is not known, and its volume is "
-        f"made for 20 GB{did_you_mean(model, known) or '.'} Add it to planning/catalogue/models.yaml, or mind its size."
+        f"made for 20 GB{did_you_mean(model, known) or '.'} `llmctl catalogue add {model}` prints its rows for "
+        "planning/catalogue; or mind its size."
         for name, model in served.items()
         if model not in known
     )

@@ -40,7 +40,7 @@ def test_the_windows_of_a_gguf_are_its_familys(tmp_path: Path) -> None:
 
 
 def test_a_gguf_with_experts(tmp_path: Path) -> None:
-    dense = {name: shape for name, shape in GGUF_TENSORS.items() if ".ffn_" not in name}
+    dense: dict[str, tuple[int, ...]] = {name: shape for name, shape in GGUF_TENSORS.items() if ".ffn_" not in name}
     experts = {f"blk.{n}.ffn_{p}_exps.weight": (4, 96, 64) for n in range(2) for p in ("gate", "up", "down")}
     routers = {f"blk.{n}.ffn_gate_inp.weight": (4, 64) for n in range(2)}
     more = {"qwen3moe.expert_count": 4, "qwen3moe.expert_used_count": 2, "qwen3moe.expert_feed_forward_length": 96}
