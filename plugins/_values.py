@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]  # stubs lie in a namespace package
 
-# As in pulumi.runtime.rpc, which would bring the whole SDK into a plugin: that is half of its start.
+# As in pulumi.runtime.rpc, which would bring the whole SDK into a plugin.
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """Key that marks a struct as a secret, an asset, an archive, a resource or an output."""
 
