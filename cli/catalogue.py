@@ -37,6 +37,8 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _WIDE = 200
 """Columns where no terminal says how many there are: a pipe loses nothing."""
 
+_UNKNOWN = "unknown"
+
 Form = Literal["rows", "architecture"]
 
 
@@ -127,9 +129,17 @@ def rows_text(model: LanguageModel) -> str:
         row = replace(row, licence=None, languages=None, uses=None, gated=None)
         made = f"# planning/catalogue/architectures.yaml\n{_yaml({row.of: _plain(Base, base)})}\n"
     else:
+        known = architectures()[of]
         context = model.architecture.context_tokens
-        if context != architectures()[of].shape.context_tokens:
-            row = replace(row, context_tokens=context)
+        row = replace(
+            row,
+            context_tokens=None if context == known.shape.context_tokens else context,
+            # What its files do not say it has of its architecture, and so what they say alike.
+            licence=None if model.licence in (known.licence, _UNKNOWN) else model.licence,
+            languages=model.languages or None,
+            uses=None if model.uses == known.uses else model.uses,
+            gated=None if model.gated == known.gated else model.gated,
+        )
         made = ""
     return f"{made}# planning/catalogue/models.yaml\n{_yaml({model.name: _plain(Checkpoint, row)})}"
 
@@ -145,7 +155,7 @@ def _of_files(files: ModelFiles, name: str | None, source: str) -> LanguageModel
         quantization=quantization,
         measured_bytes=files.files_bytes,
         gated=files.gated,
-        licence=files.licence or "unknown",
+        licence=files.licence or _UNKNOWN,
         languages=tuple(files.languages),
         uses=_uses(shape, vision="vision_config" in files.config),
         source=source,
@@ -162,7 +172,7 @@ def _of_gguf(path: Path, name: str) -> LanguageModel:
         quantization=quantization_of_gguf(header),
         measured_bytes=size,
         gated=False,
-        licence=str(header.metadata.get("general.license", "unknown")),
+        licence=str(header.metadata.get("general.license", _UNKNOWN)),
         languages=tuple(languages) if isinstance(languages, list) else (),
         uses=_uses(shape, vision=shape.other_parameters > 0),
         source=f"header of {path.name}",

@@ -190,6 +190,7 @@ def test_a_shape_that_is_known_makes_one_row(tmp_path: Path) -> None:
     said = run("add", str(tmp_path), "--name", "owner/fine-tuned")
     assert "architectures.yaml" not in said
     [(name, row)] = yaml.safe_load(said).items()
+    assert set(row) == {"of", "quantization", "contextTokens", "source", "uses"}
     assert (name, row["of"], row["contextTokens"], row["quantization"]) == (
         "owner/fine-tuned",
         "qwen3-4b",
