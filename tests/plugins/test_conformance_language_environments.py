@@ -54,7 +54,7 @@ def told(workspace: Workspace) -> list[str]:
 
 
 def plugins(workspace: Workspace) -> dict[str, str]:
-    """Versions of the plugins that the engine is told of by the language host, from the packages' pulumi-plugin.json."""
+    """Versions of the plugins that the language host asks for, each from its package's pulumi-plugin.json."""
     # The engine's log, since it says nothing of one that is not installed and not used.
     log = pulumi(workspace, "preview", "--stack", "dev", "--logtostderr", "-v=7").stderr
     return dict(re.findall(r"package ([a-z]+)-([0-9.]+) \(.*?\) is required by language host", log))
