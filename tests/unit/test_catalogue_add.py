@@ -204,6 +204,7 @@ def test_the_rows_that_are_printed_can_be_pasted(tmp_path: Path) -> None:
     said = run("add", str(tmp_path / "new.gguf"))
     bases, models = tmp_path / "architectures.yaml", tmp_path / "models.yaml"
     first, second = said.split("# planning/catalogue/models.yaml\n")
+    assert set(yaml.safe_load(second)["new"]) == {"of", "quantization", "filesGB", "source"}
     bases.write_text(first)
     models.write_text(second)
     [model] = read_models(read_bases(bases), models).values()

@@ -53,7 +53,7 @@ CONFIGS: dict[str, tuple[str, Config]] = {
             **keys(28, 3584, 18944, 28, 4, 152064, 32768),
             "sliding_window": 4096,
             "use_sliding_window": False,
-            "max_window_layers": 28,
+            "max_window_layers": 21,
         },
     ),
     "qwen3": ("qwen3-4b", {**keys(36, 2560, 9728, 32, 8, 151936, 40960), "head_dim": 128, "tie_word_embeddings": True}),

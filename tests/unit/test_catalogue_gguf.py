@@ -84,7 +84,7 @@ def test_a_file_that_is_no_gguf_is_told(tmp_path: Path, cut: int) -> None:
     file = tmp_path / "m.gguf"
     write_gguf(file)
     file.write_bytes(file.read_bytes()[:cut])
-    with pytest.raises(SourceError, match="is no GGUF file that can be read"):
+    with pytest.raises(SourceError, match="is no GGUF file that can be read: it ends within its header"):
         catalogue.read(str(file))
 
 
