@@ -27,7 +27,8 @@ from planning.catalogue import (
     gpu_models,
     language_models,
 )
-from planning.catalogue.config_json import ConfigError, architecture_of_config, quantization_of_config
+from planning.catalogue.config_json import ConfigError, architecture_of_config
+from planning.catalogue.config_quantization import quantization_of_config
 from planning.catalogue.gguf_metadata import architecture_of_gguf, quantization_of_gguf
 from planning.catalogue.reading import Checkpoint
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from functools import cache
 
-from planning.catalogue.architecture import Architecture, Experts, LatentAttention, LinearAttention, SlidingWindow
+from planning.catalogue.architecture import (
+    Architecture,
+    Experts,
+    GlobalAttention,
+    LatentAttention,
+    LinearAttention,
+    SlidingWindow,
+)
 from planning.catalogue.gpus import GpuModel
 from planning.catalogue.models import LanguageModel, Use
 from planning.catalogue.quantization import Quantization
@@ -19,6 +26,7 @@ __all__ = [
     "Base",
     "CatalogueError",
     "Experts",
+    "GlobalAttention",
     "GpuModel",
     "LanguageModel",
     "LatentAttention",

@@ -23,6 +23,21 @@ class SlidingWindow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GlobalAttention:
+    """Heads of the layers that see everything, where they are others than those of the layers with a window (Gemma 4).
+
+    Count keys and values both in the cache, whatever `keys_are_values` says: it is of the matrices.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL_CASE
+
+    kv_heads: int
+    head_dim: int
+    keys_are_values: bool = False
+    """Whether one matrix makes both (`attention_k_eq_v`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatentAttention:
     """Multi-head latent attention (MLA) of DeepSeek-V2: the cache holds `kv_lora_rank + qk_rope_head_dim` elements a
     token and layer, one for all heads, in place of keys and values (arXiv 2405.04434).
@@ -118,6 +133,9 @@ class Architecture:
     """Rows of a table of positions; 0 with rotary embeddings."""
 
     sliding_window: SlidingWindow | None = None
+    global_attention: GlobalAttention | None = None
+    """Beside a sliding window alone."""
+
     latent_attention: LatentAttention | None = None
     linear_attention: LinearAttention | None = None
     """What the layers without a KV cache are, where they are not encoder layers."""
@@ -153,6 +171,7 @@ class Architecture:
             self.embedding_parameters
             + self.learned_positions * self.hidden_size
             + (self.layers - linear) * self._attention()
+            + self._global_attention()
             + linear * self._linear_attention()
             + self._feed_forward()
         )
@@ -170,6 +189,14 @@ class Architecture:
             + latent.kv_lora_rank * self.attention_heads * (latent.qk_nope_head_dim + latent.v_head_dim)
             + self.attention_heads * latent.v_head_dim * self.hidden_size
         )
+
+    def _global_attention(self) -> int:
+        """What the layers that see everything have more than those with a window."""
+        if (other := self.global_attention) is None or self.sliding_window is None:
+            return 0
+        keys = other.kv_heads * other.head_dim * (1 if other.keys_are_values else 2)
+        each = self.hidden_size * (2 * self.attention_heads * other.head_dim + keys)
+        return (self.layers - self.sliding_window.layers) * (each - self._attention())
 
     def _linear_attention(self) -> int:
         """Matrices of one linear layer: queries, keys, values and gate; two scalars a head; convolution; output."""

@@ -11,8 +11,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from planning.catalogue.architecture import Architecture, Experts, LatentAttention, LinearAttention, SlidingWindow
-from planning.catalogue.quantization import Quantization
+from planning.catalogue.architecture import (
+    Architecture,
+    Experts,
+    GlobalAttention,
+    LatentAttention,
+    LinearAttention,
+    SlidingWindow,
+)
 
 Config = Mapping[str, Any]
 
@@ -20,6 +26,7 @@ _ENCODERS = {"bert", "xlm-roberta", "nomic_bert"}
 _GATED_ATTENTION = {"qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"}
 _COUNTED_ALIKE = {
     *("llama", "mistral", "mixtral", "ministral3", "qwen2", "qwen3", "qwen3_moe", "phi3", "gemma2", "gemma3_text"),
+    "gemma4_text",
     *("qwen3_vl_text", "qwen3_vl_moe_text", "minimax_m2", "mimo"),
     *("deepseek_v2", "deepseek_v3", "kimi_k2", "exaone", "exaone4", "gpt_oss", "glm4_moe", "llama4_text"),
     *_ENCODERS,
@@ -39,6 +46,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "sliding_window": 4096,
         "sliding_window_pattern": 6,
     },
+    "gemma4_text": {"tie_word_embeddings": True},
     "bert": {"tie_word_embeddings": True},
     "xlm-roberta": {"tie_word_embeddings": True},
     "nomic_bert": {"tie_word_embeddings": True},
@@ -48,7 +56,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "llama4_text": {"attention_chunk_size": 8192, "interleave_moe_layer_step": 1},
     "gpt_oss": {"sliding_window": 128, "sliding_window_pattern": 2},
 }
-_TEXT_OF = {"gemma3": "gemma3_text", "mistral3": "ministral3", "llama4": "llama4_text", "qwen3_5": "qwen3_5_text"}
+_TEXT_OF = {
+    "gemma3": "gemma3_text",
+    "gemma4": "gemma4_text",
+    "mistral3": "ministral3",
+    "llama4": "llama4_text",
+    "qwen3_5": "qwen3_5_text",
+}
 """The text model of a family with images, where the inner configuration does not name it."""
 
 _TOLERANCE = 0.01
@@ -116,55 +130,6 @@ def shape_confirmed(shape: Architecture, parameters: int | None, *, vision: bool
     )
 
 
-def quantization_of_config(config: Config) -> Quantization:
-    """How the checkpoint's weights are stored, by `quantization_config` and `torch_dtype`.
-
-    Raises:
-        ConfigError: a method that is not known here.
-    """
-    found = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
-    if not found:
-        dtype = str(_first(config, "dtype", "torch_dtype") or _first(config.get("text_config") or {}, "dtype") or "")
-        return {"float32": Quantization.FP32, "float16": Quantization.FP16}.get(dtype, Quantization.BF16)
-    # ModelOpt's older configurations do not name their method.
-    default = "modelopt" if "quant_algo" in found else ""
-    method, bits = str(found.get("quant_method") or default).lower(), found.get("bits", 4)
-    if method == "compressed-tensors":
-        return _compressed(found)
-    by_method = {
-        "awq": Quantization.AWQ,
-        "gptq": Quantization.GPTQ_INT8 if bits == 8 else Quantization.GPTQ,
-        "fp8": Quantization.FP8,
-        "fbgemm_fp8": Quantization.FP8,
-        "mxfp4": Quantization.MXFP4,
-        "bitsandbytes": Quantization.INT8 if found.get("load_in_8bit") else Quantization.BNB_NF4,
-        "modelopt": {"FP8": Quantization.FP8, "NVFP4": Quantization.NVFP4}.get(str(found.get("quant_algo")).upper()),
-    }
-    if (known := by_method.get(method)) is None:
-        said = f"{method} {found.get('quant_algo')}" if method == "modelopt" else method
-        raise ConfigError(
-            f"quantization_config: {said!r} is not known here, so the size of a weight is not. Known: "
-            f"{', '.join(by_method)} (FP8, NVFP4), compressed-tensors."
-        )
-    return known
-
-
-def _compressed(found: Config) -> Quantization:
-    """What llm-compressor wrote: bits and type of the weights of its first group."""
-    groups = list((found.get("config_groups") or {}).values())
-    weights = (groups[0].get("weights") or {}) if groups else {}
-    kinds = {
-        ("float", 8): Quantization.FP8,
-        ("int", 8): Quantization.INT8,
-        ("int", 4): Quantization.GPTQ,
-        ("float", 4): Quantization.NVFP4,
-    }
-    kind = (str(weights.get("type")), weights.get("num_bits"))
-    if kind not in kinds:
-        raise ConfigError(f"quantization_config.config_groups: weights of {kind[1]} bits ({kind[0]}) are not known.")
-    return kinds[kind]
-
-
 def _shape(text: Config, family: str) -> Architecture:
     """Everything but the number of parameters."""
     wanted = {
@@ -176,21 +141,23 @@ def _shape(text: Config, family: str) -> Architecture:
         if family == "nomic_bert"
         else ("max_position_embeddings",),
     }
-    found = {what: _first(text, *keys) for what, keys in wanted.items()}
+    found = {what: first_stated(text, *keys) for what, keys in wanted.items()}
     if missing := [wanted[what][0] for what, value in found.items() if not isinstance(value, int)]:
         raise ConfigError(f"{', '.join(missing)}: missing, and without them a model's memory is not known.")
+    if text.get("hidden_size_per_layer_input"):
+        raise ConfigError("hidden_size_per_layer_input: embeddings of every layer's own are not counted here.")
     layers, heads = int(found["layers"]), int(found["heads"])
     learned = int(text["max_position_embeddings"]) if family in {"bert", "xlm-roberta"} else 0
     experts = _experts(text, layers, family)
     linear = _linear_attention(text)
     latent = _latent_attention(text)
-    head_dim = _first(text, "head_dim") or int(found["hidden"]) // heads
+    head_dim = first_stated(text, "head_dim") or int(found["hidden"]) // heads
     return Architecture(
         layers=layers,
         hidden_size=int(found["hidden"]),
-        intermediate_size=int(_first(text, "intermediate_size_mlp", "intermediate_size", "n_inner") or 0),
+        intermediate_size=int(first_stated(text, "intermediate_size_mlp", "intermediate_size", "n_inner") or 0),
         attention_heads=heads,
-        kv_heads=int(_first(text, "num_key_value_heads") or heads),
+        kv_heads=int(first_stated(text, "num_key_value_heads") or heads),
         head_dim=latent.qk_nope_head_dim + latent.qk_rope_head_dim if latent else int(head_dim),
         vocabulary_size=int(found["vocabulary"]),
         # RoBERTa's positions begin after the padding's.
@@ -201,6 +168,7 @@ def _shape(text: Config, family: str) -> Architecture:
         gated_attention=bool(text.get("attn_output_gate", family in _GATED_ATTENTION)),
         learned_positions=learned,
         sliding_window=_sliding_window(text, layers, family),
+        global_attention=_global_attention(text),
         latent_attention=latent,
         linear_attention=linear,
         layers_without_kv_cache=layers if family in _ENCODERS else _linear_layers(text, layers) if linear else 0,
@@ -209,14 +177,18 @@ def _shape(text: Config, family: str) -> Architecture:
 
 
 def _experts(text: Config, layers: int, family: str) -> Experts | None:
-    count = _first(text, "num_experts", "num_local_experts", "n_routed_experts")
+    count = first_stated(text, "num_experts", "num_local_experts", "n_routed_experts")
     if not count:
         return None
-    active = _first(text, "num_experts_per_tok", "top_k_experts", "experts_per_token")
-    size = _first(text, "moe_intermediate_size", "intermediate_size")
+    active = first_stated(text, "num_experts_per_tok", "top_k_experts", "experts_per_token")
+    size = first_stated(text, "moe_intermediate_size", "intermediate_size")
     if not active or not size:
         raise ConfigError("num_experts_per_tok, moe_intermediate_size: missing beside experts.")
-    shared = _first(text, "n_shared_experts") or int(text.get("shared_expert_intermediate_size") or 0) // int(size)
+    shared = first_stated(text, "n_shared_experts") or int(text.get("shared_expert_intermediate_size") or 0) // int(
+        size
+    )
+    if family == "gemma4_text":  # its dense network runs beside the experts, in every layer
+        shared = int(text["intermediate_size"]) // int(size)
     frequency = text.get("moe_layer_freq")
     if isinstance(frequency, list):
         dense = frequency.count(0)
@@ -229,6 +201,16 @@ def _experts(text: Config, layers: int, family: str) -> Experts | None:
         intermediate_size=int(size),
         shared=1 if family == "llama4_text" else int(shared),
         dense_layers=dense,
+    )
+
+
+def _global_attention(text: Config) -> GlobalAttention | None:
+    if not text.get("global_head_dim"):
+        return None
+    return GlobalAttention(
+        kv_heads=int(first_stated(text, "num_global_key_value_heads", "num_key_value_heads")),
+        head_dim=int(text["global_head_dim"]),
+        keys_are_values=bool(text.get("attention_k_eq_v", False)),
     )
 
 
@@ -262,7 +244,7 @@ def _linear_layers(text: Config, layers: int) -> int:
 
 
 def _sliding_window(text: Config, layers: int, family: str) -> SlidingWindow | None:
-    tokens = _first(text, "attention_chunk_size", "sliding_window")
+    tokens = first_stated(text, "attention_chunk_size", "sliding_window")
     if not tokens or tokens >= text["max_position_embeddings"] or text.get("use_sliding_window") is False:
         return None
     kinds, pattern = text.get("layer_types"), text.get("sliding_window_pattern")
@@ -286,5 +268,6 @@ def _stated(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config.items() if value is not None}
 
 
-def _first(config: Config, *keys: str) -> Any:
+def first_stated(config: Config, *keys: str) -> Any:
+    """The value of the first of `keys` that says something; None where none does."""
     return next((config[key] for key in keys if config.get(key) is not None), None)

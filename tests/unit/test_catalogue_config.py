@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from planning.catalogue import Architecture, architectures
-from planning.catalogue.config_json import ConfigError, architecture_of_config, quantization_of_config
+from planning.catalogue.config_json import ConfigError, architecture_of_config
+from planning.catalogue.config_quantization import quantization_of_config
 
 Config = dict[str, Any]
 
@@ -112,6 +113,24 @@ CONFIGS: dict[str, tuple[str, Config]] = {
                 "sliding_window": 1024,
             },
             "vision_config": {"hidden_size": 1152},
+        },
+    ),
+    "gemma4": (
+        "gemma-4-26b-a4b",
+        {
+            "text_config": {
+                **keys(30, 2816, 2112, 16, 8, 262144, 262144),
+                "head_dim": 256,
+                "global_head_dim": 512,
+                "num_global_key_value_heads": 2,
+                "attention_k_eq_v": True,
+                "num_experts": 128,
+                "top_k_experts": 8,
+                "moe_intermediate_size": 704,
+                "sliding_window": 1024,
+                "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 5,
+            },
+            "vision_config": {},
         },
     ),
     "phi3": ("phi-4", {**keys(40, 5120, 17920, 40, 10, 100352, 16384), "sliding_window": None}),
