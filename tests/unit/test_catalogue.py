@@ -138,6 +138,14 @@ def test_context_of_a_checkpoint_goes_before_its_architectures() -> None:
     assert language_models()["Qwen/Qwen2.5-32B-Instruct"].architecture.context_tokens == 32768
 
 
+def test_layers_without_a_window_may_have_heads_of_their_own() -> None:
+    """Gemma 4 31B: 50 layers of 16 KV heads of 256; 10 of 4 of 512, whose one matrix makes keys and values."""
+    windows = 50 * 5376 * (2 * 32 * 256 + 2 * 16 * 256)
+    others = 10 * 5376 * (2 * 32 * 512 + 4 * 512)
+    rest = 262144 * 5376 + 60 * 3 * 5376 * 21504
+    assert architectures()["gemma-4-31b"].shape.derived_parameters == windows + others + rest
+
+
 def test_a_linear_layers_state_is_counted() -> None:
     linear = architectures()["qwen3.5-9b"].shape.linear_attention
     assert linear is not None
