@@ -89,7 +89,10 @@ def metrics_adapter(
     service = own.service(443, "https", deployment)
     return k8s.apiregistration.v1.APIService(
         own.name,
-        metadata=metadata(APP, APP, namespace=None, name=f"{_VERSION}.{_GROUP}"),
+        metadata={
+            **metadata(APP, APP, namespace=None, name=f"{_VERSION}.{_GROUP}"),
+            "annotations": {"pulumi.com/waitFor": "condition=Available"},
+        },
         spec={
             "group": _GROUP,
             "version": _VERSION,

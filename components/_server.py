@@ -143,18 +143,23 @@ class ModelServer:
                 ),
             },
         }
-        if not (isinstance(plan, VllmPlan) and plan.autoscale):
-            # Left out where an autoscaler sets it: written here, each deployment would set it back.
+        named = self._metadata
+        autoscaled = isinstance(plan, VllmPlan) and plan.autoscale is not None
+        if not autoscaled:
             spec["replicas"] = plan.replicas
+            # The number that an autoscaler has left is the file's again once there is none.
+            named = {**named, "annotations": {"pulumi.com/patchForce": "true"}}
         # Pods are replaced one after the other.
         wait = f"{_rollout_seconds(plan) * _most_pods(plan) + 60}s"
         deployment = k8s.apps.v1.Deployment(
             self._name,
-            metadata=self._metadata,
+            metadata=named,
             spec=spec,
             opts=pulumi.ResourceOptions(
                 parent=self._component,
                 depends_on=[*self.base, *after],
+                # Left to the autoscaler: written, each deployment would set it back; left out, it would begin with 1.
+                ignore_changes=["spec.replicas"] if autoscaled else None,
                 custom_timeouts=pulumi.CustomTimeouts(create=wait, update=wait),
             ),
         )

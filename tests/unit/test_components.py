@@ -193,7 +193,14 @@ def test_every_server_can_be_drained_one_pod_at_a_time(deployed: Deploy, raw: Ra
 def test_an_autoscaled_server_leaves_its_replicas_to_the_autoscaler(deployed: Deploy) -> None:
     raw: Raw = {"nodes": {"a": node(count=2)}, "models": {"x": vllm(autoscale={"max": 2, "runningRequests": 9})}}
     raw["monitoring"] = {"grafana": None}
-    assert "replicas" not in deployed(raw).one("Deployment", "x").inputs["spec"]
+    autoscaled = deployed(raw).one("Deployment", "x")
+    assert "replicas" not in autoscaled.inputs["spec"]
+    assert autoscaled.ignore_changes == {"spec.replicas"}
+    del raw["models"]["x"]["autoscale"]
+    fixed = deployed(raw).one("Deployment", "x")
+    assert fixed.ignore_changes == frozenset()
+    assert fixed.inputs["metadata"]["annotations"] == {"pulumi.com/patchForce": "true"}
+    assert "annotations" not in fixed.inputs["spec"]["template"]["metadata"], "pods would restart"
 
 
 @every_stack
