@@ -2,14 +2,14 @@
 
 import pulumi
 
-from planning.plan import plan
+from planning.plan import plan_source
 from planning.problems import PlanError
-from settings.loader import load
+from settings.loader import load_source
 from settings.problems import SettingsError
 from stack import deploy
 
 try:
-    planned = plan(load())
+    planned = plan_source(load_source())
 except (SettingsError, PlanError) as error:
     raise pulumi.RunError(str(error)) from None
 for warning in planned.warnings:

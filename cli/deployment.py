@@ -19,8 +19,8 @@ from cli.lab_spec import lab_spec
 from cli.policies import policy_config, read_levels
 from cli.pulumi import PREPARED, Pulumi
 from lab.lab import Lab
-from planning.plan import Plan, plan
-from settings.loader import read
+from planning.plan import Plan, plan_source
+from settings.loader import read_source
 from toolchain import gobuild
 from toolchain.paths import REPOSITORY, state_dir
 from toolchain.steps import StepFailed, duration, step
@@ -83,7 +83,7 @@ class Deployment:
         Raises:
             SettingsError, PlanError: it cannot be followed.
         """
-        return plan(read(self.folder / f"Pulumi.{self.stack}.yaml"))
+        return plan_source(read_source(self.folder / f"Pulumi.{self.stack}.yaml"))
 
     def down(self) -> None:
         """Take the stack and, where it is ours, the cluster away. Nothing there is no error.

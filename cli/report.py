@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from planning.plan import Plan, plan
+from planning.plan import Plan, plan_source
 from planning.problems import PlanError
 from report.comment import comment
 from report.preview import Finding, Preview, PreviewError, read_findings, read_preview
-from settings.loader import read
+from settings.loader import read_source
 from settings.problems import SettingsError
 from toolchain.steps import StepFailed
 
@@ -34,7 +34,7 @@ def report(preview_file: Path, *, stack_file: Path | None = None, policy_log: Pa
     problems: tuple[str, ...] = ()
     if stack_file:
         try:
-            planned = plan(read(stack_file))
+            planned = plan_source(read_source(stack_file))
         except (SettingsError, PlanError) as error:
             problems = tuple(error.problems)
     stack = preview.stack or (_stack_of(stack_file) if stack_file else None)

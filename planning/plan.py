@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -17,6 +18,8 @@ from planning.rollout import rollout
 from planning.vllm import VllmPlan, plan_vllm
 from planning.volumes import VolumeClass, volume_class
 from planning.warnings import warnings
+from settings.problems import SettingsError
+from settings.source import Source
 from settings.stack import Settings
 from settings.vllm import VllmSettings
 
@@ -36,6 +39,42 @@ class Plan:
     """What may go wrong although the plan can be followed."""
     volumes: VolumeClass
     monitoring: MonitoringPlan | None
+
+
+def plan_source(source: Source) -> Plan:
+    """The plan of what was written.
+
+    Raises:
+        SettingsError, PlanError: with every problem at once, and the line of each in the file.
+    """
+    try:
+        settings = source.settings()
+    except SettingsError as error:
+        raise SettingsError(
+            source.name, [*error.problems, *_problems_of_the_rest(source, error.problems)], source.lines
+        ) from None
+    try:
+        return plan(settings)
+    except PlanError as error:
+        raise PlanError(error.problems, source.lines) from None
+
+
+def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str, ...]:
+    """What a plan without the models (and the edge) that have `problems` would not fit either.
+
+    Nothing is told where a problem is elsewhere: nodes, storage and monitoring change what a plan comes to.
+    """
+    wrong = {tuple(problem.partition(": ")[0].split(".")[:2]) for problem in problems}
+    models = {path[1] for path in wrong if path[0] == "models" and len(path) > 1}
+    if any(path[0] not in ("models", "ingress") or path == ("models",) for path in wrong):
+        return ()
+    try:
+        plan(source.without(models, ingress=any(path[0] == "ingress" for path in wrong)).settings())
+    except PlanError as error:
+        return error.problems
+    except SettingsError:
+        return ()  # no model is left
+    return ()
 
 
 def plan(settings: Settings) -> Plan:

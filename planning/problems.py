@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+
+from settings.problems import StackError
 
 
-class PlanError(Exception):
+class PlanError(StackError):
     """Settings that cannot be followed. `problems` are lines of `path: fact, consequence, repair`."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
-        super().__init__(
-            "\n".join([f"The stack cannot be planned, {count}:", *(f"  {line}" for line in self.problems)])
-        )
+    def __init__(self, problems: Iterable[str], lines: Mapping[str, int] | None = None) -> None:
+        """`lines`: line in the file by path, where there is a file."""
+        super().__init__("The stack cannot be planned,", problems, lines)

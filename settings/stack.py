@@ -17,6 +17,9 @@ from settings.vllm import VllmSettings
 
 ModelSettings = Annotated[VllmSettings | OllamaSettings, Field(discriminator="engine")]
 
+ENGINES = ("vllm", "ollama")
+"""What `engine` may be."""
+
 
 class Settings(StrictModel):
     """One environment: its nodes, the models that run on them and the way in."""

@@ -158,9 +158,10 @@ IN_FOLDER = (
         (
             "config:\n  llm-serving:nodes: {}\n  llm-serving:models: {chat: {engine: vlm}}\n",
             [
-                "Pulumi.bad.yaml has 2 problems:",
-                "  nodes: at least one is required.",
-                "  models.chat.engine: 'vlm' is not one of vllm, ollama; did you mean 'vllm'?",
+                "Pulumi.bad.yaml has 3 problems:",
+                "  line 2: nodes: at least one is required.",
+                "  line 3: models.chat.engine: 'vlm' is not one of vllm, ollama; did you mean 'vllm'?",
+                "  line 3: models.chat.model: is required, and there is no default for it.",
             ],
         ),
         (
@@ -168,8 +169,8 @@ IN_FOLDER = (
             "  llm-serving:models: {chat: {engine: vllm, model: a/b, gpus: 2}}\n",
             [
                 "The stack cannot be planned, 1 problem:",
-                "  models.chat.gpus: 2 GPUs for one pod, but the largest node that is not time-sliced has 1: the pod "
-                "would stay Pending for ever. Lower gpus, or add such a node.",
+                "  line 3: models.chat.gpus: 2 GPUs for one pod, but the largest node that is not time-sliced has "
+                "1: the pod would stay Pending for ever. Lower gpus, or add such a node.",
             ],
         ),
     ],

@@ -79,7 +79,7 @@ def test_two_clients_with_one_key_are_told_without_it() -> None:
         ({"routes": {"/./v1": "chat"}}, "ingress.routes././v1: '/./v1' is not a path to route"),
         (
             {"routes": {"/v1": {"model": "chat", "timeoutSeconds": 0}}},
-            "ingress.routes./v1.timeoutSeconds: input should be greater than or equal to 1, got 0.",
+            "ingress.routes./v1.timeoutSeconds: must be at least 1, got 0 (Seconds without a byte",
         ),
         (
             {"routes": {"/v1": {"timeoutSeconds": 9}}},

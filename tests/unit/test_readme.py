@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import textwrap
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import yaml
 
-from planning.plan import plan
-from planning.problems import PlanError
-from settings.loader import parse, read
-from settings.problems import SettingsError
+from planning.plan import plan, plan_source
+from settings.loader import parse, read_source
+from settings.problems import StackError
 from toolchain.paths import REPOSITORY
 
 _TEXT = (REPOSITORY / "README.md").read_text()
@@ -48,25 +49,21 @@ def test_its_commands_are_targets_of_the_makefile() -> None:
         subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, check=True, capture_output=True)
 
 
-def test_the_mistakes_shown_are_told_so() -> None:
-    raw = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())["config"]
-    raw = {key.removeprefix("llm-serving:"): value for key, value in raw.items()}
-    raw["models"]["chat"] |= {"engine": "vlm"}
-    with pytest.raises(SettingsError) as wrong_engine:
-        parse(raw, source="Pulumi.dev.yaml")
-    raw["models"]["chat"] |= {"engine": "vllm", "shm": "4GB"}
-    with pytest.raises(SettingsError) as wrong_unit:
-        parse(raw, source="Pulumi.dev.yaml")
-    for problem in (*wrong_engine.value.problems, *wrong_unit.value.problems):
-        assert problem in _TEXT
+def told(folder: Path, changes: Mapping[str, str]) -> str:
+    """What is told of Pulumi.dev.yaml with `changes` in its text."""
+    text = (REPOSITORY / "Pulumi.dev.yaml").read_text()
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (folder / "Pulumi.dev.yaml").write_text(text)
+    with pytest.raises(StackError) as caught:
+        plan_source(read_source(folder / "Pulumi.dev.yaml"))
+    return str(caught.value)
 
 
-def test_the_model_shown_does_not_fit() -> None:
-    settings = read(REPOSITORY / "Pulumi.dev.yaml")
-    chat = settings.models["chat"].model_copy(update={"model": "Qwen/Qwen2.5-7B-Instruct"})
-    with pytest.raises(PlanError) as refused:
-        plan(settings.model_copy(update={"models": {**settings.models, "chat": chat}}))
-    assert refused.value.problems[0] in _TEXT
+def test_the_mistakes_shown_are_told_so(tmp_path: Path) -> None:
+    assert told(tmp_path, {"engine: vllm,": "engine: vlm, shm: 4GB,"}) in _TEXT
+    assert told(tmp_path, {"Instruct-AWQ,": "Instruct,"}) in _TEXT
 
 
 def test_every_variable_it_names_is_used() -> None:

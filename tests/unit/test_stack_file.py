@@ -1,0 +1,191 @@
+"""A stack file as it is written: read as Pulumi reads it, with the line of everything, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from on_mocks import STACK_FILES
+
+from planning.plan import plan_source
+from planning.problems import PlanError
+from settings.loader import read, read_source
+from settings.problems import SettingsError
+from settings.stack_file import StackFile, read_stack_file
+
+HEAD = "config:\n  llm-serving:nodes: {a: {gpus: {model: l4, count: 2}}}\n"
+
+
+def stack_file(folder: Path, text: str) -> StackFile:
+    file = folder / "Pulumi.test.yaml"
+    file.write_text(text)
+    return read_stack_file(file)
+
+
+def told(folder: Path, text: str) -> list[str]:
+    """The lines of the message for a file that says `text`."""
+    file = folder / "Pulumi.test.yaml"
+    file.write_text(text)
+    with pytest.raises((SettingsError, PlanError)) as caught:
+        plan_source(read_source(file))
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("yes", "yes"),
+        ("off", "off"),
+        ("12:30", "12:30"),
+        ("2024-01-31", "2024-01-31"),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("", None),
+        ("12", 12),
+        ("-3", -3),
+        ("1_000", 1000),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("017", 15),
+        ("089", 89.0),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        (".inf", math.inf),
+        ("-.inf", -math.inf),
+        ("'12'", "12"),
+        ('"true"', "true"),
+        ("1.2.3", "1.2.3"),
+    ],
+)
+def test_an_unquoted_text_means_what_pulumi_takes_it_for(tmp_path: Path, written: str, meant: object) -> None:
+    """As gopkg.in/yaml.v3 has it, through which Pulumi reads: YAML 1.2, but for the octal numbers of YAML 1.1."""
+    found = stack_file(tmp_path, f"config:\n  key: [{written}]\n").config["key"]
+    assert found == ([] if written == "" else [meant])
+    assert [type(item) for item in found] == ([] if written == "" else [type(meant)])
+
+
+@pytest.mark.parametrize("file", STACK_FILES, ids=lambda file: file.name)
+def test_every_line_is_that_of_its_key(file: Path) -> None:
+    found, written = read_stack_file(file), file.read_text().splitlines()
+    assert {"nodes", "models"} <= found.lines.keys()
+    for path, line in found.lines.items():
+        key = path.rpartition(".")[2]
+        assert key.isdigit() or key in written[line - 1], f"{path} is not in line {line}"
+
+
+TEXT = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_what_is_json_is_read_as_json(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    text = json.dumps({"config": {"key": [value]}}, ensure_ascii=False)
+    assert stack_file(tmp_path_factory.mktemp("json"), text).config["key"] == [value]
+
+
+def test_what_is_written_twice_is_told_with_both_lines(tmp_path: Path) -> None:
+    text = HEAD + (
+        "  llm-serving:models:\n"
+        "    chat: {engine: vllm, model: a/b}\n"
+        "    chat:\n"
+        "      engine: ollama\n"
+        "    help:\n"
+        "      engine: ollama\n"
+        "      pull: [qwen3:4b]\n"
+        "      pull: [qwen3:8b]\n"
+        "  models: {}\n"
+    )
+    lost = "so one of the two would be lost without a word. Take one out, or give it another name."
+    assert told(tmp_path, text) == [
+        "Pulumi.test.yaml has 3 problems:",
+        f"  line 3: models: is written again in line 11, {lost}",
+        f"  line 4: models.chat: is written again in line 5, {lost}",
+        f"  line 9: models.help.pull: is written again in line 10, {lost}",
+    ]
+
+
+def test_problems_of_settings_and_of_the_plan_are_told_at_once_in_the_files_order(tmp_path: Path) -> None:
+    """A misspelt engine hides neither that model's other mistakes nor what another model does not fit."""
+    text = HEAD + (
+        "  llm-serving:models:\n"
+        "    large:\n"
+        "      engine: vllm\n"
+        "      gpus: 2\n"
+        "      model: meta-llama/Llama-3.3-70B-Instruct\n"
+        "    chat:\n"
+        "      engine: vlm\n"
+        "      model: a/b\n"
+        "      shm: 4GB\n"
+        "    help: {engine: ollama, pull: []}\n"
+        "  llm-serving:ingress: {host: localhost, routes: {/v1: chat, v2: large}}\n"
+    )
+    first, *lines = told(tmp_path, text)
+    assert first == "Pulumi.test.yaml has 5 problems:"
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["  line 4", "models.large"],
+        ["  line 9", "models.chat.engine"],
+        ["  line 11", "models.chat.shm"],
+        ["  line 12", "models.help.pull"],
+        ["  line 13", "ingress.routes.v2"],
+    ]
+    assert "weights" in lines[0]
+
+
+def test_what_is_missing_is_told_at_the_line_of_what_should_have_it(tmp_path: Path) -> None:
+    text = HEAD + "  llm-serving:models:\n    chat:\n      engine: vllm\n"
+    assert told(tmp_path, text)[1] == "  line 4: models.chat.model: is required, and there is no default for it."
+
+
+def test_a_plan_that_does_not_fit_is_told_with_its_line(tmp_path: Path) -> None:
+    text = HEAD + "  llm-serving:models:\n    chat: {engine: vllm, model: a/b,\n      gpus: 4}\n"
+    first, second = told(tmp_path, text)
+    assert first == "The stack cannot be planned, 1 problem:"
+    assert second.startswith("  line 5: models.chat.gpus: 4 GPUs for one pod")
+
+
+def test_anchors_and_merges_are_read_as_pulumi_reads_them(tmp_path: Path) -> None:
+    text = "config:\n  a: &base {x: 1, y: 2}\n  b: {<<: *base, y: 3}\n  c: {<<: [{x: 5}, *base]}\n"
+    assert stack_file(tmp_path, text).config == {
+        "a": {"x": 1, "y": 2},
+        "b": {"x": 1, "y": 3},
+        "c": {"x": 5, "y": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("config:\n  a: &a [*a]\n", "a.0: is an alias of what it stands in, so it has no end. Write it out."),
+        (
+            "config:\n  a: &a [1,1,1,1,1,1,1,1,1]\n"
+            + "".join(f"  {n}: &{n} [{', '.join([f'*{m}'] * 9)}]\n" for m, n in zip("abcdef", "bcdefg", strict=True)),
+            "has more than 200000 values, aliases counted; that is no stack's.",
+        ),
+        ("config:\n  a: {[1, 2]: x}\n", "a: has a key that is not a text but a list; write 'name: value' pairs."),
+        (
+            "config: {a: " + "[" * 3000 + "]" * 3000 + "}",
+            "has more than 50 levels within each other; that is no stack's.",
+        ),
+    ],
+    ids=["cycle", "bomb", "key", "depth"],
+)
+def test_a_hostile_file_is_told_rather_than_followed(tmp_path: Path, text: str, problem: str) -> None:
+    assert told(tmp_path, text) == ["Pulumi.test.yaml has 1 problem:", f"  {problem}"]
+
+
+def test_a_file_of_yaml_written_by_others_is_read_whole(tmp_path: Path) -> None:
+    """Pulumi writes files with its own settings beside `config`."""
+    config = yaml.safe_load(STACK_FILES[0].read_text())["config"]
+    file = tmp_path / STACK_FILES[0].name
+    file.write_text(yaml.safe_dump({"secretsprovider": "x", "encryptionsalt": "v1:abc", "config": config}))
+    assert read(file) == read(STACK_FILES[0])
