@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -19,6 +20,9 @@ FOLDER = Path(__file__).parent
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, where PyYAML was built with it: ten times as fast."""
+
+_SCALARS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": lambda text: text == "true"}
+"""By YAML's tag; whatever else is a text, which no row has but for texts."""
 
 _Row = TypeVar("_Row")
 
@@ -119,8 +123,7 @@ def _model(name: str, row: Checkpoint, base: Base) -> LanguageModel:
 
 def _rows(file: Path, row: type[_Row]) -> dict[str, _Row]:
     try:
-        # S506 does not know CSafeLoader for what it is.
-        raw: Any = yaml.load(file.read_text(), Loader=_unique(_Loader))  # noqa: S506
+        raw = _plain(yaml.compose(file.read_text(), Loader=_Loader))
     except yaml.YAMLError as error:
         raise CatalogueError(file.name, [" ".join(str(error).split())]) from None
     try:
@@ -136,14 +139,17 @@ def _rows(file: Path, row: type[_Row]) -> dict[str, _Row]:
         ) from None
 
 
-def _unique(loader: Any) -> Any:
-    """`loader`, that takes a key which comes twice for the mistake it is: the later row would silently win."""
-
-    class Unique(loader):  # type: ignore[misc]  # its base is one of two
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+def _plain(node: yaml.Node | None) -> Any:
+    """What `node` stands for: PyYAML's own constructor takes twice as long, and the later of two equal keys."""
+    if isinstance(node, yaml.MappingNode):
+        made = {key.value: _plain(value) for key, value in node.value}
+        if len(made) < len(node.value):
             keys = [key.value for key, _ in node.value]
-            if twice := sorted({key for key in keys if keys.count(key) > 1}):
-                raise yaml.YAMLError(f"{twice[0]}: comes twice (line {node.start_mark.line + 1} and on).")
-            return super().construct_mapping(node, deep=deep)  # type: ignore[no-any-return]  # as above
-
-    return Unique
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.YAMLError(f"{twice}: comes twice (line {node.start_mark.line + 1} and on).")
+        return made
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item) for item in node.value]
+    if isinstance(node, yaml.ScalarNode):
+        return _SCALARS.get(node.tag.rpartition(":")[2], str)(node.value)
+    return None
