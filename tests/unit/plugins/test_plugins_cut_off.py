@@ -8,8 +8,8 @@ import pytest
 
 from plugins.kubernetes.ownership import applied_by
 
-LABELS = {"f:metadata": {"f:labels": {"f:gpu": {}}}}
-ANNOTATIONS = {"f:metadata": {"f:annotations": {"f:planned": {}}}}
+LABELS: dict[str, Any] = {"f:metadata": {"f:labels": {"f:gpu": {}}}}
+ANNOTATIONS: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:planned": {}}}}
 
 
 def node(*managers: tuple[str, str, dict[str, Any]]) -> dict[str, Any]:
