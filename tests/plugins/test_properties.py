@@ -77,7 +77,7 @@ USUAL = [
             Add("ConfigMap", True, 2, 1, 1, 0, False, 1),
             Add("Secret", False, 0, 1, 1, 0, True, 1),
             Add("Service", True, 0, 1, 1, 2, False, 1),
-            Add("Widget", False, 1, 1, 1, 1, True, 2),
+            Add("Widget", False, 1, 1, 1, 1, True, 1),
             Add("Deployment", True, 0, 1, 0, 2, False, 1),
             Add("ServiceAccount", False, 0, 0, 1, 1, False, 1),
         ],
@@ -88,7 +88,7 @@ USUAL = [
             Edit("change", 1, 2),
             Edit("freeze", 2, 1),
             Edit("freeze", 3, 1),
-            Edit("change", 5, 1),
+            Edit("change", 5, 2),  # takes a label away
             Edit("freeze", 6, 1),
             Edit("ignore", 7, 0),
             Edit("label", 7, 3),
