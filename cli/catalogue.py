@@ -76,6 +76,10 @@ def add(
     print(architecture_text(model.architecture) if form == "architecture" else rows_text(model), end="")
 
 
+_WRONG_TYPES = (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
+"""What a file raises in which a key has another type than it should, or a value that no model has."""
+
+
 def read(
     source: str, *, name: str | None = None, hub: str = model_files.HUB, token: str | None = None
 ) -> LanguageModel:
@@ -85,6 +89,18 @@ def read(
         SourceError: it cannot be read.
         ConfigError: it can, and no architecture follows from it.
     """
+    try:
+        return _read(source, name=name, hub=hub, token=token)
+    except (SourceError, ConfigError):
+        raise
+    except _WRONG_TYPES as error:
+        raise SourceError(
+            f"{source}: cannot be understood: a key has another type or value than a model's has "
+            f"({type(error).__name__}: {error}). Give the file of another revision, or write the rows by hand."
+        ) from error
+
+
+def _read(source: str, *, name: str | None, hub: str, token: str | None) -> LanguageModel:
     path = Path(source).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return _of_gguf(path, name or path.stem)

@@ -22,6 +22,7 @@ from planning.catalogue.gguf_metadata import GgufHeader
 HUB = "https://huggingface.co"
 _TIMEOUT_SECONDS = 20
 _LONGEST_HEADER_BYTES = 100 * 2**20
+_MOST_DIMENSIONS = 8
 """What the safetensors library itself reads at most."""
 
 _MODELOPT = "hf_quant_config.json"
@@ -82,7 +83,7 @@ def read_folder(path: Path) -> ModelFiles:
     # An index without all of its files still tells their size.
     complete = measured >= total
     return ModelFiles(
-        name=str(config.get("_name_or_path") or folder.resolve().name),
+        name=folder.resolve().name,  # not `_name_or_path`: in a quantized checkpoint that is the model it was made of
         config=config,
         files_bytes=max(measured, total) or None,
         tensors=tensors if complete else {},
@@ -98,6 +99,9 @@ def read_hub(repository: str, *, hub: str = HUB, token: str | None = None) -> Mo
     Raises:
         SourceError: the hub cannot be reached, or does not give the file.
     """
+    token = (token or "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise SourceError("HF_TOKEN: is no token (it has spaces or characters beyond ASCII), so it was not sent.")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(base_url=hub, headers=headers, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
         page = _get(client, f"/api/models/{repository}?blobs=true", repository)
@@ -148,19 +152,23 @@ def _parts(path: Path) -> list[Path]:
     if not (split := re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.gguf", path.name)):
         return [path]
     stem, count = split.group(1), int(split.group(2))
-    parts = [path.with_name(f"{stem}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)]
-    if missing := [part.name for part in parts if not part.is_file()]:
-        raise SourceError(f"{path}: {missing[0]} is missing, one of {count} parts, so the whole is not known.")
+    parts = []
+    for number in range(1, count + 1):
+        part = path.with_name(f"{stem}-{number:05d}-of-{count:05d}.gguf")
+        if not part.is_file():
+            raise SourceError(f"{path}: {part.name} is missing, one of {count} parts, so the whole is not known.")
+        parts.append(part)
     return parts
 
 
 def _get(client: httpx.Client, path: str, repository: str) -> dict[str, Any]:
-    where = f"{str(client.base_url).rstrip('/')}{path}"
+    url = client.base_url
+    where = f"{url.scheme}://{url.netloc.decode()}{path}"  # without what is before an @
     try:
         answer = client.get(path)
     except httpx.HTTPError as error:
         raise SourceError(
-            f"{where}: cannot be reached ({type(error).__name__}: {error}). Where there is no internet, copy the "
+            f"{where}: cannot be reached ({type(error).__name__}). Where there is no internet, copy the "
             "model's config.json and give its path."
         ) from None
     if answer.status_code in (401, 403):
@@ -197,9 +205,22 @@ def _safetensors_header(path: Path) -> dict[str, int]:
             raise SourceError(f"{path}: is no safetensors file: its header would have {length} bytes.")
         try:
             header = json.loads(file.read(length))
-            return {name: math.prod(info["shape"]) for name, info in header.items() if name != "__metadata__"}
+            tensors = {name: info for name, info in header.items() if name != "__metadata__"}
+            whole = 8 + length + max((int(info["data_offsets"][1]) for info in tensors.values()), default=0)
+            if whole > path.stat().st_size:
+                raise SourceError(
+                    f"{path}: ends before its tensors do. Wait until it is downloaded, or fetch it again."
+                )
+            return {name: _elements(info["shape"]) for name, info in tensors.items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SourceError(f"{path}: is no safetensors file: {error!r} in its header.") from None
+
+
+def _elements(shape: list[int]) -> int:
+    """Of a tensor, which has few dimensions (a convolution has five); a header may claim any number."""
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(f"a tensor of {len(shape)} dimensions")
+    return math.prod(shape)
 
 
 def _gguf_header(file: BinaryIO) -> tuple[dict[str, Any], dict[str, int]]:
@@ -214,7 +235,8 @@ def _gguf_header(file: BinaryIO) -> tuple[dict[str, Any], dict[str, int]]:
     tensors: dict[str, int] = {}
     for _ in range(count):
         name = _text(file)
-        tensors[name] = math.prod(_number(file, "Q") for _ in range(_number(file, "I")))
+        dimensions = _number(file, "I")
+        tensors[name] = _elements([_number(file, "Q") for _ in range(min(dimensions, _MOST_DIMENSIONS + 1))])
         file.seek(4 + 8, 1)  # its type and offset
     return metadata, tensors
 

@@ -56,7 +56,7 @@ def plan_nodes(nodes: Mapping[str, NodeSettings], problems: list[str]) -> dict[s
         if node.gpus.model not in known:
             problems.append(
                 f"nodes.{name}.gpus.model: {node.gpus.model!r} is not in the catalogue, so nothing can be said of its "
-                f"memory{did_you_mean(node.gpus.model, known)}. Known: {', '.join(known)}."
+                f"memory{did_you_mean(node.gpus.model, known)} (`llmctl catalogue list --gpus` shows all of them)"
             )
         if node.platform == "wsl2" and node.gpus.count > 1:
             problems.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -24,6 +24,8 @@ from settings.stack import Settings
 from settings.vllm import VllmSettings
 
 ServerPlan = VllmPlan | OllamaPlan
+
+_KEYS = frozenset(field.alias for field in Settings.model_fields.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +66,27 @@ def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str,
 
     Nothing is told where a problem is elsewhere: nodes, storage and monitoring change what a plan comes to.
     """
-    wrong = {tuple(problem.partition(": ")[0].split(".")[:2]) for problem in problems}
-    models = {path[1] for path in wrong if path[0] == "models" and len(path) > 1}
-    if any(path[0] not in ("models", "ingress") or path == ("models",) for path in wrong):
+    likely = source.likely()  # a misspelt engine alone is no reason not to plan its model
+    if likely != source:
+        problems = likely.problems()
+    paths = [problem.partition(": ")[0] for problem in problems]
+    models = {name for name in _models(source) for path in paths if f"{path}.".startswith(f"models.{name}.")}
+    elsewhere = {path.partition(".")[0] for path in paths if not path.startswith("models.")}
+    harmless = {key for key in elsewhere if key not in _KEYS} | {"ingress", "huggingFaceToken"}
+    if not elsewhere <= harmless:
         return ()
     try:
-        plan(source.without(models, ingress=any(path[0] == "ingress" for path in wrong)).settings())
+        plan(likely.without(models, elsewhere).settings())
     except PlanError as error:
         return error.problems
     except SettingsError:
         return ()  # no model is left
     return ()
+
+
+def _models(source: Source) -> Collection[str]:
+    models = source.raw.get("models")
+    return models if isinstance(models, Mapping) else ()
 
 
 def plan(settings: Settings) -> Plan:

@@ -103,5 +103,8 @@ class IngressSettings(StrictModel):
     image: str = Field(
         default="docker.io/nginxinc/nginx-unprivileged:1.29-alpine",
         min_length=1,
-        description="Container image of nginx, with a release tag or a digest; it must run as any user.",
+        description=(
+            "Container image of nginx, with a release tag or a digest; it must run as any user, and have sh, timeout "
+            "and wget (busybox), by which a new pod waits for the engines."
+        ),
     )

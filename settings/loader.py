@@ -60,9 +60,9 @@ def load_source() -> Source:
     decrypted = [key for key in raw if is_config_secret(f"{PROJECT}:{key}")]
     file = Path(f"Pulumi.{pulumi.get_stack()}.yaml")
     written = read_source(file) if file.is_file() else None
-    if decrypted and written:
-        # Pulumi does not tell a secret from a plain text beside it under the same key; the file does.
-        written.settings()
+    # Pulumi does not tell a secret from a plain text beside it under the same key; the file does.
+    if decrypted and written and written.problems():
+        return written
     return Source(name=file.name, raw=raw, decrypted=decrypted, lines=written.lines if written else {})
 
 

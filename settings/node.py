@@ -29,8 +29,9 @@ def _ssh_host(host: str) -> str:
 def _host_key(key: object) -> object:
     if isinstance(key, str):
         if not _HOST_KEY.fullmatch(key):
+            shown = "a private key" if "PRIVATE KEY" in key else repr(key)
             raise ValueError(
-                f"{key!r} is not a public host key, so any host could answer in its place. Write what `ssh-keyscan -t "
+                f"{shown} is not a public host key, so any host could answer in its place. Write what `ssh-keyscan -t "
                 "ed25519 HOST` shows behind the name, once it was compared with the host's own: 'ssh-ed25519 AAAA...'."
             )
         return {"key": key, "unchecked": None}

@@ -20,8 +20,15 @@ class _Hidden:
 
 
 _HIDDEN = _Hidden()
+
+# Letters, digits, '-' and '_' alone: whatever a key is written into, none of them has a meaning there.
+API_KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
+"""A client's key, as settings.ingress takes it."""
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _EXACT = 2**53
+_NEAR = 0.72
+"""So near that `vlm` means vllm, and `llama.cpp` not ollama."""
+
 _SHORTEST_PREFIX = 3
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
@@ -79,7 +86,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The nearest of `known`, or None where none is near. Neither case nor separators make a difference."""
     candidates = {_plain(name): name for name in known}
     plain = _plain(word)
-    near = difflib.get_close_matches(plain, candidates, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(plain, candidates, n=1, cutoff=_NEAR)
     if not near and len(plain) >= _SHORTEST_PREFIX:
         near = sorted((name for name in candidates if name.startswith(plain)), key=len)[:1]
     return candidates[near[0]] if near else None
@@ -96,6 +103,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
+    if details["loc"][:2] == ("ingress", "apiKeys") and any(
+        API_KEY.fullmatch(str(part)) for part in details["loc"][2:]
+    ):
+        return (
+            "ingress.apiKeys: has a key where the name of its client should be, so it stands in the file as plain "
+            "text. Write 'client: generated', and take the key for known."
+        )
     path, fields, field = _follow(details["loc"], model)
     described = f" ({field.description.rstrip('.')})" if field and field.description else ""
     value = details["input"]
@@ -103,6 +117,9 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
     match details["type"]:
         case "extra_forbidden":
             key = str(details["loc"][-1])
+            if len(details["loc"]) == 1 and "." in key:
+                first = key.partition(".")[0]
+                return f"{path}: a dot is no path here, so there is no such setting; write mappings below '{first}:'."
             return f"{path}: there is no such setting{did_you_mean(key, fields)}"
         case "missing":
             return f"{path}: is required, and there is no default for it."
@@ -111,11 +128,13 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
             words = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
             given = value if details["type"] == "literal_error" else context.get("tag")
             where = path if details["type"] == "literal_error" else f"{path}.engine"
-            return f"{where}: {given!r} is not one of {', '.join(words)}{did_you_mean(str(given), words)}"
+            return f"{where}: {_shown(given)} is not one of {', '.join(words)}{did_you_mean(str(given), words)}"
         case "union_tag_not_found":
             return f"{path}.engine: is required; it says which engine serves the model."
         case "model_type" | "model_attributes_type" | "dict_type":
-            return f"{path}: expected a mapping keyed by name, got {_kind(value)}; write 'key: value' pairs."
+            return (
+                f"{path}: expected a mapping keyed by name, got {_kind(value, shown=False)}; write 'key: value' pairs."
+            )
         case "list_type":
             example = f"; write [{value}]" if isinstance(value, str) else ""
             return f"{path}: expected a list, got {_kind(value)}{example}."
@@ -173,7 +192,8 @@ def _number_meant(value: object) -> str:
     return ""
 
 
-def _kind(value: object) -> str:
+def _kind(value: object, *, shown: bool = True) -> str:
+    """What `value` is; a text itself is not told where a mapping with secrets may be meant."""
     match value:
         case None:
             return "nothing"
@@ -181,6 +201,8 @@ def _kind(value: object) -> str:
             return "a list"
         case dict():
             return "a mapping"
+        case str() if not shown:
+            return "a text"
         case _:
             return _shown(value)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, SecretStr, ValidationInfo
 
 from settings.base import StrictModel
+from settings.problems import API_KEY
 
 DECRYPTED = "decrypted"
 """Key of the validation context: the texts that Pulumi has decrypted. Any other text was readable in the file."""
@@ -16,8 +17,6 @@ DECRYPTED = "decrypted"
 GENERATED: Literal["generated"] = "generated"
 SSH_AGENT: Literal["agent"] = "agent"
 
-# Letters, digits, '-' and '_' alone: whatever a key is written into, none of them has a meaning there.
-_API_KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
 _TOKEN = re.compile(r"[!-~]+")
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\n[ -~\n]+\n-----END ([A-Z]+ )*PRIVATE KEY-----\n?")
 
@@ -61,7 +60,7 @@ def _checked(pattern: re.Pattern[str], told: str) -> Callable[[object, Validatio
 
 
 _check_api_key = _checked(
-    _API_KEY,
+    API_KEY,
     "is not an API key: 20 to 200 of A-Z, a-z, 0-9, '-' and '_'; what is shorter can be guessed. Write 'generated'.",
 )
 

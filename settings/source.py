@@ -36,17 +36,29 @@ class Source:
         Raises:
             SettingsError: with every problem at once.
         """
-        problems = self._problems(self.raw)
-        if isinstance(problems, Settings):
-            return problems
-        guessed = _with_likely_engines(self.raw)
-        more = self._problems(guessed) if guessed != self.raw else []
-        both = [*problems, *(more if isinstance(more, list) else ())]
-        raise SettingsError(self.name, list(dict.fromkeys(both)), self.lines)
+        found = self._validated()
+        if isinstance(found, Settings):
+            return found
+        likely = self.likely()
+        more = likely.problems() if likely != self else []
+        raise SettingsError(self.name, list(dict.fromkeys([*found, *more])), self.lines)
 
-    def without(self, models: Collection[str], *, ingress: bool) -> Source:
-        """The same without some models, the routes to them and, if it is so said, the edge."""
-        raw = {key: value for key, value in self.raw.items() if key != "ingress" or not ingress}
+    def problems(self) -> list[str]:
+        """What is wrong with the source as it is; empty where it can be followed."""
+        found = self._validated()
+        return [] if isinstance(found, Settings) else found
+
+    def likely(self) -> Source:
+        """The same with misspelt engines put right, so that a model's other mistakes show as well."""
+        models = self.raw.get("models")
+        if not isinstance(models, Mapping):
+            return self
+        right = {name: _with_likely_engine(model) for name, model in models.items()}
+        return self if right == models else replace(self, raw={**self.raw, "models": right})
+
+    def without(self, models: Collection[str], keys: Collection[str]) -> Source:
+        """The same without some models, the routes to them, and some top-level keys."""
+        raw = {key: value for key, value in self.raw.items() if key not in keys}
         raw["models"] = {name: value for name, value in raw["models"].items() if name not in models}
         if isinstance(edge := raw.get("ingress"), Mapping) and isinstance(routes := edge.get("routes"), Mapping):
             kept = {path: to for path, to in routes.items() if _model_of(to) not in models}
@@ -55,8 +67,9 @@ class Source:
                 del raw["ingress"]
         return replace(self, raw=raw)
 
-    def _problems(self, raw: Mapping[str, Any]) -> Settings | list[str]:
-        texts = frozenset(text for key in self.decrypted for text in _texts(raw[key]))
+    def _validated(self) -> Settings | list[str]:
+        raw = self.raw
+        texts = frozenset(text for key in self.decrypted if key in raw for text in _texts(raw[key]))
         try:
             # Through JSON: its strictness is that of the file, in which there are lists and no tuples.
             return Settings.model_validate_json(
@@ -64,14 +77,6 @@ class Source:
             )
         except ValidationError as error:
             return problems_of(error, Settings, hidden=self.decrypted)
-
-
-def _with_likely_engines(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`raw` with misspelt engines put right, so that a model's other mistakes show as well."""
-    models = raw.get("models")
-    if not isinstance(models, Mapping):
-        return raw
-    return {**raw, "models": {name: _with_likely_engine(model) for name, model in models.items()}}
 
 
 def _with_likely_engine(model: Any) -> Any:

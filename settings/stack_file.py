@@ -42,13 +42,28 @@ def read_stack_file(file: Path) -> StackFile:
         SettingsError: it cannot be read, is not YAML, or says something twice.
     """
     try:
-        root = yaml.compose(file.read_bytes().decode(), Loader=_LOADER)
+        text = file.read_bytes().decode()
+        _check_depth(text)
+        root = yaml.compose(text, Loader=_LOADER)
     except OSError as error:
         raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(file.name, [f"is not YAML: {' '.join(str(error).split())}."]) from None
+    except _Unreadable as problem:
+        raise SettingsError(file.name, [str(problem)]) from None
     reader = _Reader()
-    config = _child(root, "config")
+    sections = (
+        [(key, value) for key, value in getattr(root, "value", ()) if key.value == "config"]
+        if isinstance(root, yaml.MappingNode)
+        else []
+    )
+    if len(sections) > 1:
+        again = ", ".join(str(key.start_mark.line + 1) for key, _ in sections)
+        raise SettingsError(
+            file.name,
+            [f"has several mappings 'config:' (lines {again}), of which all but one would be lost. Put them together."],
+        )
+    config = sections[0][1] if sections else None
     if not isinstance(config, yaml.MappingNode):
         raise SettingsError(file.name, [f"has no mapping 'config:' with keys such as '{PROJECT}:models'."])
     try:
@@ -60,14 +75,17 @@ def read_stack_file(file: Path) -> StackFile:
     return StackFile(name=file.name, config=raw, lines=reader.lines)
 
 
-def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    return next((value for key, value in node.value if key.value == name), None)
-
-
 class _Unreadable(Exception):
     """The file is no tree, or a tree without end."""
+
+
+def _check_depth(text: str) -> None:
+    """Look at the levels before YAML's library goes through them, which it does by recursion in C."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise _Unreadable(f"has more than {_DEEPEST} levels within each other; that is no stack's.")
 
 
 class _Reader:
@@ -101,7 +119,7 @@ class _Reader:
             )
             return False
         seen[name] = line
-        self.lines.setdefault(path, line)
+        self.lines[path] = line
         return True
 
     def _value(self, node: yaml.Node, path: str) -> Any:
@@ -110,7 +128,7 @@ class _Reader:
             raise _Unreadable(f"has more than {_MOST_NODES} values, aliases counted; that is no stack's.")
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
-        if len(self._within) >= _DEEPEST:
+        if len(self._within) >= _DEEPEST:  # by aliases
             raise _Unreadable(f"has more than {_DEEPEST} levels within each other; that is no stack's.")
         if any(node is outer for outer in self._within):
             raise _Unreadable(f"{path}: is an alias of what it stands in, so it has no end. Write it out.")
@@ -123,22 +141,26 @@ class _Reader:
             self._within.pop()
 
     def _item(self, node: yaml.Node, path: str) -> Any:
-        self.lines.setdefault(path, node.start_mark.line + 1)
+        self.lines[path] = node.start_mark.line + 1
         return self._value(node, path)
 
     def _mapping(self, node: yaml.Node, path: str) -> dict[str, Any]:
-        result: dict[str, Any] = {}
         merged: dict[str, Any] = {}
-        seen: dict[str, int] = {}
+        own = []
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _Unreadable(f"{path}: has a key that is not a text but {_kind(key)}; write 'name: value' pairs.")
-            if key.value == _MERGE and not key.style:
-                several = value.value if isinstance(value, yaml.SequenceNode) else [value]
-                for other in several:
-                    found = self._value(other, path)
-                    merged = {**(found if isinstance(found, dict) else {}), **merged}
-            elif self._first(key.value, f"{path}.{key.value}", key, seen):
+            if key.value != _MERGE or key.style:
+                own.append((key, value))
+                continue
+            for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(other, yaml.MappingNode):
+                    raise _Unreadable(f"{path}: merges with << what is no mapping; write the alias of one.")
+                merged = {**self._value(other, path), **merged}
+        result: dict[str, Any] = {}
+        seen: dict[str, int] = {}
+        for key, value in own:  # after what is merged, since their lines count
+            if self._first(key.value, f"{path}.{key.value}", key, seen):
                 result[key.value] = self._value(value, f"{path}.{key.value}")
         return {**merged, **result}
 
@@ -176,5 +198,8 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return node.value
     for pattern, made in _SCALARS:
         if pattern.fullmatch(node.value):
-            return made(node.value)
+            try:
+                return made(node.value)
+            except ValueError:  # `0x_`, or more digits than a number can have
+                break
     return node.value

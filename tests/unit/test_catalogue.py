@@ -134,7 +134,7 @@ def test_a_size_that_was_not_read_is_derived_with_embeddings_in_16_bits() -> Non
 
 
 def test_context_of_a_checkpoint_goes_before_its_architectures() -> None:
-    assert language_models()["Qwen/QwQ-32B"].architecture.context_tokens == 131072
+    assert language_models()["Qwen/QwQ-32B"].architecture.context_tokens == 40960
     assert language_models()["Qwen/Qwen2.5-32B-Instruct"].architecture.context_tokens == 32768
 
 

@@ -71,6 +71,53 @@ def test_an_index_tells_the_size_of_files_that_are_not_there(tmp_path: Path) -> 
     assert catalogue.read(str(tmp_path / "config.json")).measured_bytes == 5_000_000
 
 
+def test_a_folder_is_named_as_it_is_and_not_as_what_it_was_made_of(tmp_path: Path) -> None:
+    folder = tmp_path / "small-AWQ"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**SMALL, "_name_or_path": "/home/somebody/small"}))
+    assert catalogue.read(str(folder)).name == "small-AWQ"
+
+
+def test_a_download_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    file = tmp_path / "model.safetensors"
+    write_safetensors(file, TENSORS)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(SourceError, match="ends before its tensors do"):
+        catalogue.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("token", ["hf_planted\nX: y", "hf planted", "hf_plant\N{LATIN SMALL LETTER E WITH ACUTE}d"])
+def test_a_token_that_cannot_be_one_is_refused_and_never_told(token: str) -> None:
+    with pytest.raises(SourceError, match="HF_TOKEN: is no token") as caught:
+        catalogue.read("a/b", hub="http://127.0.0.1:9", token=token)
+    assert "plant" not in str(caught.value)
+
+
+def test_what_cannot_be_reached_is_told_without_the_hubs_password() -> None:
+    with pytest.raises(SourceError, match="cannot be reached") as caught:
+        catalogue.read("a/b", hub="http://user:planted@127.0.0.1:9", token="hf_planted\n")
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_attention_heads": 0},
+        {"head_dim": "x"},
+        {"sliding_window": "4096"},
+        {"quantization_config": "awq"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_value_that_no_model_has_is_told_without_a_traceback(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**SMALL, **wrong}))
+    done = CliRunner().invoke(app, ["catalogue", "add", str(file)])
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit), done.exception
+
+
 def test_weights_that_the_shape_does_not_make_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(SMALL))
     write_safetensors(tmp_path / "model.safetensors", {**TENSORS, "model.layers.0.extra": [100, 100]})

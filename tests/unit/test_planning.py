@@ -146,9 +146,9 @@ def test_a_model_of_which_nothing_is_known_is_warned_of() -> None:
 
 def test_a_gpu_that_the_catalogue_does_not_know_is_told_with_the_nearest() -> None:
     [told] = problems({"a": node("rtx-4091")}, {"chat": vllm()})
-    assert told.startswith(
+    assert told == (
         "nodes.a.gpus.model: 'rtx-4091' is not in the catalogue, so nothing can be said of its memory; did you mean "
-        "'rtx-4090'?. Known: rtx-3090, "
+        "'rtx-4090'? (`llmctl catalogue list --gpus` shows all of them)"
     )
 
 

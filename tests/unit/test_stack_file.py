@@ -10,12 +10,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from on_mocks import STACK_FILES
+from on_mocks import STACK_FILES, Raw
 
 from planning.plan import plan_source
 from planning.problems import PlanError
 from settings.loader import read, read_source
 from settings.problems import SettingsError
+from settings.source import Source
 from settings.stack_file import StackFile, read_stack_file
 
 HEAD = "config:\n  llm-serving:nodes: {a: {gpus: {model: l4, count: 2}}}\n"
@@ -46,7 +47,6 @@ def told(folder: Path, text: str) -> list[str]:
         ("true", True),
         ("False", False),
         ("~", None),
-        ("", None),
         ("12", 12),
         ("-3", -3),
         ("1_000", 1000),
@@ -61,13 +61,15 @@ def told(folder: Path, text: str) -> list[str]:
         ("'12'", "12"),
         ('"true"', "true"),
         ("1.2.3", "1.2.3"),
+        ("0x_", "0x_"),
+        ("1" * 5000, "1" * 5000),
     ],
 )
 def test_an_unquoted_text_means_what_pulumi_takes_it_for(tmp_path: Path, written: str, meant: object) -> None:
     """As gopkg.in/yaml.v3 has it, through which Pulumi reads: YAML 1.2, but for the octal numbers of YAML 1.1."""
     found = stack_file(tmp_path, f"config:\n  key: [{written}]\n").config["key"]
-    assert found == ([] if written == "" else [meant])
-    assert [type(item) for item in found] == ([] if written == "" else [type(meant)])
+    assert found == [meant]
+    assert type(found[0]) is type(meant)
 
 
 @pytest.mark.parametrize("file", STACK_FILES, ids=lambda file: file.name)
@@ -162,6 +164,58 @@ def test_anchors_and_merges_are_read_as_pulumi_reads_them(tmp_path: Path) -> Non
     }
 
 
+def test_the_line_of_what_is_written_over_a_merge_is_its_own(tmp_path: Path) -> None:
+    text = "config:\n  a: &base {x: 1, y: 2}\n  b:\n    y: 3\n    <<: *base\n"
+    lines = stack_file(tmp_path, text).lines
+    assert (lines["b.x"], lines["b.y"]) == (2, 4)
+
+
+SECRET = "sk-planted-0123456789"
+EDGE = {"host": "localhost", "routes": {"/v1": "big"}}
+TOO_LARGE = {"big": {"engine": "vllm", "model": "meta-llama/Llama-3.3-70B-Instruct"}}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"models": {"qwen2.5": {"engine": "vllm", "model": "a/b"}}}, ["models.big", "models.qwen2.5"]),
+        ({"models": {"chat": {"engine": "olama", "pull": ["qwen3:4b"]}}}, ["models.big", "models.chat.engine"]),
+        ({"modles": {}}, ["models.big", "modles"]),
+        ({"ingress": {"host": "localhost", "routes": {"/v1": "big"}, "hosts": 1}}, ["ingress.hosts", "models.big"]),
+        ({"huggingFaceToken": SECRET}, ["huggingFaceToken", "models.big"]),
+    ],
+    ids=["name with a dot", "engine", "key", "ingress", "secret"],
+)
+def test_a_mistake_elsewhere_does_not_hide_that_a_model_does_not_fit(more: Raw, expected: list[str]) -> None:
+    raw: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090", "count": 4}}}, **more}
+    raw["models"] = {**raw.get("models", {}), **TOO_LARGE}
+    with pytest.raises((SettingsError, PlanError)) as caught:
+        plan_source(Source(name="F", raw=raw))
+    assert sorted(problem.partition(": ")[0] for problem in caught.value.problems) == expected
+
+
+def test_an_edge_with_a_wrong_secret_is_told_and_its_secret_is_not() -> None:
+    """As Pulumi hands a stack over: the key is decrypted, and its section is left out of the rest's plan."""
+    ingress = {"host": "localhost", "routes": {"/v1": "big"}, "apiKeys": {"team": "short"}}
+    raw: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090"}}}, "models": TOO_LARGE, "ingress": ingress}
+    with pytest.raises(SettingsError) as caught:
+        plan_source(Source(name="F", raw=raw, decrypted=["ingress"]))
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == ["ingress.apiKeys.team", "models.big"]
+
+
+@pytest.mark.parametrize(
+    "ingress",
+    [SECRET, {**EDGE, "apiKeys": SECRET}, {**EDGE, "apiKeys": {SECRET: "team"}}],
+    ids=["in place of the edge", "in place of the clients", "in place of the client"],
+)
+def test_a_secret_in_the_wrong_place_is_not_told(ingress: object) -> None:
+    raw: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090"}}}, "models": TOO_LARGE, "ingress": ingress}
+    with pytest.raises(SettingsError) as caught:
+        plan_source(Source(name="F", raw=raw))
+    assert any(problem.startswith("ingress") for problem in caught.value.problems)
+    assert "planted" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -173,11 +227,16 @@ def test_anchors_and_merges_are_read_as_pulumi_reads_them(tmp_path: Path) -> Non
         ),
         ("config:\n  a: {[1, 2]: x}\n", "a: has a key that is not a text but a list; write 'name: value' pairs."),
         (
-            "config: {a: " + "[" * 3000 + "]" * 3000 + "}",
+            "config: {a: " + "[" * 100_000 + "]" * 100_000 + "}",
             "has more than 50 levels within each other; that is no stack's.",
         ),
+        ("config:\n  a: {<<: 3}\n", "a: merges with << what is no mapping; write the alias of one."),
+        (
+            "config: {a: 1}\nconfig: {b: 1}\n",
+            "has several mappings 'config:' (lines 1, 2), of which all but one would be lost. Put them together.",
+        ),
     ],
-    ids=["cycle", "bomb", "key", "depth"],
+    ids=["cycle", "bomb", "key", "depth", "merge", "twice"],
 )
 def test_a_hostile_file_is_told_rather_than_followed(tmp_path: Path, text: str, problem: str) -> None:
     assert told(tmp_path, text) == ["Pulumi.test.yaml has 1 problem:", f"  {problem}"]
