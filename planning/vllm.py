@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planning.autoscaling import AutoscalePlan, plan_autoscale
-from planning.catalogue import LanguageModel, gpu_models, language_models
+from planning.catalogue import LanguageModel, gpu_models, hub_models
 from planning.memory import GpuMemory, kv_cache_tokens, vllm_memory
 from planning.pods import GIB, HostMemory, Shutdown, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
@@ -92,7 +92,7 @@ def plan_vllm(
         nodes: node of each replica, as placed.
         node: one of them; all have GPUs of one model and platform.
     """
-    model = language_models().get(settings.model)
+    model = hub_models().get(settings.model)
     share = settings.gpu_share or 1 / node.gpus.time_slices
     utilization = round(share * settings.gpu_memory_utilization, 3)
     limit_mib = int(gpu_models()[node.gpus.model].memory_mib * utilization)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planning.catalogue import language_models
+from planning.catalogue import hub_models
 from settings.ingress import LOCALHOST
 from settings.problems import did_you_mean
 from settings.secret import GENERATED
@@ -28,7 +28,7 @@ def _open_edge(settings: Settings) -> tuple[str, ...]:
 
 
 def _models(settings: Settings) -> tuple[str, ...]:
-    known = language_models()
+    known = hub_models()
     served = {name: server.model for name, server in settings.models.items() if isinstance(server, VllmSettings)}
     unknown = tuple(
         f"models.{name}.model: {model} is not in the catalogue, so whether it fits is not known, and its volume is "

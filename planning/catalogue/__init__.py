@@ -36,6 +36,7 @@ __all__ = [
     "Use",
     "architectures",
     "gpu_models",
+    "hub_models",
     "language_models",
 ]
 
@@ -56,3 +57,9 @@ def architectures() -> dict[str, Base]:
 def language_models() -> dict[str, LanguageModel]:
     """Models by Hugging Face repository or Ollama name."""
     return read_models(architectures())
+
+
+@cache
+def hub_models() -> dict[str, LanguageModel]:
+    """Models by Hugging Face repository (`owner/name`): what vLLM can serve."""
+    return {name: model for name, model in language_models().items() if "/" in name}

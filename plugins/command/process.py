@@ -16,6 +16,7 @@ from typing import IO
 
 DEFAULT_INTERPRETER = ("/bin/sh", "-c")
 _POLL_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 1.0
 _TERMINATE_SECONDS = 1.0
 """How long a cancelled command may tidy up. The CLI kills the whole plugin after 5 s."""
 
@@ -86,7 +87,7 @@ def run(
             stream.write(stdin.encode())
 
     threads = [
-        threading.Thread(target=read, args=(name, stream))
+        threading.Thread(target=read, args=(name, stream), daemon=True)
         for name, stream in (("stdout", process.stdout), ("stderr", process.stderr))
         if stream is not None
     ]
@@ -111,6 +112,9 @@ def _wait(
         if not was_ended and (cancelled.is_set() or time.monotonic() > deadline):
             was_ended = "cancelled" if cancelled.is_set() else f"ended after {seconds:g} s, the limit of customTimeouts"
             _end(process)
+            deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        elif was_ended and time.monotonic() > deadline:
+            break  # what it has started in a session of its own holds its output open, and is not waited for
         for thread in threads:
             thread.join(_POLL_SECONDS / len(threads))
         with contextlib.suppress(subprocess.TimeoutExpired):

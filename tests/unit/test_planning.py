@@ -144,6 +144,11 @@ def test_a_model_of_which_nothing_is_known_is_warned_of() -> None:
     assert "did you mean 'meta-llama/Llama-3.1-8B-Instruct'?" in told
 
 
+def test_a_model_of_ollama_is_none_of_vllms() -> None:
+    [told] = planned({"a": node("a100-80gb")}, {"chat": vllm("bge-m3")}).warnings
+    assert told.startswith("models.chat.model: bge-m3 is not in the catalogue")
+
+
 def test_a_gpu_that_the_catalogue_does_not_know_is_told_with_the_nearest() -> None:
     [told] = problems({"a": node("rtx-4091")}, {"chat": vllm()})
     assert told == (

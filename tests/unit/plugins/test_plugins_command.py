@@ -44,11 +44,14 @@ def test_output_is_plain_whatever_the_inputs_are() -> None:
     assert written == {"stdout": "se", "stderr": "", "assets": {}}
 
 
-def test_a_command_that_takes_too_long_is_ended_with_all_that_it_has_started() -> None:
+@pytest.mark.parametrize(
+    "command", ["sleep 60 & sleep 61", "setsid sleep 8 & sleep 9"], ids=["in its group", "in a session of its own"]
+)
+def test_a_command_that_takes_too_long_is_ended_and_nothing_that_it_has_started_is_waited_for(command: str) -> None:
     start = time.monotonic()
-    with pytest.raises(CommandFailed, match=r'^ended after 0\.5 s, the limit of customTimeouts: running "sleep 60 &'):
+    with pytest.raises(CommandFailed, match=rf'^ended after 0\.5 s, the limit of customTimeouts: running "{command}'):
         run(
-            "sleep 60 & sleep 61",
+            command,
             interpreter=[],
             folder=None,
             environment={},
