@@ -33,6 +33,7 @@ RETRY_VARIABLE = "KUBERNETES_RETRY_SECONDS"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 _POOL = 64
 _TRANSIENT_STATUS = (429, 503, 504)
+_MAYBE_DONE_STATUS = (500, 503, 504)  # etcd may have taken what the server gave up, as with "leader changed"
 
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 JSON_PATCH = "application/json-patch+json"
@@ -62,6 +63,8 @@ class ApiError(Exception):
     details: Object = field(default_factory=dict)
     retry_after: float | None = None
     """Seconds after which the server wants to be asked again, if it says so."""
+    maybe_done: bool = False
+    """As with `Unreachable`: an answer before this one was lost, or the server does not know itself."""
 
     def __str__(self) -> str:
         return self.message
@@ -163,8 +166,9 @@ class Cluster:
     ) -> Object:
         """Send a request and give the object that comes back.
 
-        A server that does not answer, or is starting, is asked again for `retry_seconds`. A POST whose answer was
-        lost may have been carried out: the object that it then finds is taken for its own if it proves to be.
+        A server that does not answer, or is starting, is asked again for `retry_seconds`. A POST or an apply whose
+        answer was lost may have been carried out: the object that a POST then finds is taken for its own if it proves
+        to be; an error says `maybe_done`.
 
         Args:
             method: the HTTP method.
@@ -185,23 +189,23 @@ class Cluster:
         begun = time.monotonic()
         pause = _FIRST_PAUSE
         lost = False
-        creates = method == "POST" and "dryRun" not in (query or {})
+        creates = (method == "POST" or content_type == APPLY) and "dryRun" not in (query or {})
         while True:
             over = time.monotonic() - begun >= self.retry_seconds
             try:
-                response = self._once(method, target, data, headers)
+                try:
+                    response = self._once(method, target, data, headers)
+                except ApiError as error:
+                    if not (lost and error.already_exists):
+                        raise
+                    manager = (query or {}).get("fieldManager", "")
+                    return self._own(path, body, manager, time.monotonic() - begun, error)
             except ApiError as error:
-                if lost and error.already_exists:
-                    try:
-                        return self._made(path, body, (query or {}).get("fieldManager", ""), time.monotonic() - begun)
-                    except Unreachable:
-                        continue  # to the same answer, or to the end of the time
-                    except (ApiError, LookupError):
-                        raise error from None
+                lost = lost or (creates and error.code in _MAYBE_DONE_STATUS)
                 if not error.transient or over:
+                    error.maybe_done = lost and not error.already_exists
                     raise
                 self._outage.noticed(self._again(str(error)))
-                lost = lost or creates
                 pause = max(pause, min(error.retry_after or 0.0, _LONGEST_PAUSE))
             except Unreachable as error:
                 lost = lost or (creates and not isinstance(error.__cause__, urllib3.exceptions.NewConnectionError))
@@ -223,6 +227,20 @@ class Cluster:
 
     def _again(self, reason: str) -> str:
         return f"{reason}. Trying again for up to {self.retry_seconds:.0f} s."
+
+    def _own(self, path: str, body: Object, manager: str, seconds: float, exists: ApiError) -> Object:
+        """What `_made` gives, where a lost POST is answered by `exists`.
+
+        Raises `exists` if the object is somebody else's, and ApiError or Unreachable while that cannot be said.
+        """
+        try:
+            return self._made(path, body, manager, seconds)
+        except LookupError:
+            raise exists from None
+        except ApiError as error:
+            if error.not_found:
+                raise exists from None
+            raise
 
     def _made(self, path: str, body: Object, manager: str, seconds: float) -> Object:
         """The object `body` if it was created by `manager` in the last `seconds`, by the server's own clock.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
-from plugins.kubernetes.cluster import ApiError, Cluster, segment
+from plugins.kubernetes.cluster import ApiError, Cluster, Unreachable, segment
 from plugins.kubernetes.objects import Object, name_of, namespace_of
 
 
@@ -38,7 +39,10 @@ class Discovery:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._known: dict[tuple[str, str], Resource] = {}
-        self._lock = threading.Lock()
+        self._asking: dict[str, threading.Lock] = {}
+        """One for each apiVersion, held while it is asked for: one that is away keeps no other one waiting."""
+        self._failed: dict[str, tuple[float, ApiError | Unreachable]] = {}
+        """When the asking for an apiVersion was last given up, and why."""
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """How `kind` of `api_version` is served.
@@ -47,10 +51,13 @@ class Discovery:
             UnknownKind: not at all.
             Unreachable, ApiError: the server does not say.
         """
-        with self._lock:  # held while asking: many objects of one group start at the same time
-            if (api_version, kind) not in self._known:
-                self._ask(api_version)
-            found = self._known.get((api_version, kind))
+        found = self._known.get((api_version, kind))
+        if found is None:
+            begun = time.monotonic()
+            with self._asking.setdefault(api_version, threading.Lock()):  # many objects of a group start at once
+                if (api_version, kind) not in self._known:
+                    self._ask(api_version, begun)
+                found = self._known.get((api_version, kind))
         if found is None:
             raise UnknownKind(f'no matches for kind "{kind}" in version "{api_version}"')
         return found
@@ -59,12 +66,16 @@ class Discovery:
         """How the object's kind is served; raises what `resource` raises."""
         return self.resource(str(obj.get("apiVersion")), str(obj.get("kind")))
 
-    def _ask(self, api_version: str) -> None:
+    def _ask(self, api_version: str, begun: float) -> None:
+        given_up, reason = self._failed.get(api_version, (0.0, None))
+        if reason is not None and given_up > begun:
+            raise reason  # who has waited for another one's asking has waited long enough
         try:
             answer = self._cluster.get(f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}")
-        except ApiError as error:
-            if error.not_found:
+        except (ApiError, Unreachable) as error:
+            if isinstance(error, ApiError) and error.not_found:
                 return
+            self._failed[api_version] = time.monotonic(), error
             raise
         for item in answer.get("resources", []):
             if "/" not in item["name"]:  # not a subresource

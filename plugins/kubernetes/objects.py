@@ -67,7 +67,9 @@ def shown_name(obj: Object) -> str:
 
 def conditions(obj: Object) -> dict[str, Object]:
     """`status.conditions` by their type."""
-    return {item["type"]: item for item in pluck(obj, "status", "conditions", default=None) or [] if "type" in item}
+    found = pluck(obj, "status", "conditions")
+    listed = found if isinstance(found, list) else []  # a custom resource's may be anything
+    return {item["type"]: item for item in listed if isinstance(item, dict) and isinstance(item.get("type"), str)}
 
 
 def owned_by(obj: Object, owner: Object) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import sys
+import traceback
 from typing import Any, NoReturn
 
 import grpc
@@ -23,6 +25,7 @@ from plugins.kubernetes.objects import (
     identifier,
     is_patch_type,
     kind_of_token,
+    name_of,
     parse_identifier,
     type_token,
 )
@@ -80,25 +83,22 @@ class ObjectProvider(Provider):
                 preview=request.preview,
                 status=status,
             )
-        except (ApiError, UnknownKind) as error:
-            if request.preview and _not_previewable(error):
+        except (ApiError, Unreachable, Cancelled, UnknownKind, Failure) as error:
+            if isinstance(error, ApiError | Unreachable | Cancelled) and error.maybe_done:
+                reason = _text(error)
+                raise InitFailure(
+                    f'resource "{request.urn}" may have been created: {reason}',
+                    id_=identifier(inputs),
+                    state=kept_state(lost.uncertain(inputs)),
+                    reasons=[reason, lost.REASON],
+                ) from error
+            if request.preview and isinstance(error, ApiError | UnknownKind) and _not_previewable(error):
                 return unchecked
             if isinstance(error, UnknownKind):
                 raise Failure(
                     f'creation of resource "{request.urn}" with kind {inputs["apiVersion"]}/{inputs["kind"]} failed '
                     "because the Kubernetes API server reported that the apiVersion for this resource does not exist. "
                     f"Verify that any required CRDs have been created: {error}"
-                ) from error
-            raise Failure(
-                f'resource "{request.urn}" was not successfully created by the Kubernetes API server: {error}'
-            ) from error
-        except (Failure, Unreachable, Cancelled) as error:
-            if isinstance(error, Unreachable | Cancelled) and error.maybe_done:
-                raise InitFailure(
-                    f'resource "{request.urn}" may have been created: {str(error) or "cancelled"}',
-                    id_=identifier(inputs),
-                    state=kept_state(inputs),
-                    reasons=[str(error) or "cancelled", lost.REASON],
                 ) from error
             _fail(f'resource "{request.urn}" was not successfully created by the Kubernetes API server', error)
 
@@ -115,6 +115,13 @@ class ObjectProvider(Provider):
                 state=kept_state(problem.live),
                 reasons=[str(problem), *problem.reasons],
             ) from problem
+        except Exception as error:  # whatever it is: the object is there, and without this the state would not have it
+            raise InitFailure(
+                f'resource "{request.urn}" was created, but could not be waited for: {_told(error)}',
+                id_=identifier(live),
+                state=kept_state(live),
+                reasons=[_text(error)],
+            ) from error
         status.clear()
         return pb.CreateResponse(id=identifier(live), properties=to_struct(kept_state(live)))
 
@@ -148,9 +155,13 @@ class ObjectProvider(Provider):
         last = None
         try:
             inputs = self._connection.placed(inputs)
-            last = lost.found(operations, inputs, was, manager)
+            upsert = self._connection.options.upsert
+            if patch:
+                last = operations.read(inputs, name_of(was))
+            else:
+                last = lost.found(operations, inputs, was, manager, anyones=upsert)
             if last is None:
-                live = operations.create(inputs, manager=manager, apply=False, preview=request.preview, status=status)
+                live = operations.create(inputs, manager=manager, apply=upsert, preview=request.preview, status=status)
             else:
                 live = operations.update(
                     inputs,
@@ -169,6 +180,8 @@ class ObjectProvider(Provider):
             if last is not None and isinstance(error, ApiError | Failure):
                 # It counts as updated, with an error that makes the next run try again: as with the official provider.
                 raise half_done(_reread(operations, last), error, [str(error)]) from error
+            if last is None and isinstance(error, ApiError | Unreachable | Cancelled) and error.maybe_done:
+                raise half_done(lost.uncertain(inputs), error, [_text(error), lost.REASON]) from error
             _fail(f'update of resource "{request.urn}" failed', error)
         if request.preview:
             return pb.UpdateResponse(properties=to_struct(kept_state(live)))
@@ -176,6 +189,9 @@ class ObjectProvider(Provider):
             live = awaiter.ready(live, last, inputs, timeout=request.timeout, status=status)
         except NotReady as problem:
             raise half_done(problem.live, problem, [str(problem), *problem.reasons]) from problem
+        except Exception as error:  # whatever it is: the object is changed, and the state is to have it as it is now
+            _told(error)
+            raise half_done(live, error, [_text(error)]) from error
         status.clear()
         return pb.UpdateResponse(properties=to_struct(kept_state(live)))
 
@@ -216,6 +232,8 @@ class ObjectProvider(Provider):
         manager = state.field_manager(before, inputs) or applied_by(live, inputs if patch else None)
         if patch and not manager and not importing:
             return _DELETED_OUTSIDE  # it was begun by a run that was cut off, and never applied
+        if not importing and not patch and self._is_anothers(live, state.old_live(before), manager):
+            return _DELETED_OUTSIDE
         manager = manager or f"pulumi-kubernetes-{secrets.token_hex(4)}"
         kept_state = state.checkpoint(
             inputs=found,
@@ -223,7 +241,10 @@ class ObjectProvider(Provider):
             api_version=state.initial_api_version(before, found),
             field_manager=manager,
         )
-        problems = None if importing else awaiter.problems(live, inputs)
+        try:
+            problems = None if importing else awaiter.problems(live, inputs)
+        except (ApiError, UnknownKind, Unreachable, Cancelled) as error:
+            _fail(f"{request.id} could not be read", error)
         if problems is not None:
             text = f"Resource '{name}' was created but failed to initialize"
             raise InitFailure(text, id_=request.id, state=kept_state, reasons=[text, *problems], inputs=found)
@@ -243,16 +264,17 @@ class ObjectProvider(Provider):
             )
         operations, awaiter = self._connection.connected()
         before = from_struct(request.properties)
-        inputs, live = state.old_inputs(before), state.old_live(before)
+        inputs, was = state.old_inputs(before), state.old_live(before)
+        live = was
         manager = state.field_manager(before, inputs)
         status = Status(self.engine, request.urn)
         try:
             if is_patch_type(type_token(request.urn), live.get("kind")):
                 operations.release(live, manager)
                 return empty_pb2.Empty()
-            if lost.is_uncertain(live):
-                live = operations.read(live)
-                if not lost.is_ours(live, manager):
+            if lost.is_uncertain(was):
+                live = operations.read(was)
+                if self._is_anothers(live, was, manager):
                     return empty_pb2.Empty()
             operations.delete(live, inputs)
             awaiter.gone(live, inputs, timeout=request.timeout, status=status)
@@ -266,12 +288,19 @@ class ObjectProvider(Provider):
             raise InitFailure(
                 str(problem), id_=request.id, state=kept_state, reasons=[str(problem), *problem.reasons]
             ) from problem
+        except UnknownKind:
+            return empty_pb2.Empty()  # its kind is gone, and all objects with it
         except (ApiError, Failure, Unreachable, Cancelled) as error:
-            if isinstance(error, ApiError) and error.not_found and lost.is_uncertain(live):
+            if isinstance(error, ApiError) and error.not_found and lost.is_uncertain(was):
                 return empty_pb2.Empty()
             _fail(f"{request.id} could not be deleted", error)
         status.clear()
         return empty_pb2.Empty()
+
+    def _is_anothers(self, live: Object, was: Object, manager: str) -> bool:
+        """Whether the state's object `was` is uncertain, and `live`, which bears its name, is not what became of it."""
+        operations, _ = self._connection.connected()
+        return lost.is_uncertain(was) and not lost.is_ours(live, was, manager, operations.cluster.retry_seconds)
 
     def _say_unreachable(self, urn: str) -> bool:
         """Whether the resource is to be taken as gone with its cluster."""
@@ -302,5 +331,15 @@ def _reread(operations: Operations, last: Object) -> Object:
 
 
 def _fail(what: str, error: Exception) -> NoReturn:
-    reason = "cancelled" if isinstance(error, Cancelled) else str(error)
-    raise Failure(f"{what}: {reason}") from error
+    raise Failure(f"{what}: {_text(error)}") from error
+
+
+def _text(error: Exception) -> str:
+    return str(error) or ("cancelled" if isinstance(error, Cancelled) else repr(error))
+
+
+def _told(error: Exception) -> str:
+    """The error's text; its traceback goes to the user where it is a defect of ours, and not the server's answer."""
+    if not isinstance(error, ApiError | UnknownKind | Unreachable | Cancelled):
+        traceback.print_exception(error, file=sys.stderr)
+    return _text(error)

@@ -98,6 +98,7 @@ class Awaiter:
         """`everything`: wait for kinds without a check of their own too, by their conditions."""
         # Who looks every second needs no other retries.
         self._operations = replace(operations, cluster=operations.cluster.once())
+        self._retrying = operations
         self._patience = operations.cluster.retry_seconds
         self._cancelled = cancelled
         self._everything = everything
@@ -127,11 +128,15 @@ class Awaiter:
         return _Wait(self._operations, self._cancelled, check, obj, last, limit, status, patience).run()
 
     def problems(self, obj: Object, inputs: Object) -> list[str] | None:
-        """Why the object is not ready now; None if it is, or if its kind is not looked at. For a refresh."""
+        """Why the object is not ready now; None if it is, or if its kind is not looked at. For a refresh.
+
+        Raises:
+            ApiError, UnknownKind, Unreachable, Cancelled: what lies beside it cannot be read.
+        """
         check = CHECKS.get(group_version_kind(obj))
         if check is None or group_version_kind(obj) not in _CHECKED_ON_READ or annotation(inputs, SKIP_AWAIT) == "true":
             return None
-        progress = check(obj, obj, related(self._operations, obj))
+        progress = check(obj, obj, related(self._retrying, obj))
         ready = progress.ready or progress.settled_after is not None
         return None if ready else progress.errors
 
@@ -182,7 +187,8 @@ class _Patience:
 
     def missed(self, error: ApiError | Unreachable, live: Object, status: Status) -> None:
         """It has not: raises NotReady when that has gone on for too long, and the error if it is a refusal."""
-        if isinstance(error, ApiError) and not error.transient:
+        # Any code from 500 on is the server's trouble ("etcdserver: leader changed"), and a reading can be repeated.
+        if isinstance(error, ApiError) and not error.transient and error.code < 500:
             raise error
         now = time.monotonic()
         self._since = now if self._since is None else self._since
@@ -313,6 +319,8 @@ def related(operations: Operations, obj: Object) -> Related:
     def listing(api_version: str, kind: str) -> list[Object]:
         try:
             found: list[Object] = operations.cluster.get(path(api_version, kind)).get("items") or []
+        except UnknownKind:  # an old cluster: what it does not serve does not lie beside
+            return []
         except ApiError as error:
             if error.code == 403:  # who may not see what lies beside still may deploy
                 return []
@@ -322,6 +330,8 @@ def related(operations: Operations, obj: Object) -> Related:
     def reading(api_version: str, kind: str, name: str) -> Object | None:
         try:
             return operations.cluster.get(operations.discovery.resource(api_version, kind).item_path(obj, name))
+        except UnknownKind:
+            return None
         except ApiError as error:
             if error.not_found:
                 return None

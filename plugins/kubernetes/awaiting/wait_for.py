@@ -69,14 +69,16 @@ class _Condition:
 
     def look(self, obj: Object) -> Progress:
         conditions = pluck(obj, "status", "conditions")
-        if conditions is None:
+        if not isinstance(conditions, list):
             return _waiting("Has no .status.conditions")
         for condition in conditions:
+            if not isinstance(condition, dict):
+                continue
             if str(condition.get("type", "")).casefold() != self.kind.casefold() or "status" not in condition:
                 continue
             wanted = pluck(obj, "metadata", "generation")
             seen = condition.get("observedGeneration", pluck(obj, "status", "observedGeneration"))
-            if wanted is not None and seen is not None and seen < wanted:
+            if _behind(seen, wanted):
                 return _waiting(f"Generation {seen} is less than expected {wanted}")
             if str(condition["status"]).casefold() == self.status.casefold():
                 return Progress(ready=True)
@@ -114,7 +116,7 @@ class _Path:
     def look(self, obj: Object) -> Progress:
         shown = f"{self.path}={self.value}" if self.value else self.path
         wanted, seen = pluck(obj, "metadata", "generation"), pluck(obj, "status", "observedGeneration")
-        if wanted is not None and seen is not None and seen < wanted:
+        if _behind(seen, wanted):
             return _waiting(f"Waiting for {shown}: generation {wanted} is not observed yet")
         selected = self.query.find(obj)
         if not selected:
@@ -128,6 +130,11 @@ class _Path:
         if not self.value or self.value == _text(found):
             return Progress(ready=True, infos=[f"Found {shown}"])
         return _waiting(f"Waiting for {shown} (found {json.dumps(_text(found))})")
+
+
+def _behind(seen: Any, wanted: Any) -> bool:
+    """Whether a generation is not observed yet; a controller that writes no number says nothing about it."""
+    return isinstance(seen, int) and isinstance(wanted, int) and seen < wanted
 
 
 def _text(value: Any) -> str:

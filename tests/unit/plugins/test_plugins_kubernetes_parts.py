@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -333,3 +335,48 @@ def test_a_kind_is_asked_for_once_and_again_where_it_was_not_there(server: Serve
     for _ in range(2):
         assert discovery.resource("example.test/v1", "Gadget").plural == "gadgets"
     assert len(server.requests) == 2
+
+
+PODS = {"resources": [{"name": "pods", "kind": "Pod", "namespaced": True}]}
+
+
+class Away:
+    """A cluster that serves v1, and gives all else up after a moment."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.waiting = threading.Event()
+
+    def get(self, path: str) -> dict[str, Any]:
+        self.asked.append(path)
+        if path == "/api/v1":
+            return PODS
+        self.waiting.set()
+        time.sleep(0.5)
+        raise ApiError(503, "ServiceUnavailable", "away")
+
+
+def test_a_group_that_is_away_keeps_no_other_one_waiting() -> None:
+    cluster: Any = Away()  # a stand-in of it
+    discovery = Discovery(cluster)
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(discovery.resource, "metrics.k8s.io/v1beta1", "PodMetrics")
+        assert cluster.waiting.wait(10)
+        assert discovery.resource("v1", "Pod").plural == "pods"
+        assert not asking.done()
+
+
+def test_who_waits_for_anothers_answer_fails_with_it_and_who_comes_later_asks_again() -> None:
+    cluster: Any = Away()
+    discovery = Discovery(cluster)
+
+    def ask(_number: int = 0) -> str:
+        with pytest.raises(ApiError, match="away"):
+            discovery.resource("metrics.k8s.io/v1beta1", "PodMetrics")
+        return "failed"
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(ask, range(6))) == ["failed"] * 6
+    assert len(cluster.asked) == 1
+    ask()
+    assert len(cluster.asked) == 2

@@ -14,7 +14,7 @@ from kubernetes.client.configuration import Configuration
 from plugins._provider import Failure
 from plugins.kubernetes import cluster as cluster_module
 from plugins.kubernetes import lost
-from plugins.kubernetes.cluster import ApiError, Cluster, Unreachable
+from plugins.kubernetes.cluster import ApiError, Cancelled, Cluster, Unreachable
 
 NOW = "Sat, 21 Nov 2026 13:00:10 GMT"
 THING = {"kind": "ConfigMap", "metadata": {"name": "a"}}
@@ -150,8 +150,11 @@ def test_who_looks_again_anyway_is_told_at_once(serve: Serve) -> None:
 class Objects:
     """Operations on one object, or none."""
 
+    retry_seconds = 60.0
+
     def __init__(self, found: dict[str, Any] | None) -> None:
         self._found = found
+        self.cluster = self
 
     def read(self, _obj: object, _name: str = "") -> dict[str, Any]:
         if self._found is None:
@@ -159,8 +162,11 @@ class Objects:
         return self._found
 
 
-def find(found: dict[str, Any] | None, was: dict[str, Any]) -> dict[str, Any] | None:
-    return lost.found(Objects(found), THING, was, "pulumi-kubernetes-1")  # type: ignore[arg-type]  # a stand-in of it
+def find(
+    found: dict[str, Any] | None, was: dict[str, Any], *, anyones: bool = False, manager: str = "pulumi-kubernetes-1"
+) -> dict[str, Any] | None:
+    operations: Any = Objects(found)  # a stand-in of them
+    return lost.found(operations, THING, was, manager, anyones=anyones)
 
 
 def test_an_update_makes_the_object_that_was_never_seen_and_no_other() -> None:
@@ -170,6 +176,50 @@ def test_an_update_makes_the_object_that_was_never_seen_and_no_other() -> None:
     assert find(ours, never_seen) is ours
     with pytest.raises(Failure, match="already exists"):
         find(theirs, never_seen)
+    assert find(theirs, never_seen, anyones=True) is theirs
     with pytest.raises(ApiError, match="gone"):
         find(None, seen)  # somebody has deleted it: a refresh is due
     assert find(theirs, seen) is theirs
+
+
+@pytest.mark.parametrize(
+    ("made", "ours"),
+    [
+        ("2026-11-21T13:00:00Z", True),
+        ("2026-11-21T12:58:00Z", True),  # at the first of the tries, which went on for a minute
+        ("2026-11-21T13:00:50Z", True),  # the clocks differ
+        ("2026-11-21T12:50:00Z", False),
+        ("2026-11-21T13:02:00Z", False),
+        ("at noon", False),
+    ],
+)
+def test_what_every_stack_may_have_made_is_taken_only_at_the_time_of_the_attempt(made: str, *, ours: bool) -> None:
+    given_up = {**THING, "metadata": {"name": "a", "creationTimestamp": "2026-11-21T13:00:00Z"}}
+    assert lost.is_ours(there(made)[1], given_up, "pulumi-kubernetes-1", 60) is ours
+    assert lost.is_ours(there(made, "pulumi-kubernetes-1")[1], given_up, "pulumi-kubernetes-1", 60)
+    assert lost.is_ours(there(made)[1], given_up, "pulumi-kubernetes", 60) is ours  # by an annotation's choice
+    assert not lost.is_ours(there(made, "kubectl")[1], given_up, "pulumi-kubernetes-1", 60)
+
+
+@pytest.mark.parametrize("look", [LOSE, (503, {}), (403, {})])
+def test_a_lost_creation_whose_object_cannot_be_looked_at_stays_uncertain_and_ends(serve: Serve, look: Answer) -> None:
+    cluster, asked = serve(LOSE, *[EXISTS, look] * 500)
+    with pytest.raises((ApiError, Unreachable)) as caught:
+        create(cluster)
+    assert caught.value.maybe_done  # type: ignore[attr-defined]  # both have it
+    assert "already exists" not in str(caught.value)
+    assert len(asked) < 50  # with pauses
+
+
+def test_a_lost_creation_whose_object_can_be_looked_at_in_a_moment_is_taken_for_ours(serve: Serve) -> None:
+    cluster, _ = serve(LOSE, EXISTS, (503, {}), EXISTS, LOSE, EXISTS, there("2026-11-21T13:00:09Z"))
+    assert create(cluster)["metadata"]["uid"] == "u"
+
+
+def test_a_cancelled_creation_ends_while_its_object_cannot_be_looked_at(serve: Serve) -> None:
+    cluster, _ = serve(LOSE, *[EXISTS, LOSE] * 500)
+    cluster.retry_seconds = 60.0
+    threading.Timer(0.2, cluster.cancelled.set).start()
+    with pytest.raises(Cancelled) as caught:
+        create(cluster)
+    assert caught.value.maybe_done

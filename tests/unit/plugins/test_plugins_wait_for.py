@@ -164,3 +164,16 @@ def test_a_replica_set_is_current_when_its_pods_are_ready() -> None:
     ):
         assert current("apps/v1/ReplicaSet", spec=spec, status={**full, field: 1}).infos == [shown]
     assert current("apps/v1/ReplicaSet", spec=spec, status={**full, "replicas": 3}).infos == ["Pending termination: 1"]
+
+
+@pytest.mark.parametrize("conditions", [{"Ready": "True"}, ["Ready"], [{"type": None}], "Ready", 1])
+def test_conditions_in_another_form_than_kubernetes_say_nothing(conditions: object) -> None:
+    status = {"conditions": conditions}
+    assert not look("condition=Ready", status=status).ready
+    assert check_any({"apiVersion": "v1", "kind": "X", "status": status}, None, NOTHING).ready
+
+
+def test_an_observed_generation_that_is_no_number_says_nothing() -> None:
+    status = {"observedGeneration": "1", "conditions": [{"type": "Ready", "status": "True"}]}
+    assert look("condition=Ready", metadata={"generation": 2}, status=status).ready
+    assert look("jsonpath={.status.observedGeneration}=1", metadata={"generation": 2}, status=status).ready
