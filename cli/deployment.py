@@ -103,6 +103,7 @@ class Deployment:
         if pulumi.exists():
             # All that the state tells of is gone: destroyed, or with the lab. The stack file is the person's own.
             pulumi.output("stack", "rm", self.stack, "--yes", "--force", "--preserve-config")
+        pulumi.forget()
 
     def _check_cluster(self) -> None:
         """See that the stack is where it is taken to be: a state used for another cluster is as good as lost."""
@@ -148,8 +149,12 @@ class Deployment:
     def _mend(self) -> None:
         """Bring the state in order after a run that was killed."""
         self._unlock()
-        if adopted := self.pulumi.adopt():
-            print(f"    an earlier run was interrupted while it created {', '.join(adopted)}: looked up again")
+        adopted = self.pulumi.adopt()
+        if adopted.looked_up:
+            names = ", ".join(adopted.looked_up)
+            print(f"    an earlier run was interrupted while it created {names}: looked up again")
+        if adopted.left:
+            print(f"    not made by that run, as far as can be told, and left as it is: {', '.join(adopted.left)}")
 
     def _unlock(self) -> None:
         for owner in self.pulumi.unlock():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import socket
@@ -11,20 +10,23 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from interrupted import OLD, failed, found_live, pending, resource, resources_of, state
 from on_mocks import Raw
 
 from cli.deployment import Deployment
-from cli.pulumi import Pulumi
-from cli.recovery import begun, provisional, settled, unseen
+from cli.pulumi import Adopted, Pulumi
+from cli.recovery import unseen
+from lab.lab import Lab
 from toolchain.paths import state_dir
 from toolchain.steps import StepFailed
 
 # --- locks ---
 
 HERE = socket.gethostname()
+WAIT = "import time; time.sleep(60)"
 
 
 @pytest.fixture
@@ -73,6 +75,43 @@ def test_the_lock_of_a_process_whose_id_another_one_has_got_is_broken(locks: Pat
     assert not file.exists()
 
 
+def test_the_lock_of_a_living_pulumi_is_kept_whatever_the_clock_says(locks: Path, tmp_path: Path) -> None:
+    """The time of the boot, from which a process' start is told, moves when the clock is set."""
+    (tmp_path / "pulumi").symlink_to(sys.executable)
+    with subprocess.Popen([tmp_path / "pulumi", "-c", WAIT]) as process:
+        file = lock(locks, process.pid, HERE, "2025-01-31T12:00:00Z")
+        try:
+            with pytest.raises(StepFailed, match="still at work"):
+                Pulumi("test", environment={}).unlock()
+        finally:
+            process.kill()
+        process.wait()
+        assert file.exists()
+    assert len(Pulumi("test", environment={}).unlock()) == 1
+
+
+def test_a_clock_that_was_set_a_little_breaks_no_lock(locks: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WAIT]) as process:
+        lock(locks, process.pid, HERE, datetime.fromtimestamp(time.time() - 30, UTC).isoformat())
+        try:
+            with pytest.raises(StepFailed, match="still at work"):
+                Pulumi("test", environment={}).unlock()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("text", ["", '{"pid": 1', "{}", "[]"])
+def test_a_lock_that_cannot_be_read_is_held_by_somebody(locks: Path, text: str) -> None:
+    (locks / "half.json").write_text(text)
+    with pytest.raises(StepFailed, match=r"cannot be read.*half\.json"):
+        Pulumi("test", environment={}).unlock()
+
+
+def test_a_lock_that_vanishes_while_it_is_looked_at_is_none(locks: Path) -> None:
+    (locks / "gone.json").symlink_to(locks / "nothing")
+    assert Pulumi("test", environment={}).unlock() == []
+
+
 def test_locks_that_may_be_held_are_kept_and_explained_all_at_once(locks: Path) -> None:
     living, elsewhere = lock(locks, os.getpid(), HERE), lock(locks, dead_pid(), "elsewhere.example.com")
     with pytest.raises(StepFailed) as refused:
@@ -103,160 +142,6 @@ def test_locks_are_looked_for_where_the_backend_is(locks: Path, tmp_path: Path) 
     assert not file.exists()
 
 
-# --- what was begun ---
-
-NOW = 1_800_000_000.0
-
-
-def stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def resource(
-    type_: str = "kubernetes:apps/v1:Deployment", name: str = "chat", metadata: dict[str, str] | None = None
-) -> Raw:
-    return {
-        "urn": f"urn:pulumi:test::llm-serving::{type_}::{name}",
-        "type": type_,
-        "custom": True,
-        "inputs": {"metadata": metadata or {"name": name, "namespace": "llm"}},
-    }
-
-
-def pending(item: Raw, kind: str = "creating") -> Raw:
-    return {"type": kind, "resource": item}
-
-
-def failed(item: Raw, seconds: float = NOW) -> list[str]:
-    """The events of a creation that began at `seconds` and failed."""
-    step = {"op": "create", "urn": item["urn"], "new": item}
-    return [
-        json.dumps({"timestamp": seconds, "resourcePreEvent": {"metadata": step}}),
-        json.dumps({"timestamp": seconds + 1, "resOpFailedEvent": {"metadata": step, "status": 2}}),
-    ]
-
-
-def state(*resources: Raw, operations: tuple[Raw, ...] = (), written: float = NOW) -> Raw:
-    return {
-        "version": 3,
-        "deployment": {
-            "manifest": {"time": stamp(written)},
-            "resources": [*resources],
-            "pending_operations": [*operations],
-        },
-    }
-
-
-def found_live(item: Raw, manager: str = "pulumi-kubernetes", made: float = NOW) -> Raw:
-    """The resource after a refresh that has found it."""
-    metadata = {"creationTimestamp": stamp(made), "managedFields": [{"manager": manager}]}
-    return {**item, "id": "llm/chat", "outputs": {"metadata": metadata}}
-
-
-OLD = {"urn": "old", "type": "pulumi:pulumi:Stack"}
-
-
-@pytest.mark.parametrize(
-    ("metadata", "identifier"),
-    [({"name": "chat", "namespace": "llm"}, "llm/chat"), ({"name": "chat"}, "chat")],
-)
-@pytest.mark.parametrize("how", ["pending", "failed"])
-def test_what_was_being_created_is_looked_up_by_its_own_name(
-    how: str, metadata: dict[str, str], identifier: str
-) -> None:
-    item = resource(metadata=metadata)
-    left = state(OLD, operations=(pending(item),) if how == "pending" else ())
-    found = begun(left, failed(item) if how == "failed" else [])
-    prepared = provisional(left, found)
-    assert [(r["urn"], r.get("id")) for r in prepared["deployment"]["resources"]] == [
-        ("old", None),
-        (item["urn"], identifier),
-    ]
-    assert "pending_operations" not in prepared["deployment"]
-    assert unseen(prepared) == [item["urn"]]
-
-
-@pytest.mark.parametrize(
-    "item",
-    [resource("kubernetes:core/v1:ConfigMap", metadata={"namespace": "llm"}), resource("command:local:Command")],
-    ids=["without a name of its own", "not Kubernetes'"],
-)
-def test_what_cannot_be_looked_up_is_begun_again(item: Raw) -> None:
-    left = state(OLD, operations=(pending(item),))
-    assert provisional(left, begun(left, []))["deployment"]["resources"] == [OLD]
-
-
-def test_what_was_being_changed_is_in_the_state_already() -> None:
-    left = state(found_live(resource()), operations=(pending(resource(), "updating"),))
-    assert begun(left, []) == []
-    assert "pending_operations" not in provisional(left, [])["deployment"]
-
-
-def test_what_has_failed_is_forgotten_once_another_run_has_written_the_state() -> None:
-    events = failed(resource())
-    assert [item.name for item in begun(state(OLD, written=NOW + 5), events)] == ["chat"]
-    assert begun(state(OLD, written=NOW + 3600), events) == []
-
-
-def test_the_events_of_a_killed_run_end_anywhere() -> None:
-    events = failed(resource())
-    assert [item.name for item in begun(state(OLD), [*events, '{"timest'])] == ["chat"]
-
-
-def test_what_is_in_the_state_is_not_taken_in_twice() -> None:
-    assert begun(state(found_live(resource())), failed(resource())) == []
-
-
-def test_what_an_event_hides_is_a_secret_until_the_refresh_tells_it() -> None:
-    item = resource("kubernetes:core/v1:Secret")
-    item["inputs"]["data"] = {"key": "[secret]"}
-    left = state(OLD)
-    taken = provisional(left, begun(left, failed(item)))["deployment"]["resources"][-1]
-    assert taken["inputs"]["data"]["key"]["4dabf18193072939515e22adb298388d"] == "1b47061264138c4ac30d75fd1eb44270"
-
-
-@pytest.mark.parametrize(
-    ("live", "kept"),
-    [
-        (found_live(resource()), True),
-        (found_live(resource(), manager="kubectl"), False),
-        (found_live(resource(), made=NOW - 3600), False),
-    ],
-    ids=["ours", "made by hand", "there before"],
-)
-def test_what_somebody_else_has_made_is_left_to_him(live: Raw, kept: bool) -> None:
-    found = begun(state(OLD), failed(resource()))
-    after = settled(state(OLD, live), found)["deployment"]["resources"]
-    assert (live in after) is kept
-    assert OLD in after
-
-
-def test_a_patch_is_taken_in_whoever_has_made_the_object() -> None:
-    item = resource("kubernetes:core/v1:NodePatch", name="gpu-a")
-    live = found_live(item, manager="kubelet", made=NOW - 3600)
-    found = begun(state(OLD), failed(item))
-    assert live in settled(state(OLD, live), found)["deployment"]["resources"]
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_what_is_replaced_goes_only_if_its_successor_is_there(is_there: bool) -> None:
-    before = {**found_live(resource()), "id": "llm/chat-1"}
-    left = state(before, operations=(pending(resource()),))
-    found = begun(left, [])
-    prepared = provisional(left, found)
-    assert [r.get("delete") for r in prepared["deployment"]["resources"]] == [True, None]
-    refreshed = copy.deepcopy(prepared)
-    resources = refreshed["deployment"]["resources"]
-    if is_there:
-        resources[1] = found_live(resource())
-    else:
-        del resources[1]
-    after = settled(refreshed, found)["deployment"]["resources"]
-    assert [(r["id"], r.get("delete")) for r in after] == (
-        [("llm/chat-1", True), ("llm/chat", None)] if is_there else [("llm/chat-1", None)]
-    )
-
-
 # --- all of it, in order ---
 
 
@@ -267,6 +152,8 @@ class Exported(Pulumi):
         super().__init__("test", environment={})
         self.state = left
         self.asked: list[str] = []
+        self.managers: tuple[str, ...] = ()
+        self.fails = False
 
     def output(self, *arguments: str) -> str:
         """Answers `stack export`, and takes in `stack import`, as the CLI would."""
@@ -275,8 +162,10 @@ class Exported(Pulumi):
             self.state = json.loads(Path(arguments[arguments.index("--file") + 1]).read_text())
         if arguments[0] == "refresh":
             self.asked[-1] = " ".join(arguments[arguments.index("--target") :])
+            if self.fails:
+                raise StepFailed("the cluster is away")
             resources: list[Any] = self.state["deployment"]["resources"]
-            resources[-1] = found_live(resources[-1], made=time.time())
+            resources[-1] = found_live(resources[-1], *self.managers, made=time.time())
         return json.dumps(self.state)
 
     def run(self, *arguments: str) -> None:
@@ -297,23 +186,52 @@ class Exported(Pulumi):
 @pytest.mark.usefixtures("locks")
 def test_only_what_was_begun_is_refreshed() -> None:
     stack = Exported(state(OLD, operations=(pending(resource()),)))
-    assert stack.adopt() == ["chat"]
-    assert stack.asked == ["stack export", "stack import", f"--target {resource()['urn']}", "stack export"]
-    assert stack.adopt() == []
+    assert stack.adopt().looked_up == ["chat"]
+    assert stack.asked[:4] == ["stack export", "stack import", f"--target {resource()['urn']}", "stack export"]
+    assert stack.adopt() == Adopted([], [])
 
 
+def log(stack: Pulumi, monkeypatch: pytest.MonkeyPatch, code: int = 1) -> None:
+    """Let `up` end so, with the creation of `chat` failed or killed on the way."""
+
+    def up(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        outputs = {"timestamp": time.time(), "resOutputsEvent": {"metadata": {"new": {"outputs": {"key": "sk-1"}}}}}
+        with Path(command[command.index("--event-log") + 1]).open("a") as file:
+            file.write("\n".join([json.dumps(outputs), *failed(resource(), time.time())]))
+        return subprocess.CompletedProcess(command, code)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", up)
+        if code:
+            with pytest.raises(StepFailed, match="killed by signal 9" if code < 0 else "exit code 1"):
+                stack.up()
+        else:
+            stack.up()
+
+
+@pytest.mark.parametrize("manager", ["pulumi-kubernetes", "kubectl-create"])
 @pytest.mark.usefixtures("locks")
-def test_a_mending_that_was_killed_itself_is_finished() -> None:
-    left = state(OLD, operations=(pending(resource()),))
-    stack = Exported(provisional(left, begun(left, [])))
-    assert stack.adopt() == ["chat"]
+def test_a_mending_that_failed_is_finished_and_takes_in_only_what_is_ours(
+    manager: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Exported(state(OLD, written=time.time()))
+    stack.managers = (manager,)
+    log(stack, monkeypatch)
+    stack.fails = True
+    for _ in range(2):
+        with pytest.raises(StepFailed, match="the cluster is away"):
+            stack.adopt()
+    stack.fails = False
+    is_ours = manager == "pulumi-kubernetes"
+    assert stack.adopt() == Adopted(["chat"], [] if is_ours else ["llm/chat"])
     assert unseen(stack.state) == []
+    assert len(resources_of(stack.state)) == (2 if is_ours else 1)
 
 
 @pytest.mark.usefixtures("locks")
 def test_a_state_in_order_is_left_alone() -> None:
     stack = Exported({"version": 3, "deployment": {"resources": [OLD]}})
-    assert stack.adopt() == []
+    assert stack.adopt() == Adopted([], [])
     assert stack.asked == ["stack export"]
 
 
@@ -324,7 +242,8 @@ def test_a_stack_that_goes_takes_along_what_was_begun(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Deployment, "pulumi", stack)
     Deployment(stack="test", lab=None).down()
     mended = ["stack export", "stack import", f"--target {resource()['urn']}", "stack export"]
-    assert stack.asked == [*mended, "destroy", "stack rm"]
+    assert stack.asked[:4] == mended
+    assert stack.asked[-2:] == ["destroy", "stack rm"]
 
 
 @pytest.mark.usefixtures("locks")
@@ -332,15 +251,80 @@ def test_a_stack_that_goes_takes_along_what_was_begun(monkeypatch: pytest.Monkey
 def test_what_a_deployment_did_is_kept_for_the_next_run_unless_it_ended_well(
     code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def up(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        Path(command[command.index("--event-log") + 1]).write_text("\n".join(failed(resource(), time.time())))
-        return subprocess.CompletedProcess(command, code)
-
-    monkeypatch.setattr(subprocess, "run", up)
     stack = Exported(state(OLD, written=time.time()))
-    if code == 0:
+    log(stack, monkeypatch, code)
+    assert stack.adopt() == Adopted(["chat"] if code else [], [])
+
+
+def logs() -> list[Path]:
+    return [file for file in (state_dir() / "pulumi/events").glob("*") if file.is_file()]
+
+
+@pytest.mark.usefixtures("locks")
+def test_what_is_kept_of_a_deployment_is_its_owner_s_alone_and_holds_no_outputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = Exported(state(OLD, written=time.time()))
+    folder = state_dir() / "pulumi/events"
+    folder.mkdir(parents=True, mode=0o755)
+    modes: list[int] = []
+
+    def run(self: Pulumi, *arguments: str) -> None:
+        modes.extend(file.stat().st_mode & 0o777 for file in logs())
+        Pulumi.run(self, *arguments)
+
+    monkeypatch.setattr(Exported, "run", run)
+    log(stack, monkeypatch)
+    assert modes == [0o600]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (file,) = logs()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "sk-1" not in file.read_text()
+    log(stack, monkeypatch, 0)
+    assert logs() == []
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_stack_that_goes_leaves_no_event_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a lab as well, whose state is not mended because its cluster goes too."""
+
+    class Gone:
+        kubeconfig = Path("kubeconfig")
+
+        def down(self) -> None:
+            """Nothing to do."""
+
+    stack = Exported(state(OLD, written=time.time()))
+    log(stack, monkeypatch)
+    monkeypatch.setattr(Deployment, "pulumi", stack)
+    Deployment(stack="test", lab=cast("Lab", Gone())).down()
+    assert logs() == []
+
+
+@pytest.mark.usefixtures("locks")
+def test_stacks_of_one_name_keep_event_logs_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log(Exported(state(OLD, written=time.time())), monkeypatch)
+    other = Exported(state(OLD, written=time.time()))
+    other.folder = tmp_path
+    assert other.adopt() == Adopted([], [])
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://states")
+    assert Exported(state(OLD, written=time.time())).adopt() == Adopted([], [])
+    assert len(logs()) == 1
+
+
+@pytest.mark.usefixtures("locks")
+@pytest.mark.parametrize("between", ["\N{NEXT LINE}", "\N{LINE SEPARATOR}"])
+def test_a_separator_within_a_line_of_the_event_log_ends_none(between: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = resource()
+    item["inputs"]["data"] = f"a{between}b"
+    stack = Exported(state(OLD, written=time.time()))
+
+    def killed(*_: str) -> None:
+        lines = [json.dumps(json.loads(line), ensure_ascii=False) for line in failed(item, time.time())]
+        logs()[0].write_bytes("\n".join([*lines, "\N{HIRAGANA LETTER A}"]).encode()[:-1])
+        raise StepFailed("killed")
+
+    monkeypatch.setattr(stack, "run", killed)
+    with pytest.raises(StepFailed):
         stack.up()
-    else:
-        with pytest.raises(StepFailed, match="killed by signal 9" if code < 0 else "exit code 1"):
-            stack.up()
-    assert stack.adopt() == ([] if code == 0 else ["chat"])
+    assert stack.adopt().looked_up == ["chat"]
