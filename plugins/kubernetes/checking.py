@@ -10,7 +10,7 @@ from plugins._provider import Failure, Refused
 from plugins._values import UNKNOWN, Secret, has_unknown, reveal
 from plugins.kubernetes.awaiting.wait_for import parse
 from plugins.kubernetes.kinds import built_in
-from plugins.kubernetes.objects import AUTONAMED, REFUSED_ANNOTATIONS, WAIT_FOR, Object, annotation, pluck
+from plugins.kubernetes.objects import AUTONAMED, LAST_APPLIED, REFUSED_ANNOTATIONS, WAIT_FOR, Object, annotation, pluck
 
 _UNDERSCORED = {
     f"x_kubernetes_{name.replace('-', '_')}": f"x-kubernetes-{name}"
@@ -94,13 +94,20 @@ def _encode_string_data(secret: Object) -> None:
 
 
 def concealed_secret(obj: Object) -> Object:
-    """A Secret with its data marked secret, whatever its inputs were; any other object as it is."""
+    """A Secret with its data marked secret, whatever its inputs were; any other object as it is.
+
+    `kubectl apply` has left a copy of the data in an annotation.
+    """
     if obj.get("kind") != "Secret" or obj.get("apiVersion") != "v1":
         return obj
     result = dict(obj)
     for name in ("data", "stringData"):
         if name in result and not isinstance(result[name], Secret):
             result[name] = Secret(reveal(result[name]))
+    copied = pluck(result, "metadata", "annotations", LAST_APPLIED)
+    if copied is not None and not isinstance(copied, Secret):
+        annotations = {**result["metadata"]["annotations"], LAST_APPLIED: Secret(reveal(copied))}
+        result["metadata"] = {**result["metadata"], "annotations": annotations}
     return result
 
 

@@ -13,6 +13,7 @@ WAIT_FOR = "pulumi.com/waitFor"
 PATCH_FORCE = "pulumi.com/patchForce"
 PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
 DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REFUSED_ANNOTATIONS = ("pulumi.com/replaceUnready",)
 
 _MISSING = object()

@@ -10,7 +10,15 @@ from plugins._provider import Failure
 from plugins.kubernetes.cluster import APPLY, JSON_PATCH, ApiError, Cancelled, Cluster
 from plugins.kubernetes.discovery import Discovery, UnknownKind
 from plugins.kubernetes.kinds import is_definition
-from plugins.kubernetes.objects import DELETION_PROPAGATION, PATCH_FORCE, Object, annotation, name_of, namespace_of
+from plugins.kubernetes.objects import (
+    DELETION_PROPAGATION,
+    PATCH_FORCE,
+    Object,
+    annotation,
+    name_of,
+    namespace_of,
+    pluck,
+)
 from plugins.kubernetes.ownership import CREATOR, apply_ignored, as_applied, managed_fields, was_written
 
 ALREADY_EXISTS = """{error}
@@ -106,18 +114,23 @@ class Operations:
         return self._apply(applied, name_of(live), manager, force=force, preview=preview, status=status)
 
     def delete(self, obj: Object, inputs: Object) -> None:
-        """Ask for the object's deletion; it is fine if it is gone. Raises ApiError, Unreachable, Cancelled."""
+        """Ask for the object's deletion; it is fine if it is gone, and another one in its place stays.
+
+        Raises:
+            ApiError, Unreachable, Cancelled: as they are.
+        """
         wanted = annotation(inputs, DELETION_PROPAGATION).lower()
         policy = {"orphan": "Orphan", "background": "Background"}.get(wanted, "Foreground")
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
+        uid = pluck(obj, "metadata", "uid")
+        if uid:  # a request that is tried again for a minute may come upon a successor
+            options["preconditions"] = {"uid": uid}
         try:
-            path = self.discovery.of(obj).item_path(obj)
-            self.cluster.request(
-                "DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
-            )
+            self.cluster.request("DELETE", self.discovery.of(obj).item_path(obj), body=options)
         except UnknownKind:
             return
         except ApiError as error:
-            if not error.not_found:
+            if not error.not_found and not (uid and error.conflict):
                 raise
 
     def release(self, obj: Object, manager: str) -> None:

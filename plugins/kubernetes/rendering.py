@@ -64,8 +64,11 @@ def write(obj: Object, folder: str) -> Path:
     content: Any = yaml.dump(obj, Dumper=_Dumper, sort_keys=True, default_flow_style=False, width=float("inf"))
     try:
         for name in (_DEFINITIONS, _MANIFESTS):
-            (Path(folder) / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            below = Path(folder) / name
+            below.mkdir(mode=0o700, parents=True, exist_ok=True)
+            below.chmod(0o700)  # also where it was there
         path.touch(mode=0o600)
+        path.chmod(0o600)
         path.write_text(content)
     except OSError as error:
         raise Failure(f'failed to write YAML file: "{path}": {error}') from error

@@ -7,7 +7,7 @@ from typing import Any
 from plugins._values import Secret, conceal, reveal
 from plugins.kubernetes.checking import concealed_secret, dashed, normalized, underscored
 from plugins.kubernetes.kinds import built_in
-from plugins.kubernetes.objects import PATCH_FIELD_MANAGER, Object, annotation
+from plugins.kubernetes.objects import LAST_APPLIED, PATCH_FIELD_MANAGER, Object, annotation
 
 INPUTS, API_VERSION, FIELD_MANAGER = "__inputs", "__initialApiVersion", "__fieldManager"
 
@@ -72,7 +72,7 @@ def imported(live: Object) -> Object:
         return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
     inputs = normalized({name: value for name, value in live.items() if name != "status"})
     annotations = dict(inputs["metadata"].get("annotations") or {})
-    for servers in ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"):
+    for servers in ("deployment.kubernetes.io/revision", LAST_APPLIED):
         annotations.pop(servers, None)
     metadata = {name: value for name, value in inputs["metadata"].items() if name != "annotations"}
     return {**inputs, "metadata": metadata | ({"annotations": annotations} if annotations else {})}

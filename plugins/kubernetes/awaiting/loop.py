@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -40,10 +41,12 @@ from plugins.kubernetes.objects import (
     pluck,
 )
 from plugins.kubernetes.operations import Operations
+from plugins.kubernetes.ownership import managed_fields
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 1.5
 _EVENTS_EVERY_SECONDS = 5.0
+_TO_SECONDS = len("2026-01-01T00:00:00")  # only some of the server's times have fractions
 
 CHECKS: dict[str, Check] = {
     "apps/v1/Deployment": check_deployment,
@@ -279,11 +282,26 @@ class _Wait:
         return [*progress.errors, *(line for line in self._collected if line not in progress.errors)][:20]
 
 
+_CODE = "[bcdfghjklmnpqrstvwxz2456789]"  # of which Kubernetes makes names: no vowels, so that no words come out
+_POD_NAMES = {
+    "Deployment": f"-{_CODE}{{5,10}}-{_CODE}{{5}}",
+    "StatefulSet": r"-\d+",
+    "DaemonSet": f"-{_CODE}{{5}}",
+    "Job": rf"(-\d+)?-{_CODE}{{5}}",
+    "ReplicationController": f"-{_CODE}{{5}}",
+}
+"""What follows the name of an object in those of its pods, which may be gone by the time their events are read."""
+
+
 class _Events:
-    """Warning events about an object and its pods since the waiting began."""
+    """Warning events about an object and its pods since the object was last written: since the waiting began."""
 
     def __init__(self, operations: Operations, obj: Object) -> None:
+        """`obj` is the object as the API server gave it after the change: it has that time by the server's clock."""
         self._operations, self._obj = operations, obj
+        self._pods = re.compile(re.escape(name_of(obj)) + _POD_NAMES.get(str(obj.get("kind")), "-.*"))
+        writes = [entry.get("time", "") for entry in managed_fields(obj) if not entry.get("subresource")]
+        self._since = max(writes, default="") or pluck(obj, "metadata", "creationTimestamp", default="")
         self._next = time.monotonic() + _EVENTS_EVERY_SECONDS
         self._seen: dict[str, str] = {}
 
@@ -293,15 +311,14 @@ class _Events:
             return []
         self._next = time.monotonic() + _EVENTS_EVERY_SECONDS
         found = []
-        name, uid = name_of(self._obj), pluck(self._obj, "metadata", "uid")
-        created = pluck(self._obj, "metadata", "creationTimestamp", default="")
+        uid = pluck(self._obj, "metadata", "uid")
         for event in related(self._operations, self._obj).all("v1", "Event"):
             about = event.get("involvedObject") or {}
             mine = about.get("uid") == uid or (
-                about.get("kind") == "Pod" and about.get("name", "").startswith(f"{name}-")
+                about.get("kind") == "Pod" and self._pods.fullmatch(about.get("name", ""))
             )
             when = event.get("lastTimestamp") or event.get("eventTime") or ""
-            if event.get("type") != "Warning" or not mine or when < created:
+            if event.get("type") != "Warning" or not mine or when[:_TO_SECONDS] < self._since[:_TO_SECONDS]:
                 continue
             text = f"{event.get('reason')}: {event.get('message')}"
             if self._seen.get(about.get("name", "")) != text:

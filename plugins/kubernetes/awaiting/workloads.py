@@ -41,7 +41,12 @@ def check_deployment(deployment: Object, _last: Object | None, related: Related)
         updated = ready >= wanted
         if not updated:
             # What an autoscaler adds may find no GPU free: that is its business, not the rollout's.
-            autoscaled = 0 < _autoscaled_from(deployment, related) <= ready and _only_new(deployment)
+            autoscaled = (
+                0 < _autoscaled_from(deployment, related) <= ready
+                and _only_new(deployment)
+                and progressing.get("reason") != "ProgressDeadlineExceeded"
+                and _only_without_a_node(related.owned("v1", "Pod", newest))
+            )
         if autoscaled:
             result.infos.append(f"An autoscaler has scaled to {wanted} Pods, of which {ready} are available")
         elif not updated:
@@ -80,6 +85,13 @@ def _only_new(deployment: Object) -> bool:
     """Whether all pods of the Deployment are of its newest revision."""
     updated = pluck(deployment, "status", "updatedReplicas", default=0)
     return bool(updated) and updated == pluck(deployment, "status", "replicas", default=0)
+
+
+def _only_without_a_node(pods: list[Object]) -> bool:
+    """Whether some pods are not ready, and all of them because there is no room for them on a node."""
+    states = [conditions(pod) for pod in pods]
+    unready = [found for found in states if found.get("Ready", {}).get("status") != "True"]
+    return bool(unready) and all(found.get("PodScheduled", {}).get("status") != "True" for found in unready)
 
 
 def _autoscaled_from(deployment: Object, related: Related) -> int:

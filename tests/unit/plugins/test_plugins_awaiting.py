@@ -152,11 +152,15 @@ def autoscaler(name: str = "web", **spec: Any) -> dict[str, Any]:
 
 def test_pods_that_an_autoscaler_adds_in_the_middle_of_a_rollout_are_not_waited_for() -> None:
     newest = [replica_set(1, "2", replicas=4)]  # three more pods, and no GPU for them
+    up, homeless = pod(conditions=conditions()), pod(conditions=conditions(scheduled=False, ready=False)[:1])
+    crashing = pod(conditions=conditions(ready=False))
 
-    def scaled(pods: int, updated: int, *scalers: dict[str, Any]) -> Progress:
-        obj = deployment(UNAVAILABLE, ROLLING, revision="2", updated=updated, replicas=4)
+    def scaled(
+        pods: int, updated: int, *scalers: dict[str, Any], state: Any = ROLLING, there: Any = (up, *[homeless] * 3)
+    ) -> Progress:
+        obj = deployment(UNAVAILABLE, state, revision="2", updated=updated, replicas=4)
         obj["status"]["replicas"] = pods
-        return check(obj, ReplicaSet=newest, HorizontalPodAutoscaler=list(scalers))
+        return check(obj, ReplicaSet=newest, HorizontalPodAutoscaler=list(scalers), Pod=list(there))
 
     progress = scaled(4, 4, autoscaler())
     assert progress.ready
@@ -167,6 +171,11 @@ def test_pods_that_an_autoscaler_adds_in_the_middle_of_a_rollout_are_not_waited_
     # While old pods still serve, or none of the new ones is made, the rollout is not over, whoever scales.
     assert not scaled(5, 4, autoscaler()).ready
     assert not scaled(0, 0, autoscaler()).ready
+    # Nor is it where pods have their node and do not get ready, or are not there, or the controller has given up.
+    assert not scaled(4, 4, autoscaler(), there=[up, homeless, homeless, crashing]).ready
+    assert not scaled(4, 4, autoscaler(), there=[up]).ready
+    given_up = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "late"}
+    assert not scaled(4, 4, autoscaler(), state=given_up).ready
 
 
 def test_a_paused_deployment_whose_change_is_not_rolled_out_is_not_ready_and_says_why() -> None:
@@ -513,3 +522,49 @@ def test_a_refresh_finds_what_is_not_ready_and_leaves_other_kinds_alone() -> Non
     assert looking.problems(deployment(UNAVAILABLE), {})
     assert looking.problems(job({"type": "Complete", "status": "True"}), {}) is None
     assert looking.problems(claim("Pending"), {}) is None
+
+
+def event(about: str, when: str, kind: str = "Pod", **more: Any) -> dict[str, Any]:
+    involved = {"kind": kind, "name": about, **more}
+    return {"type": "Warning", "reason": "Bad", "message": about, "lastTimestamp": when, "involvedObject": involved}
+
+
+@dataclass(frozen=True)
+class Events(Recorded):
+    """A cluster with these events."""
+
+    def get(self, _path: object, *_name: object) -> dict[str, Any]:
+        return {"items": self.states}
+
+
+def seen(kind: str, *events: dict[str, Any]) -> list[str]:
+    written = [
+        {"manager": "a", "time": "2026-01-01T00:00:00Z"},
+        {"manager": "b", "time": "2026-01-02T00:00:00Z"},
+        {"manager": "c", "time": "2026-01-03T00:00:00Z", "subresource": "status"},
+    ]
+    metadata = {"name": "web", "uid": "u1", "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": written}
+    operations: Any = Recorded([], Events(list(events)))
+    obj = {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata}
+    return [line.removeprefix("Bad: ") for line in loop._Events(operations, obj).new(at_once=True)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mine"),
+    [
+        ("Deployment", ["web-5d4f8c7b9-x2x2x"]),
+        ("DaemonSet", ["web-x2x2x"]),
+        ("Job", ["web-x2x2x", "web-0-x2x2x"]),
+        ("StatefulSet", ["web-0", "web-12"]),
+    ],
+)
+def test_events_of_another_workloads_pods_with_a_longer_name_are_not_this_ones(kind: str, mine: list[str]) -> None:
+    names = ["web-5d4f8c7b9-x2x2x", "web-x2x2x", "web-0-x2x2x", "web-0", "web-12"]
+    others = ["web-admin-5d4f8c7b9-x2x2x", "web-admin-x2x2x", "web-admin-0", "web-db-x2x2x", "webx2x2x"]
+    assert seen(kind, *(event(name, "2026-01-02T00:00:00Z") for name in names + others)) == mine
+
+
+def test_events_from_before_the_last_change_are_not_this_waitings() -> None:
+    times = ["2026-01-01T12:00:00Z", "2026-01-01T23:59:59.9Z", "2026-01-02T00:00:00.5Z", "2026-01-02T00:00:00Z"]
+    events = [event(f"web-{number}", when) for number, when in enumerate(times)]
+    assert seen("StatefulSet", *events) == ["web-2", "web-3"]

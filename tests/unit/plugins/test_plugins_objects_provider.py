@@ -16,7 +16,7 @@ from kubernetes.client.configuration import Configuration
 from pulumi.runtime.proto import provider_pb2 as pb
 from pulumi.runtime.proto import status_pb2
 
-from plugins._values import from_struct, to_struct
+from plugins._values import Secret, from_struct, to_struct
 from plugins.kubernetes import cluster as cluster_module
 from plugins.kubernetes import config
 from plugins.kubernetes.awaiting.loop import Awaiter
@@ -46,6 +46,7 @@ SERVED = {
             {"name": "configmaps", "kind": "ConfigMap", "namespaced": True},
             {"name": "events", "kind": "Event", "namespaced": True},
             {"name": "pods", "kind": "Pod", "namespaced": True},
+            {"name": "secrets", "kind": "Secret", "namespaced": True},
         ]
     },
     "/apis/apps/v1": {
@@ -325,3 +326,51 @@ def test_a_refresh_tries_again_and_says_clearly_what_it_cannot_read(serve: Serve
     assert call(serve(script, 30), request).id == "llm/m"
     refused = serve(lambda _, path: LEADER_CHANGED if path.endswith("/replicasets") else rolled_out())
     assert fails(refused, request, "llm/m could not be read: etcdserver").code is grpc.StatusCode.UNKNOWN
+
+
+def test_a_deletion_names_the_object_itself_and_leaves_its_successor(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    successor = there("kubectl")
+    successor["metadata"]["uid"] = "another"
+
+    def script(method: str, _path: str) -> Any:
+        if method == "DELETE":
+            return ApiError(
+                409, "Conflict", "the UID in the precondition does not match"
+            )
+        return successor
+
+    provider = serve(script)
+    operations, _ = provider._connection.connected()
+    once = operations.cluster._once
+
+    def recording(method: str, target: str, data: bytes | None, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        sent.append(json.loads(data) if data else None)
+        return once(method, target, data, headers)
+
+    monkeypatch.setattr(operations.cluster, "_once", recording)
+    state = to_struct({**there(MANAGER), "__inputs": MAP, "__fieldManager": MANAGER})
+    call(provider, pb.DeleteRequest(id="llm/m", urn=MAP_URN, properties=state))
+    assert [body["preconditions"] for body in sent if body] == [{"uid": "u"}]
+
+
+def test_the_copy_of_a_secret_that_kubectl_has_left_is_a_secret_in_the_state(serve: Serve) -> None:
+    secret: Json = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "m", "namespace": "llm"}}
+    secret["data"] = {"password": "aHVudGVyMg=="}
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(secret), "plain": "1"}
+    live = {**secret, "metadata": {**secret["metadata"], "uid": "u", "annotations": annotations}}
+    urn = "urn:pulumi:t::p::kubernetes:core/v1:Secret::m"
+    outputs = from_struct(call(serve(lambda *_: live), pb.ReadRequest(id="llm/m", urn=urn)).properties)
+    assert outputs["metadata"]["annotations"]["plain"] == "1"
+    assert "aHVudGVyMg" not in str(_open(outputs))
+
+
+def _open(value: Any) -> Any:
+    """`value` without its secrets: what stands in a state in plain text."""
+    if isinstance(value, Secret):
+        return None
+    if isinstance(value, dict):
+        return {name: _open(item) for name, item in value.items()}
+    return value

@@ -37,9 +37,13 @@ def test_a_file_is_called_and_lies_as_the_official_plugin_has_it(obj: dict[str, 
 
 
 def test_files_and_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
-    path = rendering.write(CONFIG_MAP, str(tmp_path / "deep" / "out"))
+    folder = tmp_path / "deep" / "out"
+    path = rendering.write(CONFIG_MAP, str(folder))
+    path.chmod(0o644)  # as left by something else: what is there already is closed too
+    (folder / "1-manifest").chmod(0o755)
+    rendering.write(CONFIG_MAP, str(folder))
     assert path.stat().st_mode & 0o777 == 0o600
-    assert {folder.name: folder.stat().st_mode & 0o777 for folder in (tmp_path / "deep" / "out").iterdir()} == {
+    assert {below.name: below.stat().st_mode & 0o777 for below in folder.iterdir()} == {
         "0-crd": 0o700,
         "1-manifest": 0o700,
     }
