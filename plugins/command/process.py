@@ -70,7 +70,7 @@ def run(
             # A group of its own, so that a cancelled command takes along what it has started.
             start_new_session=True,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or a variable's name with '='
         raise CommandFailed(f"{error}: running {quoted(command)}") from error
     written: dict[str, list[bytes]] = {"stdout": [], "stderr": [], "both": []}
 

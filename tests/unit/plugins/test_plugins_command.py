@@ -69,6 +69,12 @@ def test_a_failure_tells_the_code_the_command_and_all_it_wrote() -> None:
     assert str(caught.value) == 'exit status 3: running "echo out; exit 3":\nout\n'
 
 
+@pytest.mark.parametrize("inputs", [{"environment": {"A": "\0"}}, {"environment": {"A=B": "x"}}])
+def test_what_no_process_can_be_given_is_a_failure_of_the_command(inputs: dict[str, Any]) -> None:
+    with pytest.raises(Failure, match='running "true"'):
+        execute_quietly("true", **inputs)
+
+
 def test_a_folder_that_is_not_there_is_said() -> None:
     with pytest.raises(Failure, match="/no/such/folder"):
         execute_quietly("true", dir="/no/such/folder")
