@@ -337,9 +337,7 @@ def test_a_deletion_names_the_object_itself_and_leaves_its_successor(
 
     def script(method: str, _path: str) -> Any:
         if method == "DELETE":
-            return ApiError(
-                409, "Conflict", "the UID in the precondition does not match"
-            )
+            return ApiError(409, "Conflict", "the UID in the precondition does not match")
         return successor
 
     provider = serve(script)
