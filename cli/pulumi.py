@@ -174,6 +174,8 @@ class Pulumi:
         Raises:
             StepFailed: a command of Pulumi's has failed; the next call goes on from there.
         """
+        if self._events.exists():
+            self._shorten_events()  # again, as llmctl itself may have been killed before it came to that
         state = self._export()
         found = begun(state, self._lines())
         prepared = provisional(state, found)

@@ -48,7 +48,7 @@ class Begun:
     """When it was begun, in seconds since 1970; 0 where no event tells."""
 
     until: float
-    """After which no object can be this creation's."""
+    """After which no object can be this creation's: any time where no event tells."""
 
     @property
     def urn(self) -> str:
@@ -184,7 +184,7 @@ def _is_ours(resource: Resource, of: Begun) -> bool:
     made = _seconds(metadata.get("creationTimestamp"))
     # An update's mark has more behind it, and says nothing of who has made the object.
     is_created = any(entry.get("manager") == _CREATOR for entry in metadata.get("managedFields") or ())
-    return is_created and of.since > 0 and of.since - _SKEW_SECONDS <= made <= of.until
+    return is_created and of.since - _SKEW_SECONDS <= made <= of.until
 
 
 def _is_unseen(item: Resource) -> bool:

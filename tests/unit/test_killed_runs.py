@@ -285,6 +285,23 @@ def test_what_is_kept_of_a_deployment_is_its_owner_s_alone_and_holds_no_outputs(
 
 
 @pytest.mark.usefixtures("locks")
+def test_what_a_run_killed_together_with_llmctl_has_left_is_shortened_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = Exported(state(OLD, written=time.time()))
+    with monkeypatch.context() as patch:
+        patch.setattr(stack, "_shorten_events", lambda: None)
+        log(stack, monkeypatch)
+    (file,) = logs()
+    assert "sk-1" in file.read_text()
+    stack.fails = True
+    with pytest.raises(StepFailed):
+        stack.adopt()
+    assert "sk-1" not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("locks")
 def test_a_stack_that_goes_leaves_no_event_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of a lab as well, whose state is not mended because its cluster goes too."""
 

@@ -104,8 +104,8 @@ def test_what_was_begun_when_the_log_was_cut_off_counts_from_the_start_of_the_ru
 
 def test_what_nobody_has_looked_at_yet_is_still_begun() -> None:
     """A mending that fails halfway must not make somebody else's object ours."""
-    left = state(OLD)
-    events = failed(resource())
+    left = state(OLD, operations=(pending(resource()),))
+    events = failed(resource())[:1]
     prepared = provisional(left, begun(left, events))
     again = begun(prepared, events)
     assert [(item.name, item.id) for item in again] == [("chat", "llm/chat")]
@@ -134,7 +134,7 @@ def test_a_line_that_cannot_be_read_hides_no_other(cut: str) -> None:
 def test_what_is_kept_of_an_event_log_tells_the_same_and_no_more() -> None:
     item = {**resource(), "outputs": {"status": "seen"}}
     outputs = {"resOutputsEvent": {"metadata": {"op": "create", "urn": "stack", "new": {"outputs": {"key": "sk-1"}}}}}
-    other = failed(resource("command:local:Command"))
+    other = failed({**resource("command:local:Command"), "inputs": {"environment": {"key": "sk-5"}}})
     events = [
         json.dumps({"timestamp": NOW - 9, "preludeEvent": {"config": {"key": "sk-2"}}}),
         *failed(item),
