@@ -95,8 +95,9 @@ def test_an_object_that_was_made_though_its_answer_was_lost_is_taken_for_ours(se
 )
 def test_an_object_that_someone_else_has_made_is_refused_as_ever(serve: Serve, found: Answer) -> None:
     cluster, _ = serve(LOSE, EXISTS, found)
-    with pytest.raises(ApiError, match="already exists"):
+    with pytest.raises(ApiError, match="already exists") as caught:
         create(cluster)
+    assert not caught.value.maybe_done
 
 
 def test_an_object_that_was_there_before_is_refused_without_a_look(serve: Serve) -> None:
