@@ -39,7 +39,8 @@ def is_ours(found: Object, was: Object, manager: str, retry_seconds: float) -> b
         was: the state's, which is uncertain.
         manager: the resource's field manager, which is its own: what bears it is ours at any time.
         retry_seconds: for how long its creation was tried. Every stack's creations bear the same manager, so that
-            only the time tells them apart; a state without it (of a run that was killed) is believed.
+            only the time tells them apart. An empty state is that of a run that was killed: who has put it there
+            for a refresh looks at the time afterwards.
     """
     managers = [entry.get("manager") for entry in managed_fields(found)]
     if manager in managers and manager != CREATOR:
@@ -48,7 +49,7 @@ def is_ours(found: Object, was: Object, manager: str, retry_seconds: float) -> b
         return False
     given_up, created = (_time(pluck(item, "metadata", "creationTimestamp")) for item in (was, found))
     if given_up is None or created is None:
-        return given_up is None
+        return not was
     longest = timedelta(seconds=retry_seconds + READ_SECONDS)  # the last try may begin when the time is over
     return given_up - longest - _SKEW <= created <= given_up + _SKEW
 

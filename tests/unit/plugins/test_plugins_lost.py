@@ -174,7 +174,7 @@ def test_an_update_makes_the_object_that_was_never_seen_and_no_other() -> None:
     never_seen, seen = dict(THING), {**THING, "metadata": {"name": "a", "uid": "u"}}
     ours, theirs = there("x")[1], there("x", "kubectl")[1]
     assert find(None, never_seen) is None
-    assert find(ours, never_seen) is ours
+    assert find(ours, {}) is ours  # of a run that was killed
     with pytest.raises(Failure, match="already exists"):
         find(theirs, never_seen)
     assert find(theirs, never_seen, anyones=True) is theirs
@@ -197,6 +197,8 @@ def test_an_update_makes_the_object_that_was_never_seen_and_no_other() -> None:
 def test_what_every_stack_may_have_made_is_taken_only_at_the_time_of_the_attempt(made: str, *, ours: bool) -> None:
     given_up = {**THING, "metadata": {"name": "a", "creationTimestamp": "2026-11-21T13:00:00Z"}}
     assert lost.is_ours(there(made)[1], given_up, "pulumi-kubernetes-1", 60) is ours
+    assert not lost.is_ours(there(made)[1], THING, "pulumi-kubernetes-1", 60)  # no time to compare with
+    assert lost.is_ours(there(made)[1], {}, "", 60)  # of a run that was killed: whoever put it in knows the time
     assert lost.is_ours(there(made, "pulumi-kubernetes-1")[1], given_up, "pulumi-kubernetes-1", 60)
     assert lost.is_ours(there(made)[1], given_up, "pulumi-kubernetes", 60) is ours  # by an annotation's choice
     assert not lost.is_ours(there(made, "kubectl")[1], given_up, "pulumi-kubernetes-1", 60)
