@@ -153,6 +153,7 @@ class Exported(Pulumi):
         self.state = left
         self.asked: list[str] = []
         self.managers: tuple[str, ...] = ()
+        self.finds = True
         self.fails = False
 
     def output(self, *arguments: str) -> str:
@@ -162,10 +163,11 @@ class Exported(Pulumi):
             self.state = json.loads(Path(arguments[arguments.index("--file") + 1]).read_text())
         if arguments[0] == "refresh":
             self.asked[-1] = " ".join(arguments[arguments.index("--target") :])
+            resources: list[Any] = self.state["deployment"]["resources"]
+            if self.finds:
+                resources[-1] = found_live(resources[-1], *self.managers, made=time.time())
             if self.fails:
                 raise StepFailed("the cluster is away")
-            resources: list[Any] = self.state["deployment"]["resources"]
-            resources[-1] = found_live(resources[-1], *self.managers, made=time.time())
         return json.dumps(self.state)
 
     def run(self, *arguments: str) -> None:
@@ -217,15 +219,26 @@ def test_a_mending_that_failed_is_finished_and_takes_in_only_what_is_ours(
     stack = Exported(state(OLD, written=time.time()))
     stack.managers = (manager,)
     log(stack, monkeypatch)
-    stack.fails = True
+    stack.finds, stack.fails = False, True
     for _ in range(2):
         with pytest.raises(StepFailed, match="the cluster is away"):
             stack.adopt()
-    stack.fails = False
+    stack.finds, stack.fails = True, False
     is_ours = manager == "pulumi-kubernetes"
     assert stack.adopt() == Adopted(["chat"], [] if is_ours else ["llm/chat"])
     assert unseen(stack.state) == []
     assert len(resources_of(stack.state)) == (2 if is_ours else 1)
+
+
+@pytest.mark.usefixtures("locks")
+def test_what_a_refresh_that_failed_has_found_is_asked_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Exported(state(OLD, written=time.time()))
+    stack.managers = ("kubectl-create",)
+    log(stack, monkeypatch)
+    stack.fails = True
+    with pytest.raises(StepFailed, match="the cluster is away"):
+        stack.adopt()
+    assert resources_of(stack.state) == [OLD]
 
 
 @pytest.mark.usefixtures("locks")
