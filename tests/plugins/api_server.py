@@ -117,7 +117,7 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
                 "--allow-privileged=true",
             ),
         )
-        _wait_ready(server, processes, folder)
+        _wait_for("/api/v1/namespaces/default", server, processes, folder)
 
     def stop_api() -> None:
         processes["kube-apiserver"].kill()  # as a machine that loses power, not as one that says goodbye
@@ -138,6 +138,8 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
             *(kube, "kube-controller-manager", f"--kubeconfig={server.kubeconfig}", "--leader-elect=false"),
             *("--secure-port=0", f"--service-account-private-key-file={key}", "--use-service-account-credentials=true"),
         )
+        # What its controllers make: while they start, they end where the API server does.
+        _wait_for("/api/v1/namespaces/default/serviceaccounts/default", server, processes, folder)
         yield server
     finally:
         for process in reversed(processes.values()):
@@ -150,7 +152,8 @@ def api_server(kube: Path, folder: Path) -> Iterator[ApiServer]:
                 process.wait()
 
 
-def _wait_ready(server: ApiServer, processes: dict[str, subprocess.Popen[bytes]], folder: Path) -> None:
+def _wait_for(path: str, server: ApiServer, processes: dict[str, subprocess.Popen[bytes]], folder: Path) -> None:
+    """Wait until the object at `path` is there."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         for name, process in processes.items():
@@ -158,7 +161,7 @@ def _wait_ready(server: ApiServer, processes: dict[str, subprocess.Popen[bytes]]
                 log = (folder / f"{name}.log").read_text(errors="replace")
                 raise RuntimeError(f"{name} ended with {process.returncode}:\n{log[-2000:]}")
         with contextlib.suppress(OSError):
-            if server.get("/api/v1/namespaces/default"):
+            if server.get(path):
                 return
         if time.monotonic() > deadline:
             log = (folder / "kube-apiserver.log").read_text(errors="replace")
