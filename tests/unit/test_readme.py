@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from planning.catalogue import gpu_models, language_models
 from planning.plan import plan, plan_source
 from settings.loader import parse, read_source
 from settings.problems import StackError
@@ -70,3 +71,12 @@ def test_every_variable_it_names_is_used() -> None:
     used = "".join((REPOSITORY / name).read_text() for name in ("Makefile", "cli/__main__.py"))
     for variable in re.findall(r"^\| `(\w+)", _TEXT, re.M):
         assert variable in used, variable
+
+
+def test_the_catalogue_has_as_much_as_is_said() -> None:
+    assert f"{len(gpu_models())} GPUs, {len(language_models())} checkpoints" in _TEXT
+
+
+def test_no_document_has_a_gap_to_be_filled() -> None:
+    for file in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")):
+        assert not re.search(r"@[A-Z]+@|\bTODO\b", file.read_text()), file
