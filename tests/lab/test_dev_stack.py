@@ -157,8 +157,7 @@ def test_make_down_leaves_no_process_mount_or_interface(stack: Stack) -> None:
     def traces() -> str:
         root = str(stack.lab.layout.root)
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if root in line]
-        commands = [path.read_bytes().replace(b"\0", b" ").decode() for path in _command_lines()]
-        processes = [line for line in commands if root in line]
+        processes = [line for line in _command_lines() if root in line]
         links = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, check=True).stdout
         addresses = [line for line in links.splitlines() if str(machine) in line]
         return "\n".join(mounts + processes + addresses)
@@ -170,12 +169,12 @@ def test_make_down_leaves_no_process_mount_or_interface(stack: Stack) -> None:
     assert not stack.lab.layout.root.exists()
 
 
-def _command_lines() -> list[Path]:
+def _command_lines() -> list[str]:
     found = []
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdecimal() and (folder / "cmdline").read_bytes():
-                found.append(folder / "cmdline")
+            if folder.name.isdecimal():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended meanwhile
     return found
