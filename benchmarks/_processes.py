@@ -62,7 +62,7 @@ def measure(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[st
             while process.poll() is None:
                 for pid in _tree(process.pid):
                     _look(pid, seen)
-                time.sleep(INTERVAL_SECONDS)
+                time.sleep(INTERVAL_SECONDS)  # looking costs time of what is measured
         finally:
             if process.poll() is None:
                 process.terminate()

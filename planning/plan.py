@@ -25,7 +25,8 @@ from settings.vllm import VllmSettings
 
 ServerPlan = VllmPlan | OllamaPlan
 
-_KEYS = frozenset(field.alias for field in Settings.model_fields.values())
+_DECISIVE = {field.alias for field in Settings.model_fields.values()} - {"ingress", "huggingFaceToken"}
+"""Settings without which nothing can be said of the models' plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +73,7 @@ def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str,
     paths = [problem.partition(": ")[0] for problem in problems]
     models = {name for name in _models(source) for path in paths if f"{path}.".startswith(f"models.{name}.")}
     elsewhere = {path.partition(".")[0] for path in paths if not path.startswith("models.")}
-    harmless = {key for key in elsewhere if key not in _KEYS} | {"ingress", "huggingFaceToken"}
-    if not elsewhere <= harmless:
+    if elsewhere & _DECISIVE:
         return ()
     try:
         plan(likely.without(models, elsewhere).settings())

@@ -9,7 +9,7 @@ from typing import Any
 
 from settings.source import Source
 from settings.stack import Settings
-from settings.stack_file import PROJECT, read_stack_file
+from settings.stack_file import PROJECT, read_source
 
 __all__ = ["PROJECT", "load", "load_source", "parse", "read", "read_source"]
 
@@ -21,16 +21,6 @@ def parse(raw: Mapping[str, Any], *, source: str, decrypted: Collection[str] = (
         SettingsError: with every problem at once.
     """
     return Source(name=source, raw=raw, decrypted=decrypted).settings()
-
-
-def read_source(file: Path) -> Source:
-    """What `file` says, without Pulumi: for tools that run where no stack is.
-
-    Raises:
-        SettingsError: the file cannot be read, or is not a stack's.
-    """
-    found = read_stack_file(file)
-    return Source(name=found.name, raw=found.config, lines=found.lines)
 
 
 def read(file: Path) -> Settings:
@@ -46,7 +36,7 @@ def load_source() -> Source:
     """What the stack says that this Pulumi program runs for.
 
     Raises:
-        SettingsError: its file has secrets beside which it cannot be followed.
+        SettingsError: its file cannot be read, or is not a stack's.
     """
     import pulumi  # here, so that tools which only read files start without Pulumi's 0.5 s import
     from pulumi.runtime.config import CONFIG, is_config_secret  # Pulumi's public Config can tell neither

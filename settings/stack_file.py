@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from settings.problems import SettingsError
+from settings.source import Source
 
 PROJECT = "llm-serving"
 
@@ -23,60 +23,44 @@ _DEEPEST = 50
 _MERGE = "<<"
 
 
-@dataclass(frozen=True, kw_only=True)
-class StackFile:
-    """What a stack file says under `config:` for this project."""
-
-    name: str
-    config: Mapping[str, Any]
-    """Plain data by top-level key, without the project's name before it."""
-
-    lines: Mapping[str, int]
-    """Line, from 1, by path (`models.chat.gpus`)."""
-
-
-def read_stack_file(file: Path) -> StackFile:
-    """Read `file` as Pulumi does: YAML 1.2, in which `yes` and `12:30` are texts.
+def read_source(file: Path) -> Source:
+    """What `file` says, as Pulumi reads it: YAML 1.2, in which `yes` and `12:30` are texts.
 
     Raises:
         SettingsError: it cannot be read, is not YAML, or says something twice.
     """
+    reader = _Reader()
     try:
-        text = file.read_bytes().decode()
-        _check_depth(text)
-        root = yaml.compose(text, Loader=_LOADER)
+        raw = dict(reader.own(_config(file.read_bytes().decode())))
     except OSError as error:
         raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(file.name, [f"is not YAML: {' '.join(str(error).split())}."]) from None
     except _Unreadable as problem:
         raise SettingsError(file.name, [str(problem)]) from None
-    reader = _Reader()
-    sections = (
-        [(key, value) for key, value in getattr(root, "value", ()) if key.value == "config"]
-        if isinstance(root, yaml.MappingNode)
-        else []
-    )
-    if len(sections) > 1:
-        again = ", ".join(str(key.start_mark.line + 1) for key, _ in sections)
-        raise SettingsError(
-            file.name,
-            [f"has several mappings 'config:' (lines {again}), of which all but one would be lost. Put them together."],
-        )
-    config = sections[0][1] if sections else None
-    if not isinstance(config, yaml.MappingNode):
-        raise SettingsError(file.name, [f"has no mapping 'config:' with keys such as '{PROJECT}:models'."])
-    try:
-        raw = dict(reader.own(config))
-    except _Unreadable as problem:
-        raise SettingsError(file.name, [str(problem)]) from None
     if reader.problems:
         raise SettingsError(file.name, reader.problems, reader.lines)
-    return StackFile(name=file.name, config=raw, lines=reader.lines)
+    return Source(name=file.name, raw=raw, lines=reader.lines)
+
+
+def _config(text: str) -> yaml.MappingNode:
+    """The one mapping under `config:`."""
+    _check_depth(text)
+    root = yaml.compose(text, Loader=_LOADER)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    sections = [(key.start_mark.line + 1, value) for key, value in pairs if key.value == "config"]
+    if len(sections) > 1:
+        again = ", ".join(str(line) for line, _ in sections)
+        raise _Unreadable(
+            f"has several mappings 'config:' (lines {again}), of which all but one would be lost. Put them together."
+        )
+    if not sections or not isinstance(sections[0][1], yaml.MappingNode):
+        raise _Unreadable(f"has no mapping 'config:' with keys such as '{PROJECT}:models'.")
+    return sections[0][1]
 
 
 class _Unreadable(Exception):
-    """The file is no tree, or a tree without end."""
+    """The file is no stack's; the message says why."""
 
 
 def _check_depth(text: str) -> None:

@@ -13,10 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from ssl import CERT_NONE, PROTOCOL_TLS_CLIENT, SSLContext
+from ssl import CERT_NONE, PROTOCOL_TLS_CLIENT, SSLContext, create_default_context
 from typing import Any
+
+from tests.fault_proxy import FaultProxy, fault_proxy
 
 START_SECONDS = 90.0
 
@@ -56,6 +59,11 @@ class ApiServer:
     def post(self, path: str, body: object) -> Any:
         """Create an object."""
         return self.request("POST", path, body)
+
+    def proxied(self, kubeconfig: Path) -> AbstractContextManager[FaultProxy]:
+        """A proxy before the server, which can hold and lose requests; `kubeconfig` is written to lead there."""
+        context = create_default_context(cafile=str(self.kubeconfig.parent / "certificates" / "apiserver.crt"))
+        return fault_proxy(self.url, kubeconfig, context=context, token=self.token)
 
     def merge(self, path: str, body: object) -> Any:
         """Change an object as someone else would, by a merge patch."""

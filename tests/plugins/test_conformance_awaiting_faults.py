@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from ssl import create_default_context
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from api_server import ApiServer
 from pulumi import automation
 from workspace import Workspace
 
-from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.fault_proxy import FaultProxy
 
 IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\n"
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -51,7 +50,7 @@ def until(holds: Callable[[], Any], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.1)
+        time.sleep(0.1)  # before the cluster is asked again
 
 
 def test_a_run_goes_on_when_the_api_server_comes_back(workspace: Workspace, cluster: ApiServer) -> None:
@@ -76,8 +75,7 @@ def proxied(
     make: Callable[..., Workspace], cluster: ApiServer, tmp_path: Path
 ) -> Iterator[tuple[Workspace, FaultProxy]]:
     """A workspace whose API server is behind a proxy, and is given up after 3 s."""
-    context = create_default_context(cafile=str(cluster.kubeconfig.parent / "certificates" / "apiserver.crt"))
-    with fault_proxy(cluster.url, tmp_path / "proxied", context=context, token=cluster.token) as proxy:
+    with cluster.proxied(tmp_path / "proxied") as proxy:
         workspace = make(KUBECONFIG=str(proxy.kubeconfig), KUBERNETES_RETRY_SECONDS="3")
         yield workspace, proxy
         workspace.destroy()

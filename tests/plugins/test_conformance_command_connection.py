@@ -86,7 +86,7 @@ def test_the_agents_keys_are_tried_where_no_key_is_given(
         deadline = time.monotonic() + 10
         while not path.exists():
             assert time.monotonic() < deadline
-            time.sleep(0.05)
+            time.sleep(0.05)  # before it is looked for again
         environment = {**os.environ, "SSH_AUTH_SOCK": str(path)}
         subprocess.run(["ssh-add", "-q", "-"], env=environment, input=server.private_key.encode(), check=True)
         connection = {"host": "127.0.0.1", "port": server.port, "user": USER, "dialErrorLimit": 0}

@@ -10,16 +10,9 @@ from pathlib import Path
 
 import pytest
 from pulumi import automation
+from remote_command import PROGRAM, connect
 from ssh_server import SshServer, public_folder, ssh_server
 from workspace import Workspace
-
-PROGRAM = """
-import json
-from pathlib import Path
-import pulumi
-from pulumi_command import remote
-connection = json.loads(Path("connection.json").read_text())
-"""
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the server's users are in a mount namespace: root's to make")
 
@@ -40,9 +33,7 @@ def target(server: SshServer) -> Path:
 @pytest.fixture
 def workspace(make: Callable[..., Workspace], server: SshServer) -> Workspace:
     """A workspace whose programs find the server in `connection`."""
-    made = make(SSH_AUTH_SOCK="")
-    (made.folder / "connection.json").write_text(json.dumps(server.connection))
-    return made
+    return connect(make(SSH_AUTH_SOCK=""), server.connection)
 
 
 def copies(**copied: tuple[str, object]) -> str:

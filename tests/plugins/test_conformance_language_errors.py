@@ -36,7 +36,7 @@ def test_standard_error_comes_among_standard_output_when_it_was_said(
     # would keep standard output to the end, and let standard error go ahead.
     program = """
 import sys, time
-for i in range(5):
+for i in range(5):  # slowly: what is written at once would come in order by chance
     print(f"line {2 * i}")
     time.sleep(0.1)
     print(f"line {2 * i + 1}", file=sys.stderr)

@@ -11,16 +11,7 @@ from pathlib import Path
 
 import pytest
 from pulumi import automation
-from workspace import Workspace
-
-COMPONENT = """
-import pulumi
-class Box(pulumi.ComponentResource):
-    def __init__(self, name):
-        super().__init__("test:index:Box", name)
-        self.register_outputs({"width": 2})
-Box("box")
-"""
+from workspace import COMPONENT, Workspace
 
 PACK = """
 import sys

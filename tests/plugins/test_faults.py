@@ -11,12 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from ssl import create_default_context
 
 import pytest
 from api_server import ApiServer
 
-from tests.fault_proxy import FaultProxy, Moment, fault_proxy
+from tests.fault_proxy import FaultProxy, Moment
 from tests.killing import descendants, is_cli, is_kubernetes_plugin, kill, lives
 from tests.written_objects import objects_of, steps, written_objects
 from toolchain.paths import REPOSITORY
@@ -110,9 +109,8 @@ def site(cluster: ApiServer, tmp_path: Path) -> Iterator[Site]:
     with (tmp_path / "Pulumi.dev.yaml").open("a") as file:
         file.write("  llm-serving:storage: {className: local-path}\n")  # the cluster here has no default class
     (tmp_path / ".venv").symlink_to(REPOSITORY / ".venv")
-    context = create_default_context(cafile=str(cluster.kubeconfig.parent / "certificates" / "apiserver.crt"))
     cluster.post("/api/v1/nodes", NODE)
-    with fault_proxy(cluster.url, tmp_path / "kubeconfig", context=context, token=cluster.token) as proxy:
+    with cluster.proxied(tmp_path / "kubeconfig") as proxy:
         yield Site(cluster, proxy, tmp_path)
     cluster.request("DELETE", "/api/v1/nodes/workstation")
 

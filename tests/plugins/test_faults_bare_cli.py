@@ -6,14 +6,13 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from ssl import create_default_context
 
 import pytest
 from api_server import ApiServer
 from pulumi import automation
 from workspace import Workspace
 
-from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.fault_proxy import FaultProxy
 from tests.killing import descendants, kill
 
 OBJECT = "/api/v1/namespaces/default/configmaps/begun"
@@ -26,9 +25,8 @@ k8s.core.v1.ConfigMap("begun", metadata={"name": "begun", "namespace": "default"
 @pytest.fixture
 def proxy(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProxy]:
     """Stands before the cluster."""
-    context = create_default_context(cafile=str(cluster.kubeconfig.parent / "certificates" / "apiserver.crt"))
     kubeconfig: Path = tmp_path_factory.mktemp("proxy") / "kubeconfig"
-    with fault_proxy(cluster.url, kubeconfig, context=context, token=cluster.token) as made:
+    with cluster.proxied(kubeconfig) as made:
         yield made
 
 

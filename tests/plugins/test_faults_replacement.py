@@ -7,14 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from ssl import create_default_context
 
 import pytest
 from api_server import ApiServer
 from workspace import Workspace
 
 from cli.pulumi import Adopted, Pulumi
-from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.fault_proxy import FaultProxy
 from tests.killing import descendants, is_cli, is_kubernetes_plugin, kill
 from toolchain.paths import REPOSITORY
 
@@ -68,8 +67,7 @@ def test_a_replacement_that_was_cut_off_is_mended_and_takes_nothing_that_is_not_
     kills: Callable[[dict[int, str]], None],
     is_ours: bool,
 ) -> None:
-    context = create_default_context(cafile=str(cluster.kubeconfig.parent / "certificates" / "apiserver.crt"))
-    with fault_proxy(cluster.url, tmp_path / "kubeconfig", context=context, token=cluster.token) as proxy:
+    with cluster.proxied(tmp_path / "kubeconfig") as proxy:
         workspace = make(KUBECONFIG=str(proxy.kubeconfig)).program(PROGRAM.format(value=1))
         workspace.up()
         variables = dict(workspace.stack.workspace.env_vars)

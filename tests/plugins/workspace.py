@@ -12,6 +12,15 @@ from pulumi import automation
 from pulumi.automation import events
 
 PROJECT = "test"
+COMPONENT = """
+import pulumi
+class Box(pulumi.ComponentResource):
+    def __init__(self, name):
+        super().__init__("test:index:Box", name)
+        self.register_outputs({"width": 2})
+Box("box")
+"""
+"""A program that needs no plugin."""
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,14 @@ from planning.problems import PlanError
 from settings.loader import read, read_source
 from settings.problems import SettingsError
 from settings.source import Source
-from settings.stack_file import StackFile, read_stack_file
 
 HEAD = "config:\n  llm-serving:nodes: {a: {gpus: {model: l4, count: 2}}}\n"
 
 
-def stack_file(folder: Path, text: str) -> StackFile:
+def stack_file(folder: Path, text: str) -> Source:
     file = folder / "Pulumi.test.yaml"
     file.write_text(text)
-    return read_stack_file(file)
+    return read_source(file)
 
 
 def told(folder: Path, text: str) -> list[str]:
@@ -67,14 +66,14 @@ def told(folder: Path, text: str) -> list[str]:
 )
 def test_an_unquoted_text_means_what_pulumi_takes_it_for(tmp_path: Path, written: str, meant: object) -> None:
     """As gopkg.in/yaml.v3 has it, through which Pulumi reads: YAML 1.2, but for the octal numbers of YAML 1.1."""
-    found = stack_file(tmp_path, f"config:\n  key: [{written}]\n").config["key"]
+    found = stack_file(tmp_path, f"config:\n  key: [{written}]\n").raw["key"]
     assert found == [meant]
     assert type(found[0]) is type(meant)
 
 
 @pytest.mark.parametrize("file", STACK_FILES, ids=lambda file: file.name)
 def test_every_line_is_that_of_its_key(file: Path) -> None:
-    found, written = read_stack_file(file), file.read_text().splitlines()
+    found, written = read_source(file), file.read_text().splitlines()
     assert {"nodes", "models"} <= found.lines.keys()
     for path, line in found.lines.items():
         key = path.rpartition(".")[2]
@@ -92,7 +91,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_what_is_json_is_read_as_json(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     text = json.dumps({"config": {"key": [value]}}, ensure_ascii=False)
-    assert stack_file(tmp_path_factory.mktemp("json"), text).config["key"] == [value]
+    assert stack_file(tmp_path_factory.mktemp("json"), text).raw["key"] == [value]
 
 
 def test_what_is_written_twice_is_told_with_both_lines(tmp_path: Path) -> None:
@@ -157,7 +156,7 @@ def test_a_plan_that_does_not_fit_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_anchors_and_merges_are_read_as_pulumi_reads_them(tmp_path: Path) -> None:
     text = "config:\n  a: &base {x: 1, y: 2}\n  b: {<<: *base, y: 3}\n  c: {<<: [{x: 5}, *base]}\n"
-    assert stack_file(tmp_path, text).config == {
+    assert stack_file(tmp_path, text).raw == {
         "a": {"x": 1, "y": 2},
         "b": {"x": 1, "y": 3},
         "c": {"x": 5, "y": 2},
