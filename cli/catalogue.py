@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +30,7 @@ from planning.catalogue.config_json import ConfigError, architecture_of_config
 from planning.catalogue.config_quantization import quantization_of_config
 from planning.catalogue.gguf_metadata import architecture_of_gguf, quantization_of_gguf
 from planning.catalogue.reading import Checkpoint
+from settings.architecture import ModelFacts
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -73,7 +73,7 @@ def add(
         model = read(source, name=name, hub=hub, token=os.environ.get("HF_TOKEN"))
     except (SourceError, ConfigError) as error:
         sys.exit(f"\n{source}: {error}" if isinstance(error, ConfigError) else f"\n{error}")
-    print(architecture_text(model.architecture) if form == "architecture" else rows_text(model), end="")
+    print(architecture_text(model) if form == "architecture" else rows_text(model), end="")
 
 
 _WRONG_TYPES = (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
@@ -116,9 +116,11 @@ def _read(source: str, *, name: str | None, hub: str, token: str | None) -> Lang
     )
 
 
-def architecture_text(shape: Architecture) -> str:
+def architecture_text(model: LanguageModel) -> str:
     """YAML of `architecture:` in a stack file."""
-    return _yaml({"architecture": _plain(Architecture, shape)})
+    size = None if model.measured_bytes is None else round(model.measured_bytes / 10**9, 4)
+    facts = ModelFacts(**dict(model.architecture), quantization=model.quantization, files_gb=size)
+    return _yaml({"architecture": _plain(ModelFacts, facts)})
 
 
 def rows_text(model: LanguageModel) -> str:
@@ -143,19 +145,20 @@ def rows_text(model: LanguageModel) -> str:
             uses=model.uses,
             gated=model.gated,
         )
-        row = replace(row, licence=None, languages=None, uses=None, gated=None)
+        row = row.model_copy(update={"licence": None, "languages": None, "uses": None, "gated": None})
         made = f"# planning/catalogue/architectures.yaml\n{_yaml({row.of: _plain(Base, base)})}\n"
     else:
         known = architectures()[of]
         context = model.architecture.context_tokens
-        row = replace(
-            row,
-            context_tokens=None if context == known.shape.context_tokens else context,
-            # What its files do not say it has of its architecture, and so what they say alike.
-            licence=None if model.licence in (known.licence, _UNKNOWN) else model.licence,
-            languages=model.languages or None,
-            uses=None if model.uses == known.uses else model.uses,
-            gated=None if model.gated == known.gated else model.gated,
+        row = row.model_copy(
+            update={
+                "context_tokens": None if context == known.shape.context_tokens else context,
+                # What its files do not say it has of its architecture, and so what they say alike.
+                "licence": None if model.licence in (known.licence, _UNKNOWN) else model.licence,
+                "languages": model.languages or None,
+                "uses": None if model.uses == known.uses else model.uses,
+                "gated": None if model.gated == known.gated else model.gated,
+            }
         )
         made = ""
     return f"{made}# planning/catalogue/models.yaml\n{_yaml({model.name: _plain(Checkpoint, row)})}"
@@ -204,8 +207,8 @@ def _uses(shape: Architecture, *, vision: bool) -> tuple[Use, ...]:
 
 def _alike(known: Architecture, shape: Architecture) -> bool:
     """Whether two shapes differ in nothing but the context, and in what was counted rather than read."""
-    counted = replace(known, context_tokens=0, parameters=0, other_parameters=0)
-    return counted == replace(shape, context_tokens=0, parameters=0, other_parameters=0)
+    counted = {"context_tokens": 0, "parameters": 0, "other_parameters": 0}
+    return known.model_copy(update=counted) == shape.model_copy(update=counted)
 
 
 def _base_name(name: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planning.autoscaling import AutoscalePlan, plan_autoscale
-from planning.catalogue import LanguageModel, gpu_models, hub_models
-from planning.memory import GpuMemory, kv_cache_tokens, vllm_memory
+from planning.catalogue import LanguageModel, declared_model, gpu_models, hub_models
+from planning.memory import GpuMemory, VllmLoad, VllmMemory, vllm_memory
 from planning.pods import GIB, HostMemory, Shutdown, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
@@ -17,6 +17,9 @@ from settings.vllm import Profile, VllmSettings
 
 PORT = 8000
 _DRAIN_SECONDS = 60
+_BATCHED_TOKENS = 2048
+"""vLLM's own --max-num-batched-tokens, where nothing is said."""
+
 _UNKNOWN_FILES_BYTES = 20 * 10**9
 """Stands for the weights of a model that the catalogue does not know; only budgets and volumes are made of it."""
 
@@ -92,15 +95,24 @@ def plan_vllm(
         nodes: node of each replica, as placed.
         node: one of them; all have GPUs of one model and platform.
     """
-    model = hub_models().get(settings.model)
+    facts = settings.architecture
+    model = declared_model(settings.model, facts) if facts else hub_models().get(settings.model)
     share = settings.gpu_share or 1 / node.gpus.time_slices
     utilization = round(share * settings.gpu_memory_utilization, 3)
     limit_mib = int(gpu_models()[node.gpus.model].memory_mib * utilization)
-    memory = vllm_memory(model, gpus=settings.gpus, limit_mib=limit_mib) if model else None
     batching = PROFILES[settings.profile]
     context = settings.max_model_len or batching.max_model_len
-    concurrent = _check_fit(name, settings, model, memory, context, problems) if model and memory else None
     eager = settings.enforce_eager if settings.enforce_eager is not None else node.platform == "wsl2"
+    load = VllmLoad(
+        max_model_len=context,
+        max_num_seqs=batching.max_num_seqs,
+        max_num_batched_tokens=batching.max_num_batched_tokens or _BATCHED_TOKENS,
+        tensor_parallel=settings.gpus,
+        eager=eager,
+    )
+    memory = vllm_memory(model, load, limit_mib=limit_mib) if model else None
+    if model and memory:
+        _check_fit(name, settings, model, memory, context, problems)
     files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
     autoscale = (
@@ -129,9 +141,9 @@ def plan_vllm(
         shm_bytes=shm,
         cache_bytes=cache,
         cache_follows_model=settings.cache is None,
-        memory=memory,
+        memory=memory.gpu if memory else None,
         max_model_len=context,
-        concurrent_full_length_requests=concurrent,
+        concurrent_full_length_requests=memory.concurrent_full_length_requests if memory else None,
     )
 
 
@@ -139,37 +151,29 @@ def _check_fit(
     name: str,
     settings: VllmSettings,
     model: LanguageModel,
-    memory: GpuMemory,
+    memory: VllmMemory,
     context: int,
     problems: list[str],
-) -> int | None:
-    """Requests of full length for which there is room; what does not fit is added to `problems`.
-
-    None for an encoder: it keeps nothing of a request.
-    """
-    longest = model.architecture.context_tokens
+) -> None:
+    """What does not fit is added to `problems`."""
+    longest, gpu = model.architecture.context_tokens, memory.gpu
     if context > longest:
         problems.append(
             f"models.{name}.maxModelLen: {context} tokens, but {settings.model} was made for {longest}, "
             f"so vLLM would refuse to start. Write {longest} or less."
         )
-    if memory.weights_mib + memory.other_mib > memory.limit_mib:
+    if gpu.weights_mib + gpu.other_mib > gpu.limit_mib:
         problems.append(
-            f"models.{name}: weights {memory.weights_mib} MiB and {memory.other_mib} MiB of buffers exceed the "
-            f"{memory.limit_mib} MiB that it may take of each GPU, so it would run out of memory while it loads. Give "
+            f"models.{name}: weights {gpu.weights_mib} MiB and {gpu.other_mib} MiB of buffers exceed the "
+            f"{gpu.limit_mib} MiB that it may take of each GPU, so it would run out of memory while it loads. Give "
             "it more GPUs or a larger gpuShare, or choose a model with smaller weights (AWQ, FP8)."
         )
-        return 0
-    if model.architecture.layers_without_kv_cache == model.architecture.layers:
-        return None
-    tokens = kv_cache_tokens(model, memory, gpus=settings.gpus)
-    if tokens < context:
+    elif memory.largest_context is not None and memory.largest_context < context:
         problems.append(
             f"models.{name}.maxModelLen: a context of {context} tokens needs more KV cache than the "
-            f"{memory.kv_cache_mib} MiB that weights leave, so vLLM would refuse to start. The largest that fits is "
-            f"{tokens}."
+            f"{gpu.kv_cache_mib} MiB that weights leave, so vLLM would refuse to start. The largest that fits is "
+            f"{memory.largest_context}."
         )
-    return tokens // context
 
 
 def _arguments(

@@ -29,13 +29,14 @@ def _open_edge(settings: Settings) -> tuple[str, ...]:
 
 def _models(settings: Settings) -> tuple[str, ...]:
     known = hub_models()
-    served = {name: server.model for name, server in settings.models.items() if isinstance(server, VllmSettings)}
+    servers = {name: server for name, server in settings.models.items() if isinstance(server, VllmSettings)}
+    served = {name: server.model for name, server in servers.items()}
     unknown = tuple(
         f"models.{name}.model: {model} is not in the catalogue, so whether it fits is not known, and its volume is "
-        f"made for 20 GB{did_you_mean(model, known) or '.'} `llmctl catalogue add {model}` prints its rows for "
-        "planning/catalogue; or mind its size."
+        f"made for 20 GB{did_you_mean(model, known) or '.'} `llmctl catalogue add --form architecture "
+        f"{model}` prints what to write."
         for name, model in served.items()
-        if model not in known
+        if model not in known and servers[name].architecture is None
     )
     if settings.hugging_face_token is not None:
         return unknown

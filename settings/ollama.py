@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from settings.base import Name, Size, StrictModel
+from settings.server import GpuServerSettings
 
 # [registry/][namespace/]model[:tag], as types/model/name.go of Ollama has it.
 _MODEL_NAME = re.compile(r"([\w][\w.:-]{0,349}/)?([\w][\w-]{0,79}/)?[\w][\w.-]{0,79}(:[\w][\w.-]{0,79})?", re.ASCII)
@@ -48,7 +49,7 @@ class ModelfileSettings(StrictModel):
     )
 
 
-class OllamaSettings(StrictModel):
+class OllamaSettings(GpuServerSettings):
     """One Ollama server with its models, on one GPU or on a slice of it."""
 
     engine: Literal["ollama"] = Field(description="The engine that serves the models.")
@@ -62,10 +63,6 @@ class OllamaSettings(StrictModel):
     )
     modelfiles: dict[Name, ModelfileSettings] = Field(
         default_factory=dict, description="Custom models, keyed by the name they are served under."
-    )
-    gpus: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="GPUs of the server.")
-    gpu_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="Part of a GPU's memory that is this server's (0 to 1); by default one slice's part."
     )
     context_length: Annotated[int, Field(ge=128)] = Field(
         default=8192, description="Context in tokens where a request sets none (OLLAMA_CONTEXT_LENGTH)."

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from settings.architecture import ModelFacts
 from settings.base import Size, StrictModel
+from settings.server import GpuServerSettings
 
 Profile = Literal["throughput", "latency", "longContext", "balanced"]
 
@@ -36,13 +38,16 @@ class AutoscaleSettings(StrictModel):
         return self
 
 
-class VllmSettings(StrictModel):
+class VllmSettings(GpuServerSettings):
     """One vLLM server: one model on whole GPUs, or on a share of a time-sliced one."""
 
     engine: Literal["vllm"] = Field(description="The engine that serves the model.")
     model: str = Field(
         pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$",
         description="Hugging Face repository, e.g. 'Qwen/Qwen2.5-7B-Instruct-AWQ'.",
+    )
+    architecture: ModelFacts | None = Field(
+        default=None, description="Facts of a model that the catalogue does not know, or of a changed one."
     )
     image: str = Field(
         default="docker.io/vllm/vllm-openai:v0.33.0",
@@ -51,9 +56,6 @@ class VllmSettings(StrictModel):
     )
     gpus: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1, description="GPUs of one replica; the model is split over them by tensor parallelism."
-    )
-    gpu_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="Part of a GPU's memory that is this server's (0 to 1); by default one slice's part."
     )
     replicas: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="Identical pods.")
     autoscale: AutoscaleSettings | None = Field(

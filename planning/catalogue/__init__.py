@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from planning.catalogue.architecture import (
+from planning.catalogue.gpus import GpuModel
+from planning.catalogue.models import LanguageModel, Use, declared_model
+from planning.catalogue.reading import Base, CatalogueError, read_bases, read_gpus, read_models
+from settings.architecture import (
     Architecture,
     Experts,
     GlobalAttention,
@@ -16,10 +19,7 @@ from planning.catalogue.architecture import (
     LinearAttention,
     SlidingWindow,
 )
-from planning.catalogue.gpus import GpuModel
-from planning.catalogue.models import LanguageModel, Use
-from planning.catalogue.quantization import Quantization
-from planning.catalogue.reading import Base, CatalogueError, read_bases, read_gpus, read_models
+from settings.quantization import Quantization
 
 __all__ = [
     "Architecture",
@@ -35,6 +35,7 @@ __all__ = [
     "SlidingWindow",
     "Use",
     "architectures",
+    "declared_model",
     "gpu_models",
     "hub_models",
     "language_models",

@@ -8,10 +8,9 @@ here is told rather than misread.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from planning.catalogue.architecture import (
+from settings.architecture import (
     Architecture,
     Experts,
     GlobalAttention,
@@ -115,15 +114,15 @@ def shape_confirmed(shape: Architecture, parameters: int | None, *, vision: bool
     """
     counted = shape.derived_parameters
     if parameters is None:
-        return replace(shape, parameters=counted)
+        return shape.model_copy(update={"parameters": counted})
     other = parameters - counted
     if vision and 0 <= other <= parameters * _MOST_VISION:
-        return replace(shape, parameters=parameters, other_parameters=other)
+        return shape.model_copy(update={"parameters": parameters, "other_parameters": other})
     if abs(other) <= parameters * _TOLERANCE:
-        return replace(shape, parameters=parameters)
+        return shape.model_copy(update={"parameters": parameters})
     twice = shape.tied_embeddings and abs(other - shape.embedding_parameters) <= parameters * _TOLERANCE
     if twice or (known and 0 < other <= parameters * _MOST_PREDICTION):
-        return replace(shape, parameters=counted)
+        return shape.model_copy(update={"parameters": counted})
     raise ConfigError(
         f"its keys make {counted:,} parameters and its files hold {parameters:,}, so something in its shape is not "
         "understood here, and memory would be told wrongly. Write the architecture by hand."
@@ -162,7 +161,7 @@ def _shape(text: Config, family: str) -> Architecture:
         vocabulary_size=int(found["vocabulary"]),
         # RoBERTa's positions begin after the padding's.
         context_tokens=int(found["context"]) - (2 if family == "xlm-roberta" else 0),
-        parameters=0,
+        parameters=1,  # counted by whoever is asked to confirm the shape
         tied_embeddings=bool(text.get("tie_word_embeddings", False)),
         gated_mlp=family not in {"bert", "xlm-roberta"},
         gated_attention=bool(text.get("attn_output_gate", family in _GATED_ATTENTION)),

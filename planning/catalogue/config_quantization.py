@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planning.catalogue.config_json import Config, ConfigError, first_stated
-from planning.catalogue.quantization import Quantization
+from settings.quantization import Quantization
 
 
 def quantization_of_config(config: Config) -> Quantization:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planning.catalogue.architecture import Architecture, Experts, LatentAttention, SlidingWindow
 from planning.catalogue.config_json import ConfigError, shape_confirmed
-from planning.catalogue.quantization import Quantization
+from settings.architecture import Architecture, Experts, LatentAttention, SlidingWindow
+from settings.quantization import Quantization
 
 _FILE_TYPES = {
     0: Quantization.FP32,
@@ -87,7 +87,7 @@ def architecture_of_gguf(header: GgufHeader) -> Architecture:
         else int(stated("attention.key_length") or hidden // heads),
         vocabulary_size=header.tensors["token_embd.weight"] // hidden,
         context_tokens=int(stated("context_length")),
-        parameters=0,
+        parameters=1,  # counted by whoever is asked to confirm the shape
         tied_embeddings="output.weight" not in header.tensors,
         gated_mlp=any(".ffn_gate" in name for name in header.tensors) or family == "phi3",
         learned_positions=header.tensors.get("position_embd.weight", 0) // hidden,

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from planning.catalogue.architecture import CAMEL_CASE
+from settings.base import StrictModel
 
 _FP8_CAPABILITY = (8, 9)
 """The first compute capability with FP8 tensor cores (Ada; CUDA C++ Programming Guide, compute capabilities)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GpuModel:
+class GpuModel(StrictModel):
     """What is known of one model of GPU. Figures of the whole card, without MIG."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = CAMEL_CASE
 
     memory_mib: Annotated[int, Field(alias="memoryMiB", gt=0)]
     """What its driver reports as total (`nvidia-smi`), in MiB; with ECC on where the card comes so."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planning.catalogue.architecture import Architecture
-from planning.catalogue.quantization import Quantization
+from settings.architecture import Architecture, ModelFacts
+from settings.quantization import Quantization
 
 Use = Literal["chat", "code", "reasoning", "vision", "embedding"]
 """What a model was made for."""
@@ -51,3 +51,19 @@ class LanguageModel:
     def is_embedding(self) -> bool:
         """Whether it turns text into vectors rather than into text."""
         return "embedding" in self.uses
+
+
+def declared_model(name: str, facts: ModelFacts) -> LanguageModel:
+    """A model as the stack file itself describes it; of licence and languages nothing is known."""
+    shape = Architecture(**{field: getattr(facts, field) for field in Architecture.model_fields})
+    return LanguageModel(
+        name=name,
+        architecture=shape,
+        quantization=facts.quantization,
+        measured_bytes=None if facts.files_gb is None else round(facts.files_gb * 10**9),
+        gated=False,
+        licence="unknown",
+        languages=(),
+        uses=("embedding",) if shape.layers_without_kv_cache == shape.layers else ("chat",),
+        source="the stack file",
+    )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from planning.catalogue.architecture import CAMEL_CASE, Architecture
 from planning.catalogue.gpus import GpuModel
 from planning.catalogue.models import LanguageModel, Use
-from planning.catalogue.quantization import Quantization
+from settings.architecture import Architecture
+from settings.base import StrictModel
+from settings.quantization import Quantization
 
 FOLDER = Path(__file__).parent
 
@@ -34,11 +34,8 @@ class CatalogueError(Exception):
         super().__init__("\n".join([f"{file} cannot be read:", *(f"  {mistake}" for mistake in mistakes)]))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Base:
+class Base(StrictModel):
     """One row of architectures.yaml: a shape, and what its checkpoints have in common unless they say otherwise."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = CAMEL_CASE
 
     shape: Architecture
     licence: str
@@ -50,11 +47,8 @@ class Base:
     gated: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(StrictModel):
     """One row of models.yaml."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = CAMEL_CASE
 
     of: str
     """Its row in architectures.yaml."""
@@ -108,9 +102,13 @@ def read_models(bases: dict[str, Base], file: Path = FOLDER / "models.yaml") -> 
 
 def _model(name: str, row: Checkpoint, base: Base) -> LanguageModel:
     shape = base.shape
+    if row.context_tokens is not None:
+        shape = shape.model_copy(update={"context_tokens": row.context_tokens})
     return LanguageModel(
         name=name,
-        architecture=shape if row.context_tokens is None else replace(shape, context_tokens=row.context_tokens),
+        architecture=shape
+        if row.context_tokens is None
+        else shape.model_copy(update={"context_tokens": row.context_tokens}),
         quantization=row.quantization,
         measured_bytes=None if row.files_gb is None else round(row.files_gb * 10**9),
         gated=base.gated if row.gated is None else row.gated,
@@ -127,7 +125,7 @@ def _rows(file: Path, row: type[_Row]) -> dict[str, _Row]:
     except yaml.YAMLError as error:
         raise CatalogueError(file.name, [" ".join(str(error).split())]) from None
     try:
-        # As JSON: strictly read, its lists may be tuples, its texts enums and its mappings dataclasses.
+        # As JSON: strictly read, its lists may be tuples and its texts enums.
         return TypeAdapter(dict[str, row]).validate_json(json.dumps(raw), strict=True)  # type: ignore[valid-type]  # a type made of a variable
     except ValidationError as error:
         raise CatalogueError(

@@ -173,7 +173,7 @@ def test_all_of_it_is_read_in_the_time_of_a_blink() -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ("memoryMiB: 24576, computeCapability: [8, 6], speed: 1", "g.speed: Unexpected keyword argument"),
+        ("memoryMiB: 24576, computeCapability: [8, 6], speed: 1", "g.speed: Extra inputs are not permitted"),
         ("memoryMiB: '24576', computeCapability: [8, 6]", "g.memoryMiB: Input should be a valid integer"),
         ("memoryMiB: 24576", "g.computeCapability: Field required"),
         ("memoryMiB: 0, computeCapability: [8, 6]", "g.memoryMiB: Input should be greater than 0"),

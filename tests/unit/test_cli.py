@@ -100,11 +100,11 @@ COMMANDS = sorted(typer.main.get_group(app).commands)
 
 
 def llmctl(*arguments: str, program: tuple[str, ...] = ("-m", "cli")) -> subprocess.CompletedProcess[str]:
-    """Run the program as a person would, without a lab: KUBECONFIG names a cluster that is not there."""
+    """Run the program as a person would, without a lab, be one up or not: KUBECONFIG names no cluster."""
     return subprocess.run(
         [sys.executable, *program, *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, "KUBECONFIG": "/nonexistent", "TERM": "dumb"},
+        env={**os.environ, "KUBECONFIG": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent", "TERM": "dumb"},
         capture_output=True,
         text=True,
         check=False,

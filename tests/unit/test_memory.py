@@ -7,8 +7,13 @@ from on_mocks import Raw
 from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm, vllm_plan
 
 from planning.catalogue import language_models
-from planning.memory import MIB, kv_cache_bytes_per_token, kv_cache_tokens, vllm_memory
+from planning.memory import MIB, VllmLoad, VllmMemory, kv_cache_bytes_per_token, vllm_memory
 from planning.vllm import VllmPlan
+
+
+def memory_of(model: str, *, limit_mib: int, gpus: int = 1) -> VllmMemory:
+    load = VllmLoad(max_model_len=4096, max_num_seqs=128, max_num_batched_tokens=8192, tensor_parallel=gpus)
+    return vllm_memory(language_models()[model], load, limit_mib=limit_mib)
 
 
 @pytest.mark.parametrize(
@@ -16,7 +21,7 @@ from planning.vllm import VllmPlan
     [(LLAMA_8B, 16), (LLAMA_70B, 140), ("qwen3:4b", 2.5), ("Qwen/Qwen2.5-7B-Instruct", 15.2), (AWQ, 5.6)],
 )
 def test_weights_take_what_is_published(model: str, published_gb: float) -> None:
-    weights = vllm_memory(language_models()[model], gpus=1, limit_mib=10**9).weights_mib * MIB / 10**9
+    weights = memory_of(model, limit_mib=10**9).gpu.weights_mib * MIB / 10**9
     assert weights == pytest.approx(published_gb, rel=0.02)
 
 
@@ -24,7 +29,7 @@ def test_weights_take_what_is_published(model: str, published_gb: float) -> None
 def test_memory_of_a_gpu_is_its_parts(name: str) -> None:
     model = language_models()[name]
     for gpus in (1, 2, 4):
-        memory = vllm_memory(model, gpus=gpus, limit_mib=70_000)
+        memory = memory_of(name, gpus=gpus, limit_mib=70_000).gpu
         assert memory.weights_mib * gpus * MIB == pytest.approx(model.files_bytes, abs=gpus * MIB)
         assert memory.kv_cache_mib >= 0
         assert memory.kv_cache_mib == 0 or memory.total_mib == memory.limit_mib
@@ -38,8 +43,8 @@ def test_a_4k_context_takes_the_published_half_to_two_gb(name: str) -> None:
 def test_latent_attention_keeps_one_vector_a_token_whole_on_every_gpu() -> None:
     deepseek = language_models()["deepseek-ai/DeepSeek-V3-0324"]
     assert kv_cache_bytes_per_token(deepseek) == 61 * (512 + 64) * 2
-    memory = vllm_memory(deepseek, gpus=8, limit_mib=130_000)
-    assert kv_cache_tokens(deepseek, memory, gpus=8) == memory.kv_cache_mib * MIB // (61 * 576 * 2)
+    memory = memory_of(deepseek.name, gpus=8, limit_mib=130_000)
+    assert memory.largest_context == memory.gpu.kv_cache_mib * MIB // (61 * 576 * 2)
 
 
 def test_layers_of_linear_attention_keep_nothing_that_grows() -> None:
@@ -56,12 +61,14 @@ def test_an_encoder_has_no_requests_to_count() -> None:
 def test_tokens_of_the_kv_cache() -> None:
     llama = language_models()[LLAMA_8B]
     assert kv_cache_bytes_per_token(llama) == 2 * 32 * 8 * 128 * 2
-    memory = vllm_memory(llama, gpus=1, limit_mib=1645 + 15326 + 1000)
-    assert memory.kv_cache_mib == 1000
-    assert kv_cache_tokens(llama, memory, gpus=1) == 8000
-    assert kv_cache_tokens(llama, memory, gpus=4) == 32000
+    tokens = {}
+    for gpus in (1, 4, 8, 16):
+        free = memory_of(LLAMA_8B, gpus=gpus, limit_mib=10**6).gpu
+        memory = memory_of(LLAMA_8B, gpus=gpus, limit_mib=free.weights_mib + free.other_mib + 1000)
+        assert memory.gpu.kv_cache_mib == 1000
+        tokens[gpus] = memory.largest_context
     # Beyond its 8 KV heads each GPU holds a copy of one: more GPUs have no room for more tokens.
-    assert kv_cache_tokens(llama, memory, gpus=16) == kv_cache_tokens(llama, memory, gpus=8) == 64000
+    assert tokens == {1: 8000, 4: 32000, 8: 64000, 16: 64000}
 
 
 @pytest.mark.parametrize(
