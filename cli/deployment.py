@@ -59,6 +59,7 @@ class Deployment:
         start = time.monotonic()
         with step(f"Planning Pulumi.{self.stack}.yaml"):
             planned = self.plan()
+        self._check_kubeconfig(planned)
         self._check_cluster()
         self._prepare(planned)
         self.deploy(planned)
@@ -122,20 +123,25 @@ class Deployment:
                 f"STACK={self.stack}` without KUBECONFIG first."
             )
 
+    def _check_kubeconfig(self, planned: Plan) -> None:
+        """Before anything is built or started: a cluster that is named must be there."""
+        if self.lab is not None or _makes_its_cluster(planned):
+            return
+        kubeconfig = os.environ["KUBECONFIG"]
+        if not any(Path(path).is_file() for path in kubeconfig.split(os.pathsep)):
+            raise StepFailed(
+                f"KUBECONFIG names {kubeconfig}, which is not there, so there is no cluster to deploy to. Correct "
+                "it, or unset it to use the lab."
+            )
+
     def _prepare(self, planned: Plan) -> None:
         """Build what is not in the cache and bring the lab up as the plan needs it."""
-        if any(node.host is not None and not node.host.joins for node in planned.nodes.values()):
+        if _makes_its_cluster(planned):
             self.lab = None
             print("The stack prepares the host of its cluster; the lab is not started.")
             return
         if self.lab is None:
-            kubeconfig = os.environ["KUBECONFIG"]
-            if not any(Path(path).is_file() for path in kubeconfig.split(os.pathsep)):
-                raise StepFailed(
-                    f"KUBECONFIG names {kubeconfig}, which is not there, so there is no cluster to deploy to. Correct "
-                    "it, or unset it to use the lab."
-                )
-            print(f"Using the cluster of KUBECONFIG={kubeconfig}; the lab is not started.")
+            print(f"Using the cluster of KUBECONFIG={os.environ['KUBECONFIG']}; the lab is not started.")
             return
         spec = lab_spec(planned)
         names = self.lab.program_names(spec)
@@ -217,3 +223,8 @@ class Deployment:
 
     def _confirmation(self) -> list[str]:
         return ["--yes"] if self.assume_yes or not sys.stdin.isatty() else []
+
+
+def _makes_its_cluster(planned: Plan) -> bool:
+    """Whether the stack prepares the host that holds its cluster."""
+    return any(node.host is not None and not node.host.joins for node in planned.nodes.values())

@@ -81,6 +81,8 @@ def test_a_stack_of_another_cluster_is_left_alone(
 ) -> None:
     """A state that is used for another cluster, or thrown away with the lab, would leave the first one to nobody."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "kubeconfig").touch()
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     lab = Lab()
     pulumi = Recorded("/etc/rancher/k3s/k3s.yaml" if on_lab else str(lab.kubeconfig))
     monkeypatch.setattr(Deployment, "pulumi", pulumi)
