@@ -70,8 +70,10 @@ def plan_ollama(
     node: NodeSettings,
     rollout: Rollout,
     storage: StorageSettings,
+    problems: list[str],  # noqa: ARG001  # every planner is called alike
+    warnings: list[str],  # noqa: ARG001  # every planner is called alike
 ) -> OllamaPlan:
-    """The plan of one server; `nodes` and `node` as for vLLM."""
+    """The plan of one server; arguments as for vLLM."""
     known = language_models()
     files_bytes = [known[m].files_bytes if m in known else _UNKNOWN_FILES_BYTES for m in settings.pull]
     card_mib = gpu_models()[node.gpus.model].memory_mib

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -14,16 +15,20 @@ from planning.nodes import NodePlan, plan_nodes
 from planning.ollama import OllamaPlan, plan_ollama
 from planning.placement import Placement, fewest_replicas, place, replicas_of
 from planning.problems import PlanError
-from planning.rollout import rollout
+from planning.rollout import outage_seconds, rollout
 from planning.vllm import VllmPlan, plan_vllm
 from planning.volumes import VolumeClass, volume_class
 from planning.warnings import warnings
+from settings.ollama import OllamaSettings
 from settings.problems import SettingsError
 from settings.source import Source
 from settings.stack import Settings
 from settings.vllm import VllmSettings
 
 ServerPlan = VllmPlan | OllamaPlan
+
+_PLANNERS: dict[type, Callable[..., Any]] = {VllmSettings: plan_vllm, OllamaSettings: plan_ollama}
+"""By the type of a server's settings: (name, settings, *, nodes, node, rollout, storage, problems, warnings)."""
 
 _DECISIVE = {field.alias for field in Settings.model_fields.values()} - {"ingress", "huggingFaceToken"}
 """Settings without which nothing can be said of the models' plan."""
@@ -96,6 +101,7 @@ def plan(settings: Settings) -> Plan:
         PlanError: with every problem of every node, model and route.
     """
     problems: list[str] = []
+    doubts: list[str] = []
     nodes = plan_nodes(settings.nodes, problems)
     ingress = (
         plan_ingress(settings.ingress, settings.models, namespace=settings.namespace, problems=problems)
@@ -116,20 +122,18 @@ def plan(settings: Settings) -> Plan:
             nodes=placed,
             free=placement.free,
         )
-        if isinstance(server, VllmSettings):
-            servers[name] = plan_vllm(
-                name,
-                server,
-                nodes=placed,
-                node=node,
-                rollout=strategy,
-                storage=settings.storage,
-                problems=problems,
-            )
-        else:
-            servers[name] = plan_ollama(
-                name, server, nodes=placed, node=node, rollout=strategy, storage=settings.storage
-            )
+        planned: ServerPlan = _PLANNERS[type(server)](
+            name,
+            server,
+            nodes=placed,
+            node=node,
+            rollout=strategy,
+            storage=settings.storage,
+            problems=problems,
+            warnings=doubts,
+        )
+        seconds = outage_seconds(strategy, startup=planned.startup, shutdown=planned.shutdown)
+        servers[name] = replace(planned, rollout=replace(strategy, outage_seconds=seconds))
     if settings.monitoring is None:
         problems += unfed_autoscalers(settings.models)
     monitoring = (
@@ -152,7 +156,7 @@ def plan(settings: Settings) -> Plan:
         servers=servers,
         ingress=ingress,
         hugging_face_token=settings.hugging_face_token,
-        warnings=warnings(settings),
+        warnings=(*warnings(settings), *doubts),
         volumes=volume_class(settings.storage),
         monitoring=monitoring,
     )

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from planning.pods import Shutdown
+from planning.startup import Startup
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -16,6 +19,9 @@ class Rollout:
     max_unavailable: int = 0
     has_outage: bool
     """Whether the only pod goes before its successor comes."""
+
+    outage_seconds: int = 0
+    """How long nobody answers while a new version takes over, as expected; 0 where there is always a pod."""
 
     spare_gpus: int
     """GPUs that stay free on each of the server's nodes when every replica of the stack is placed."""
@@ -37,3 +43,14 @@ def rollout(*, replicas: int, most: int, gpus: int, nodes: Sequence[str], free: 
     if most == 1:
         return Rollout(strategy="Recreate", has_outage=True, spare_gpus=spare)
     return Rollout(strategy="RollingUpdate", max_unavailable=1, has_outage=replicas == 1, spare_gpus=spare)
+
+
+def outage_seconds(rollout: Rollout, *, startup: Startup, shutdown: Shutdown) -> int:
+    """Seconds between the last answer of the old version and the first of the new one.
+
+    The old pod stops answering new requests when its end begins, and may use all of its time to drain; the new one then
+    starts with the model on its volume, and with what the old one has compiled.
+    """
+    if not rollout.has_outage:
+        return 0
+    return shutdown.pre_stop_seconds + shutdown.drain_seconds + startup.restart_seconds

@@ -88,12 +88,15 @@ def plan_vllm(
     rollout: Rollout,
     storage: StorageSettings,
     problems: list[str],
+    warnings: list[str],  # noqa: ARG001  # every planner is called alike
 ) -> VllmPlan:
     """The plan of one server.
 
     Args:
         nodes: node of each replica, as placed.
         node: one of them; all have GPUs of one model and platform.
+        problems: what cannot be followed is added, as `path: fact, consequence, repair`.
+        warnings: what may go wrong although it can be followed is added, in the same form.
     """
     facts = settings.architecture
     model = declared_model(settings.model, facts) if facts else hub_models().get(settings.model)
