@@ -44,9 +44,11 @@ class StackError(Exception):
             problems: lines of `path: fact, consequence, repair`.
             lines: line in the file by path, where there is a file.
         """
-        found = [(_line(problem, lines or {}), problem) for problem in problems]
+        found = [(line_of(problem, lines or {}), problem) for problem in problems]
         found.sort(key=lambda item: item[0] or 0)  # stable: what is in no line comes first, as it was found
         self.problems = tuple(problem for _, problem in found)
+        self.lines = tuple(line for line, _ in found)
+        """Of each of the problems; None for what is in no line."""
         count = f"{len(found)} problem{'s' if len(found) != 1 else ''}"
         told = [f"  line {line}: {problem}" if line else f"  {problem}" for line, problem in found]
         super().__init__("\n".join([f"{heading} {count}:", *told]))
@@ -61,7 +63,7 @@ class SettingsError(StackError):
         super().__init__(f"{source} has", problems, lines)
 
 
-def _line(problem: str, lines: Mapping[str, int]) -> int | None:
+def line_of(problem: str, lines: Mapping[str, int]) -> int | None:
     """The line of what `problem` begins with, or of the nearest thing around it that is written."""
     path = problem.partition(": ")[0]
     while path and path not in lines:
