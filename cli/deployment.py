@@ -219,7 +219,7 @@ class Deployment:
 
     def policy_config(self, planned: Plan) -> dict[str, Any]:
         """What the policy pack is told of this stack."""
-        return policy_config(read_levels(REPOSITORY / "policies" / "levels" / f"{self.stack}.json"), planned)
+        return policy_config(read_levels(REPOSITORY / "policies" / "levels" / f"{self.stack}.yaml"), planned)
 
     def _confirmation(self) -> list[str]:
         return ["--yes"] if self.assume_yes or not sys.stdin.isatty() else []

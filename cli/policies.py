@@ -2,32 +2,87 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from planning.catalogue import gpu_models
 from planning.plan import Plan
+from toolchain.paths import REPOSITORY
+from toolchain.steps import StepFailed
+
+# The pack is a project of its own, which Pulumi starts in its folder.
+sys.path.append(str(REPOSITORY / "policies"))
+
+from llm_policies.environment import (  # found by the line above
+    Environment,
+    PackSettingsError,
+    engine_config,
+    read_environment,
+)
+from llm_policies.pack import RULES  # found by the line above
 
 _ROLLOUT_RULE = "gpu-rollout-deadlock"
+_TAINT = "nvidia.com/gpu=present:NoSchedule"
 
 
 def read_levels(file: Path) -> dict[str, Any]:
-    """The levels of an environment; without a file of its own each rule keeps its own level, the strict one."""
-    levels: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    """The levels of an environment; without a file of its own each rule keeps its own level, the strict one.
+
+    Raises:
+        StepFailed: the file is no mapping in YAML.
+    """
+    if not file.exists():
+        return {}
+    try:
+        levels = yaml.safe_load(file.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise StepFailed(f"{file.name} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(levels, dict):
+        raise StepFailed(f"{file.name}: expected a mapping with levels, rules, namespaces, exceptions or pools.")
     return levels
 
 
-def policy_config(levels: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """What `pulumi --policy-pack-config` takes.
+def environment_of(levels: Mapping[str, Any], plan: Plan) -> Environment:
+    """How strict the pack is for a stack, and what it knows of the GPUs.
 
     Args:
-        levels: enforcement level, or an object with one, by rule; `all` for the others.
-        plan: of the environment; which GPUs stay free is not to be seen in a resource.
+        levels: what `policies/levels/<stack>.yaml` says; its pools and settings go before what the plan says.
+        plan: of the environment; which GPUs there are, and which stay free, is not to be seen in a resource.
+
+    Raises:
+        StepFailed: with every mistake of `levels`.
     """
-    written = levels.get(_ROLLOUT_RULE, levels.get("all"))
-    rule = {"enforcementLevel": written} if isinstance(written, str) else dict(written or {})
-    rule["spareGpusByWorkload"] = {
-        f"{plan.namespace}/{name}": server.rollout.spare_gpus for name, server in plan.servers.items()
+    rules = dict(levels.get("rules") or {})
+    said = rules.get(_ROLLOUT_RULE, {})
+    rules[_ROLLOUT_RULE] = {
+        "spareGpusByWorkload": {
+            f"{plan.namespace}/{name}": server.rollout.spare_gpus for name, server in plan.servers.items()
+        },
+        **(said if isinstance(said, Mapping) else {"level": said}),
     }
-    return {**levels, _ROLLOUT_RULE: rule}
+    try:
+        return read_environment({"pools": _pools(plan), **levels, "rules": rules}, RULES)
+    except PackSettingsError as error:
+        raise StepFailed(f"The policy pack's settings are wrong:\n{error}") from None
+
+
+def policy_config(levels: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """What `pulumi --policy-pack-config` takes; arguments and errors as for `environment_of`."""
+    return engine_config(environment_of(levels, plan), RULES)
+
+
+def _pools(plan: Plan) -> dict[str, Any]:
+    return {
+        name: {
+            "gpus": node.gpus,
+            "timeSlices": node.time_slices,
+            "memoryMiB": gpu_models()[node.gpu_model].memory_mib,
+            "labels": {**node.labels, "kubernetes.io/hostname": name},
+            "taints": [_TAINT] if node.taint else [],
+        }
+        for name, node in plan.nodes.items()
+    }

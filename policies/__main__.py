@@ -1,6 +1,6 @@
-"""Entry point only: PolicyPack() serves until it is ended, so nothing else may live here."""
+"""Entry point only: it serves until it is ended, so nothing else may live here."""
 
+from llm_policies.analyzer import serve
 from llm_policies.pack import RULES
-from pulumi_policy import PolicyPack
 
-PolicyPack("llm-policies", [rule.policy() for rule in RULES])
+serve("llm-policies", RULES)

@@ -1,7 +1,9 @@
 """All rules of the pack."""
 
-from llm_policies.images import IMAGE_TAG_MUTABLE
-from llm_policies.rollouts import GPU_ROLLOUT_DEADLOCK
-from llm_policies.shared_memory import SHM_TOO_SMALL
+from llm_policies import images, rollouts, shared_memory
+from llm_policies.pack_settings import policy_settings
 
-RULES = (GPU_ROLLOUT_DEADLOCK, SHM_TOO_SMALL, IMAGE_TAG_MUTABLE)
+_SUBJECTS = (rollouts, shared_memory, images)
+_RULES = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
+
+RULES = (*_RULES, policy_settings({rule.name for rule in _RULES}))

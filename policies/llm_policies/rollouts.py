@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from fractions import Fraction
 from math import ceil, floor
-from typing import Any
 
-from llm_policies.manifest import gpus, kind, name, namespace, pod_spec
-from llm_policies.rule import Properties, Rule, Setting
+from llm_policies.objects import Object
+from llm_policies.rule import Context, Rule, Setting
+from llm_policies.values import Value
+
+_DEFAULT = Fraction(1, 4)
+"""Kubernetes' own maxSurge and maxUnavailable, of the replicas."""
 
 
-def _deadlock(resource_type: str, properties: Properties, settings: Properties) -> Iterator[str]:
-    if kind(resource_type) != "Deployment":
+def _deadlock(item: Object, context: Context) -> Iterator[str]:
+    wanted = sum(pod.gpus for pod in item.pods)
+    spec = item.properties.get("spec")
+    written = spec.get("replicas").integer()
+    replicas = 1 if written is None else written
+    if wanted == 0 or replicas == 0 or _replaces_in_place(spec.get("strategy"), replicas):
         return
-    wanted = gpus(pod_spec(resource_type, properties) or {})
-    spec = properties.get("spec") or {}
-    replicas = 1 if spec.get("replicas") is None else int(spec["replicas"])
-    if wanted == 0 or replicas == 0 or _replaces_in_place(spec.get("strategy") or {}, replicas):
-        return
-    by_workload = settings["spareGpusByWorkload"]
-    if by_workload.get(f"{namespace(properties)}/{name(properties)}", settings["spareGpus"]) < wanted:
+    by_workload = context.settings["spareGpusByWorkload"]
+    if by_workload.get(f"{item.namespace}/{item.name}", context.settings["spareGpus"]) < wanted:
         yield (
-            f"rollout of '{name(properties)}' needs a spare GPU and there is none: new pod Pending, old pod kept. "
+            f"rollout of '{item.name}' needs a spare GPU and there is none: new pod Pending, old pod kept. "
             "Use Recreate, or maxSurge 0 / maxUnavailable 1."
         )
 
 
-def _replaces_in_place(strategy: Mapping[str, Any], replicas: int) -> bool:
+def _replaces_in_place(strategy: Value, replicas: int) -> bool:
     """Whether some old pod may go before its successor is up."""
-    if strategy.get("type") == "Recreate":
+    if strategy.get("type").text() == "Recreate":
         return True
-    rolling = strategy.get("rollingUpdate") or {}
-    unavailable = floor(_pods(rolling.get("maxUnavailable", "25%"), replicas))
-    surge = ceil(_pods(rolling.get("maxSurge", "25%"), replicas))
+    unavailable = strategy.get("rollingUpdate", "maxUnavailable").share(replicas)
+    surge = strategy.get("rollingUpdate", "maxSurge").share(replicas)
+    least = floor(_DEFAULT * replicas if unavailable is None else unavailable)
     # Where both come to 0, Kubernetes takes maxUnavailable for 1.
-    return unavailable > 0 or surge == 0
-
-
-def _pods(value: Any, replicas: int) -> float:
-    if isinstance(value, str) and value.endswith("%"):
-        return float(value[:-1]) / 100 * replicas
-    return float(value)
+    return least > 0 or ceil(_DEFAULT * replicas if surge is None else surge) == 0
 
 
 GPU_ROLLOUT_DEADLOCK = Rule(
@@ -53,7 +50,8 @@ GPU_ROLLOUT_DEADLOCK = Rule(
     remediation="Use Recreate with one replica, and maxSurge 0 with maxUnavailable 1 with more.",
     severity="error",
     references=("LLMKube#196", "airunway#400", "kserve#4618"),
-    check=_deadlock,
+    of_object=_deadlock,
+    kinds=frozenset({"Deployment"}),
     settings={
         "spareGpus": Setting(
             default=0, description="GPUs on one node that are free when every replica of the stack is placed."
@@ -62,4 +60,29 @@ GPU_ROLLOUT_DEADLOCK = Rule(
             default={}, description="The same by Deployment ('namespace/name'), where nodes differ."
         ),
     },
+    bad="""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  replicas: 1
+  template:
+    spec:
+      containers:
+      - {name: vllm, image: "vllm/vllm-openai:v0.33.0", resources: {limits: {nvidia.com/gpu: 1}}}
+""",
+    good="""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  replicas: 1
+  strategy: {type: Recreate}
+  template:
+    spec:
+      containers:
+      - {name: vllm, image: "vllm/vllm-openai:v0.33.0", resources: {limits: {nvidia.com/gpu: 1}}}
+""",
 )
+
+RULES = (GPU_ROLLOUT_DEADLOCK,)

@@ -1,84 +1,168 @@
-"""One rule is one frozen value: what is wrong, why it matters, what to do."""
+"""One rule is one frozen value: what is wrong, why it matters, what to do, and the pure function that finds it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pulumi_policy import (
-    EnforcementLevel,
-    PolicyConfigSchema,
-    ReportViolation,
-    ResourceValidationArgs,
-    ResourceValidationPolicy,
-)
+from llm_policies.objects import POD_BEARING, Object, Stack
+from llm_policies.pods import Container, Pod
+from llm_policies.pools import Pool
+from llm_policies.values import Doubt, Unsaid, each
 
-PolicyConfigSchemaProperty = dict[str, Any]
 Severity = Literal["error", "warn"]
-Properties = Mapping[str, Any]
-Check = Callable[[str, Properties, Properties], Iterable[str]]
-"""(resource type, its properties, the rule's settings) -> one message for each violation."""
+Said = str | Doubt
+"""A violation in words, or why something cannot be judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What an environment tells the rules."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of this rule, by name; every one is there."""
+
+    pools: Mapping[str, Pool] | None = None
+    """GPU nodes by name of the pool; None where nobody has declared any, which is read strictly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What an environment may tell a rule: a number, or numbers by name."""
+    """What an environment may tell a rule."""
 
-    default: int | Mapping[str, int]
+    default: Any
+    """A JSON value; its type is the setting's."""
+
     description: str
 
-    def schema(self) -> PolicyConfigSchemaProperty:
+    def schema(self) -> dict[str, Any]:
         """Its JSON schema, by which the engine checks an environment's value."""
-        if isinstance(self.default, int):
-            return {"type": "integer", "default": self.default, "description": self.description}
-        return {
-            "type": "object",
-            "additionalProperties": {"type": "integer"},
-            "default": dict(self.default),
-            "description": self.description,
-        }
+        return {**_schema(self.default), "default": self.default, "description": self.description}
+
+
+def _schema(value: Any) -> dict[str, Any]:
+    match value:
+        case bool():
+            return {"type": "boolean"}
+        case int():
+            return {"type": "integer"}
+        case float():
+            return {"type": "number"}
+        case str():
+            return {"type": "string"}
+        case list():
+            return {"type": "array", "items": {"type": "string"}}
+        case _:
+            return {"type": "object"}
+
+
+REMOVE: Any = object()
+"""The value of an edit that takes something away."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of an object's properties by a remediation."""
+
+    path: tuple[str | int, ...]
+    """Keys and indices; what is missing on the way is made, as mappings."""
+
+    value: Any
+    """A JSON value, or REMOVE."""
+
+
+OfContainer = Callable[[Container, Context], Iterable[Said]]
+OfPod = Callable[[Pod, Context], Iterable[Said]]
+OfObject = Callable[[Object, Context], Iterable[Said]]
+OfStack = Callable[[Stack, Context], Iterable[tuple[Object, Said]]]
+Remediation = Callable[[Object, Context], Iterable[Edit]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule over single resources. Messages give the fact and its consequence; `remediation` the repair."""
+    """A rule. Messages give fact, consequence and repair.
+
+    Exactly one of the four checks is there: it says what a rule looks at. `of_container` and `of_pod` see those of
+    every kind that makes pods.
+    """
 
     name: str
     title: str
+    """What holds where the rule is kept, as a sentence."""
+
     description: str
+    """Why it matters, for its page."""
+
     remediation: str
+    """How to mend it, for its page."""
+
     severity: Severity
     references: tuple[str, ...]
-    check: Check
+    """The same in other catalogues (`CKV_K8S_14`), and where its facts come from."""
+
+    bad: str
+    """A manifest that violates it, for its page and the tests."""
+
+    good: str
+    """The same manifest, mended."""
+
+    of_container: OfContainer | None = None
+    of_pod: OfPod | None = None
+    of_object: OfObject | None = None
+    of_stack: OfStack | None = None
+    kinds: frozenset[str] | None = POD_BEARING
+    """Kinds that it looks at, None for all; of a stack rule, those that its findings are of."""
+
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    remediate: Remediation | None = None
+    """Edits that mend an object, where that takes nothing away that someone may want."""
 
-    @property
-    def level(self) -> EnforcementLevel:
-        """Level where an environment sets none: what is an error is mandatory."""
-        return EnforcementLevel.MANDATORY if self.severity == "error" else EnforcementLevel.ADVISORY
+    def __post_init__(self) -> None:
+        """See that there is one check."""
+        checks = (self.of_container, self.of_pod, self.of_object, self.of_stack)
+        if sum(check is not None for check in checks) != 1:
+            raise TypeError(f"{self.name}: a rule has exactly one check")
+        if self.remediate is not None and self.of_stack is not None:
+            raise TypeError(f"{self.name}: a rule over a stack cannot remediate")
 
-    def policy(self) -> ResourceValidationPolicy:
-        """The rule as Pulumi runs it."""
+    def looks_at(self, kind: str) -> bool:
+        """Whether it judges single objects of `kind`."""
+        return self.of_stack is None and (self.kinds is None or kind in self.kinds)
 
-        def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-            given = args.get_config()
-            # The engine fills defaults in from the schema; called without an engine, there are none.
-            settings = {name: given.get(name, setting.default) for name, setting in self.settings.items()}
-            try:
-                for message in self.check(args.resource_type, args.props, settings):
-                    report(message, None)
-            except ValueError as error:
-                # An exception would end the whole run, and a field that the rule cannot read must not pass it.
-                report(f"cannot be judged: {error}. Correct the field.", None)
-
-        return ResourceValidationPolicy(
-            name=self.name,
-            description=f"{self.title} {self.description} {self.remediation}",
-            validate=validate,
-            enforcement_level=self.level,
-            config_schema=self._schema() if self.settings else None,
+    def context(self, settings: Mapping[str, Any] | None = None, pools: Mapping[str, Pool] | None = None) -> Context:
+        """What the check is told: `settings` with the defaults of those that are not set."""
+        given = settings or {}
+        return Context(
+            settings={name: given.get(name, setting.default) for name, setting in self.settings.items()}, pools=pools
         )
 
-    def _schema(self) -> PolicyConfigSchema:
-        return PolicyConfigSchema(properties={name: setting.schema() for name, setting in self.settings.items()})
+    def look(self, item: Object, context: Context) -> Iterator[Said]:
+        """What the rule says of one object; nothing where it looks at others, or at a stack."""
+        if not self.looks_at(item.kind):
+            return
+        if self.of_object is not None:
+            check = self.of_object
+            yield from _unless_unsaid(each([item], lambda found: check(found, context)))
+        elif self.of_pod is not None or self.of_container is not None:
+            yield from _unless_unsaid(each([item], lambda found: self._of_pods(found, context)))
+
+    def look_at_stack(self, stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+        """What the rule says of objects together; nothing where it looks at single ones."""
+        if self.of_stack is not None:
+            for item, said in self.of_stack(stack, context):
+                if not isinstance(said, Unsaid):
+                    yield item, said
+
+    def _of_pods(self, item: Object, context: Context) -> Iterator[Said]:
+        if (of_pod := self.of_pod) is not None:
+            yield from each(item.pods, lambda pod: of_pod(pod, context))
+        elif (of_container := self.of_container) is not None:
+            yield from each(
+                item.pods, lambda pod: each(pod.containers, lambda container: of_container(container, context))
+            )
+
+
+def _unless_unsaid(said: Iterable[Said]) -> Iterator[Said]:
+    """Without what a patch leaves to others."""
+    return (item for item in said if not isinstance(item, Unsaid))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
-from llm_policies.manifest import containers, option, pod_spec, quantity
-from llm_policies.rule import Properties, Rule
+from llm_policies.pods import Container
+from llm_policies.rule import Context, Rule
 
 _MIB = 2**20
 _CONTAINER_DEFAULT = Fraction(64 * _MIB)
@@ -18,35 +17,24 @@ def needed_bytes(workers: int) -> int:
     return (512 + 512 * workers) * _MIB
 
 
-def _too_small(resource_type: str, properties: Properties, _: Properties) -> Iterator[str]:
-    spec = pod_spec(resource_type, properties) or {}
-    for container in containers(spec):
-        tensor = _workers(container, "--tensor-parallel-size", "-tp")
-        workers = tensor * _workers(container, "--pipeline-parallel-size", "-pp")
-        size = _shm_bytes(spec, container)
-        if workers > 1 and size < needed_bytes(workers):
-            yield (
-                f"{container.get('name')}: /dev/shm is {_mebibytes(size)}; TP {tensor} needs >= "
-                f"{_mebibytes(needed_bytes(workers))}. Too small fails later with SIGBUS."
-            )
+def _too_small(container: Container, _: Context) -> Iterator[str]:
+    if container.workers > 1 and (size := _shm_bytes(container)) < needed_bytes(container.workers):
+        yield (
+            f"{container.name}: /dev/shm is {_mebibytes(size)}; TP {container.tensor_parallel} needs >= "
+            f"{_mebibytes(needed_bytes(container.workers))}. Too small fails later with SIGBUS."
+        )
 
 
-def _workers(container: Mapping[str, Any], *names: str) -> int:
-    value = option(container, *names)
-    return int(value) if value and value.isdecimal() else 1
-
-
-def _shm_bytes(spec: Mapping[str, Any], container: Mapping[str, Any]) -> Fraction:
+def _shm_bytes(container: Container) -> Fraction:
     """What /dev/shm can hold: its volume's limit, and never more than the memory limits of the pod together."""
-    mounted = [m.get("name") for m in container.get("volumeMounts") or () if m.get("mountPath") == "/dev/shm"]
-    volume: Mapping[str, Any] = next((v for v in spec.get("volumes") or () if v.get("name") in mounted), {})
-    directory = volume.get("emptyDir") or {}
-    if directory.get("medium") != "Memory":
+    volume = container.pod.mounted_at(container, "/dev/shm")
+    if volume is None or volume.get("emptyDir", "medium").text() != "Memory":
         return _CONTAINER_DEFAULT
-    limits = [(c.get("resources") or {}).get("limits") or {} for c in spec.get("containers") or ()]
-    bounds = [quantity(directory["sizeLimit"])] if directory.get("sizeLimit") else []
-    if all("memory" in limit for limit in limits):
-        bounds.append(sum((quantity(limit["memory"]) for limit in limits), Fraction(0)))
+    size = volume.get("emptyDir", "sizeLimit").quantity()
+    bounds = [size] if size else []
+    limits = [other.limit("memory") for other in container.pod.main_containers]
+    if all(limit is not None for limit in limits):
+        bounds.append(sum((limit for limit in limits if limit is not None), Fraction(0)))
     # Without any bound it grows until the node is out of memory: another rule's subject.
     return min(bounds, default=Fraction(2**63))
 
@@ -68,5 +56,31 @@ SHM_TOO_SMALL = Rule(
     ),
     severity="error",
     references=("llm-d#352", "vLLM shm_broadcast.py", "vllm#1710"),
-    check=_too_small,
+    of_container=_too_small,
+    bad="""\
+apiVersion: v1
+kind: Pod
+metadata: {name: chat}
+spec:
+  containers:
+  - name: vllm
+    image: vllm/vllm-openai:v0.33.0
+    args: [org/model, --tensor-parallel-size=2]
+""",
+    good="""\
+apiVersion: v1
+kind: Pod
+metadata: {name: chat}
+spec:
+  containers:
+  - name: vllm
+    image: vllm/vllm-openai:v0.33.0
+    args: [org/model, --tensor-parallel-size=2]
+    resources: {limits: {memory: 16Gi}}
+    volumeMounts: [{name: shm, mountPath: /dev/shm}]
+  volumes:
+  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}
+""",
 )
+
+RULES = (SHM_TOO_SMALL,)

@@ -20,7 +20,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "stack.py": {"settings", "llm_policies", "policies", "cli", "lab", "plugins"},
     "policies": {"settings", "planning", "components", "stack", "cli", "lab", "plugins", "toolchain", *KUBERNETES},
     "report": {"settings", "components", "stack", "llm_policies", "policies", "cli", "lab", "plugins", *PULUMI},
-    "cli": {"components", "stack", "llm_policies", "plugins", *(PULUMI - {"kubernetes"})},
+    "cli": {"components", "stack", "plugins", *(PULUMI - {"kubernetes"})},
     "lab": {"settings", "planning", "components", "stack", "llm_policies", "cli", "pulumi", "pulumi_kubernetes"},
     "plugins": {"settings", "planning", "components", "stack", "llm_policies", "cli", "lab", "pulumi_kubernetes"},
     "toolchain": (ABOVE_SETTINGS | PULUMI | {"settings"}) - {"toolchain"},

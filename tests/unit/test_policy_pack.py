@@ -1,104 +1,49 @@
-"""The policy pack: how it reads manifests, and what it answers when Pulumi starts it."""
+"""The policy pack as Pulumi starts it: what it answers the engine."""
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from fractions import Fraction
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf import (  # type: ignore[import-untyped]  # its stubs lie in a namespace package
     empty_pb2,
+    json_format,
     struct_pb2,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from llm_policies.manifest import containers, gpus, kind, option, pod_spec, quantity
+from judged import as_sent, documents
+from llm_policies.environment import PACK
 from llm_policies.pack import RULES
-from llm_policies.shared_memory import needed_bytes
+from llm_policies.values import UNKNOWNS
 from on_mocks import Raw
-from policy_cases import (
-    DEPLOYMENT,
-    JOB,
-    POD,
-    deployment,
-    gpu_server,
-    mutable,
-    needs_spare_gpu,
-    small_shm,
-)
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from toolchain.paths import REPOSITORY
 
-# --- reading manifests ---
-
-_SUFFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18, "m": -3, "u": -6, "n": -9}
-
-
-@given(st.integers(0, 10**9), st.integers(0, 999), st.sampled_from(sorted(_SUFFIXES)))
-def test_a_decimal_quantity_is_exact(whole: int, thousandths: int, suffix: str) -> None:
-    value = quantity(f"{whole}.{thousandths:03d}{suffix}")
-    assert value == (whole + Fraction(thousandths, 1000)) * Fraction(10) ** _SUFFIXES[suffix]
-
-
-@given(st.integers(-(10**9), 10**9), st.integers(1, 6))
-def test_a_binary_quantity_is_exact(whole: int, power: int) -> None:
-    assert quantity(f"{whole}{' KMGTPE'[power]}i") == whole * 1024**power
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+UNKNOWN = sorted(UNKNOWNS)[0]
+POD: Raw = {
+    "containers": [
+        {
+            "name": "vllm",
+            "image": "vllm/vllm-openai:v0.33.0",
+            "args": ["m"],
+            "resources": {"limits": {"nvidia.com/gpu": "1"}},
+        }
+    ]
+}
 
 
-@given(st.integers(-(10**6), 10**6), st.integers(-9, 18), st.sampled_from("eE"))
-def test_a_quantity_may_have_an_exponent(whole: int, exponent: int, letter: str) -> None:
-    assert quantity(f"{whole}{letter}{exponent}") == whole * Fraction(10) ** exponent
-
-
-@given(st.integers(0, 2**40))
-def test_a_number_of_the_engine_is_its_own_quantity(number: int) -> None:
-    assert quantity(float(number)) == quantity(number) == quantity(str(number)) == number
-
-
-@pytest.mark.parametrize("text", ["", "4GB", "4K", "4 Gi", "Gi", "1e", "1ee3", "٣", "1Gi ", True, None, "0x10"])
-def test_what_kubernetes_takes_for_no_quantity_is_none(text: object) -> None:
-    with pytest.raises(ValueError, match="is not a Kubernetes quantity"):
-        quantity(text)
-
-
-@given(st.integers(2, 1024))
-def test_shared_memory_that_is_needed_grows_by_a_worker(workers: int) -> None:
-    assert needed_bytes(workers) - needed_bytes(workers - 1) == 512 * 2**20
-
-
-def test_pods_are_found_in_every_kind_that_makes_them() -> None:
-    pod = {"containers": [{"name": "c"}]}
-    for type_ in (DEPLOYMENT, JOB, "kubernetes:apps/v1:StatefulSet", "kubernetes:apps/v1:DaemonSet"):
-        assert pod_spec(type_, deployment(pod)) == pod
-    assert pod_spec(POD, {"spec": pod}) == pod
-    assert pod_spec("kubernetes:core/v1:Service", {"spec": pod}) is None
-    assert (kind(DEPLOYMENT), kind("aws:apps/v1:Deployment")) == ("Deployment", "")
-
-
-def test_every_container_of_a_pod_is_found() -> None:
-    pod = {key: [{"name": key}] for key in ("containers", "ephemeralContainers", "initContainers")}
-    assert sorted(c["name"] for c in containers(pod)) == sorted(pod)
-
-
-def test_gpus_of_a_pod_are_those_of_all_its_containers() -> None:
-    limits: list[Raw] = [{"nvidia.com/gpu": 2.0}, {"nvidia.com/gpu": "1"}, {"amd.com/gpu": "1"}, {"memory": "1Gi"}, {}]
-    assert gpus({"containers": [{"resources": {"limits": limit}} for limit in limits] + [{}]}) == 4
-
-
-@pytest.mark.parametrize(
-    ("words", "value"),
-    [(["--x", "1"], "1"), (["--x=1"], "1"), (["-x=1", "--x=2"], "2"), (["--xx=1"], None), (["--x"], ""), ([], None)],
-)
-def test_an_option_is_read_as_the_engine_reads_it(words: list[str], value: str | None) -> None:
-    assert option({"args": words}, "--x", "-x") == value
-
-
-# --- the pack as Pulumi starts it ---
+def server(**container: Any) -> Raw:
+    """A Deployment of one GPU that waits for a spare one; `container` changes its container."""
+    spec = copy.deepcopy(POD)
+    spec["containers"][0].update(container)
+    return {"metadata": {"name": "chat", "namespace": "llm"}, "spec": {"replicas": 1, "template": {"spec": spec}}}
 
 
 @pytest.fixture(scope="module")
@@ -123,49 +68,116 @@ def pack() -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
         process.communicate()
 
 
+def ask(pack: analyzer_pb2_grpc.AnalyzerStub, properties: Raw) -> list[analyzer_pb2.AnalyzeDiagnostic]:
+    sent = struct_pb2.Struct()
+    sent.update(as_sent(properties))
+    urn = f"urn:pulumi:test::llm-serving::{DEPLOYMENT}::chat"
+    request = analyzer_pb2.AnalyzeRequest(type=DEPLOYMENT, properties=sent, urn=urn, name="chat")
+    return list(pack.Analyze(request, timeout=20).diagnostics)
+
+
+def configure(pack: analyzer_pb2_grpc.AnalyzerStub, levels: dict[str, int], **settings: Raw) -> None:
+    """Levels by rule, and settings by rule with `_` for `-`."""
+    request = analyzer_pb2.ConfigureAnalyzerRequest()
+    for name in {*levels, *(key.replace("_", "-") for key in settings)}:
+        own = analyzer_pb2.MANDATORY
+        request.policyConfig[name].enforcementLevel = levels.get(name, own)
+        request.policyConfig[name].properties.update(settings.get(name.replace("-", "_"), {}))
+    pack.Configure(request, timeout=20)
+
+
 def test_the_pack_says_what_it_has(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
     info = pack.GetAnalyzerInfo(empty_pb2.Empty(), timeout=20)
     assert info.name == "llm-policies"
     levels = {"error": analyzer_pb2.MANDATORY, "warn": analyzer_pb2.ADVISORY}
     assert {p.name: p.enforcementLevel for p in info.policies} == {r.name: levels[r.severity] for r in RULES}
-    for rule in RULES:
-        [described] = [p.description for p in info.policies if p.name == rule.name]
-        assert rule.remediation in described
+    for rule, policy in zip(RULES, info.policies, strict=True):
+        assert rule.remediation in policy.description
+        assert set(json_format.MessageToDict(policy.configSchema.properties)) == set(rule.settings)
+        stack = policy.policy_type == analyzer_pb2.POLICY_TYPE_STACK
+        assert stack == (rule.of_stack is not None)
 
 
-def analyze(pack: analyzer_pb2_grpc.AnalyzerStub, properties: Raw) -> dict[str, str]:
-    """Message by policy."""
-    sent = struct_pb2.Struct()
-    sent.update(properties)
-    urn = f"urn:pulumi:test::llm-serving::{DEPLOYMENT}::chat"
-    request = analyzer_pb2.AnalyzeRequest(type=DEPLOYMENT, properties=sent, urn=urn, name="chat")
-    return {d.policyName: d.message for d in pack.Analyze(request, timeout=20).diagnostics}
+def test_a_violation_is_told_with_its_level_and_resource(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    configure(pack, {"gpu-rollout-deadlock": analyzer_pb2.MANDATORY})
+    [found] = [d for d in ask(pack, server()) if d.policyName == "gpu-rollout-deadlock"]
+    assert found.message.startswith("rollout of 'chat' needs a spare GPU")
+    assert (found.enforcementLevel, found.urn) == (
+        analyzer_pb2.MANDATORY,
+        f"urn:pulumi:test::llm-serving::{DEPLOYMENT}::chat",
+    )
+    configure(pack, {"gpu-rollout-deadlock": analyzer_pb2.ADVISORY})
+    [found] = [d for d in ask(pack, server()) if d.policyName == "gpu-rollout-deadlock"]
+    assert found.enforcementLevel == analyzer_pb2.ADVISORY
+    configure(pack, {"gpu-rollout-deadlock": analyzer_pb2.DISABLED})
+    assert "gpu-rollout-deadlock" not in {d.policyName for d in ask(pack, server())}
 
 
-def test_the_pack_finds_what_is_wrong(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
-    bad = gpu_server(replicas=1)
-    bad["spec"]["template"]["spec"]["containers"][0] |= {"image": "vllm", "args": ["m", "-tp=2"]}
-    found = analyze(pack, bad)
-    assert set(found) == {rule.name for rule in RULES}
-    assert needs_spare_gpu() in found["gpu-rollout-deadlock"]
-    assert mutable("vllm") in found["image-tag-mutable"]
-    assert small_shm("64Mi", 2, "1536Mi") in found["shm-too-small"]
+def test_settings_of_a_rule_arrive(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    configure(pack, {}, gpu_rollout_deadlock={"spareGpusByWorkload": {"llm/chat": 1}})
+    assert "gpu-rollout-deadlock" not in {d.policyName for d in ask(pack, server())}
 
 
-def test_the_pack_lets_pass_what_is_right(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
-    good = gpu_server(replicas=1, strategy={"type": "Recreate"})
-    good["spec"]["template"]["spec"]["containers"][0] |= {"image": "vllm:v1"}
-    assert analyze(pack, good) == {}
+def test_a_namespace_has_levels_of_its_own(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    configure(pack, {}, policy_settings={"namespaces": {"llm": {"gpu-rollout-deadlock": "advisory"}}})
+    levels = {d.policyName: d.enforcementLevel for d in ask(pack, server(image="vllm"))}
+    assert levels["gpu-rollout-deadlock"] == analyzer_pb2.ADVISORY
+    assert levels["image-tag-mutable"] == analyzer_pb2.MANDATORY
 
 
-def test_a_field_that_a_rule_cannot_read_is_a_finding_and_does_not_end_the_run(
-    pack: analyzer_pb2_grpc.AnalyzerStub,
-) -> None:
-    bad = gpu_server(replicas=1, strategy={"type": "Recreate"})
-    bad["spec"]["template"]["spec"]["containers"][0] |= {"image": "vllm:v1", "args": ["m", "-tp=2"]}
-    bad["spec"]["template"]["spec"]["containers"][0]["resources"] = {
-        "limits": {"nvidia.com/gpu": "two", "memory": "1Gi"}
+@pytest.mark.parametrize(
+    ("until", "level"), [("2999-01-01", analyzer_pb2.ADVISORY), ("2020-01-01", analyzer_pb2.MANDATORY)]
+)
+def test_an_exception_holds_until_its_day(pack: analyzer_pb2_grpc.AnalyzerStub, until: str, level: int) -> None:
+    exception = {
+        "rule": "gpu-rollout-deadlock",
+        "object": "Deployment/llm/*",
+        "reason": "a GPU is lent at night",
+        "owner": "ops",
+        "until": until,
     }
-    found = analyze(pack, bad)
-    assert "cannot be judged: 'two' is not a Kubernetes quantity. Correct the field." in found["gpu-rollout-deadlock"]
-    assert "shm-too-small" in found
+    configure(pack, {}, policy_settings={"exceptions": [exception]})
+    [found] = [d for d in ask(pack, server()) if d.policyName == "gpu-rollout-deadlock"]
+    assert found.enforcementLevel == level
+    assert "owner ops: a GPU is lent at night" in found.message
+
+
+def test_wrong_settings_of_the_pack_are_refused_with_all_mistakes(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        configure(pack, {}, policy_settings={"exceptions": [{"rule": "x"}], "pools": {"a": {"gpu": 1}}})
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "exceptions[0]: says no" in str(error.value)
+    assert "pools.a.gpu: there is no such setting." in str(error.value)
+
+
+def test_an_unknown_is_told_and_the_rest_is_judged(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    configure(pack, {})
+    properties = server(image="vllm")
+    properties["spec"]["template"]["spec"]["initContainers"] = [{"name": "first", "image": UNKNOWN}]
+    found = [d for d in ask(pack, properties) if d.policyName == "image-tag-mutable"]
+    assert {(d.message.partition(":")[0], d.enforcementLevel) for d in found} == {
+        ("cannot be decided yet", analyzer_pb2.ADVISORY),
+        ("vllm", analyzer_pb2.MANDATORY),
+    }
+
+
+def test_what_a_rule_cannot_read_is_a_violation(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    configure(pack, {})
+    properties = server(resources={"limits": {"nvidia.com/gpu": "two"}})
+    [found] = [d for d in ask(pack, properties) if d.policyName == "gpu-rollout-deadlock"]
+    assert found.message.startswith(
+        "cannot be judged: spec.template.spec.containers[0].resources.limits.nvidia.com/gpu"
+    )
+    assert found.enforcementLevel == analyzer_pb2.MANDATORY
+
+
+def test_what_is_right_passes(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    configure(pack, {})
+    for rule in RULES:
+        if rule.of_stack is None and rule.name != PACK:
+            for document in documents(rule.good):
+                sent = struct_pb2.Struct()
+                sent.update(as_sent(document))
+                kind = f"kubernetes:{document['apiVersion']}:{document['kind']}".replace(":v1:", ":core/v1:")
+                request = analyzer_pb2.AnalyzeRequest(type=kind, properties=sent, urn="urn:x", name="x")
+                assert rule.name not in {d.policyName for d in pack.Analyze(request, timeout=20).diagnostics}

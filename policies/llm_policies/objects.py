@@ -1,0 +1,205 @@
+"""Kubernetes objects as rules see them, wherever they come from: Pulumi's engine or a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from llm_policies.pods import Pod
+from llm_policies.values import Doubt, Value
+
+_TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "Pod": ((),),
+    "PodTemplate": (("template",),),
+    "Deployment": (("spec", "template"),),
+    "StatefulSet": (("spec", "template"),),
+    "DaemonSet": (("spec", "template"),),
+    "ReplicaSet": (("spec", "template"),),
+    "ReplicationController": (("spec", "template"),),
+    "Job": (("spec", "template"),),
+    "CronJob": (("spec", "jobTemplate", "spec", "template"),),
+    "LeaderWorkerSet": (
+        ("spec", "leaderWorkerTemplate", "leaderTemplate"),
+        ("spec", "leaderWorkerTemplate", "workerTemplate"),
+    ),
+}
+"""Where the templates of pods are, by kind."""
+
+POD_BEARING = frozenset(_TEMPLATES)
+"""Kinds that are or make pods."""
+
+_PATCH = "Patch"
+_CLUSTER_SCOPED = frozenset(
+    {
+        *("Namespace", "Node", "PersistentVolume", "StorageClass", "IngressClass", "RuntimeClass", "PriorityClass"),
+        *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService", "GatewayClass"),
+        *("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "CSIDriver", "ClusterPolicy"),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Object:
+    """One Kubernetes object."""
+
+    api_version: str
+    kind: str
+    """Without the ending `Patch` that Pulumi gives to patches."""
+
+    properties: Value
+    urn: str = ""
+    """Where it is in a Pulumi program; empty in a manifest."""
+
+    ignores_changes: tuple[str, ...] = ()
+    """Paths that Pulumi leaves to others (`ignore_changes`)."""
+
+    where: str = ""
+    """File and line in a manifest; empty from Pulumi."""
+
+    @cached_property
+    def name(self) -> str:
+        """Its name, or `(unnamed)` while it has none, or one that is not known yet."""
+        return _plain(self.properties, "metadata", "name") or "(unnamed)"
+
+    @cached_property
+    def namespace(self) -> str:
+        """Its namespace; `default` where it names none, empty where its kind has none."""
+        if self.kind in _CLUSTER_SCOPED:
+            return ""
+        return _plain(self.properties, "metadata", "namespace") or "default"
+
+    @property
+    def id(self) -> str:
+        """`Deployment/llm/chat`, as exceptions name it."""
+        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
+
+    @property
+    def group(self) -> str:
+        """`apps` of `apps/v1`; empty for the core."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its own labels."""
+        return texts(self.properties.get("metadata", "labels"))
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Its own annotations."""
+        return texts(self.properties.get("metadata", "annotations"))
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """The pods that it is or makes, without their number; none for other kinds, and for a template left out."""
+        found = []
+        for path in _TEMPLATES.get(self.kind, ()):
+            template = self.properties.get(*path)
+            if not path or template.raw is not None:
+                found.append(Pod(template, owner_kind=self.kind))
+        return tuple(found)
+
+    @property
+    def pod(self) -> Pod:
+        """The only pod template of a Deployment or another kind with one.
+
+        Raises:
+            IndexError: it has none.
+        """
+        return self.pods[0]
+
+
+def texts(value: Value) -> dict[str, str]:
+    """A mapping of texts, without what is not known yet."""
+    return {key: text for key, item in value.pairs() if not item.is_unknown and (text := item.text()) is not None}
+
+
+def _plain(value: Value, *keys: str) -> str | None:
+    """The text below `keys`, or None: names are for messages, and are judged elsewhere."""
+    try:
+        return value.get(*keys).text()
+    except Doubt:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stack:
+    """All objects that are deployed together."""
+
+    objects: Sequence[Object]
+    _by_kind: dict[str, list[Object]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Sort by kind, since every rule asks for some."""
+        for item in self.objects:
+            self._by_kind.setdefault(item.kind, []).append(item)
+
+    def of(self, *kinds: str) -> list[Object]:
+        """Objects of `kinds`, in the order of the stack."""
+        if len(kinds) == 1:
+            return self._by_kind.get(kinds[0], [])
+        return [item for item in self.objects if item.kind in kinds]
+
+    def workloads(self) -> list[Object]:
+        """Objects that are or make pods."""
+        return [item for item in self.objects if item.kind in POD_BEARING]
+
+    def selected(self, namespace: str, selector: Mapping[str, str]) -> list[Object]:
+        """Workloads of `namespace` whose pods have all labels of `selector`; none by an empty one."""
+        return [
+            item
+            for item in self.workloads()
+            if item.namespace == namespace
+            and selector
+            and any(selector.items() <= pod.labels.items() for pod in item.pods)
+        ]
+
+
+def of_pulumi(
+    resource_type: str, properties: Mapping[str, Any], *, urn: str = "", ignores_changes: Sequence[str] = ()
+) -> list[Object]:
+    """The objects of a Pulumi resource: several for a List, none for what is no object of Kubernetes.
+
+    Args:
+        resource_type: e.g. `kubernetes:apps/v1:Deployment`.
+        properties: as the engine sends them.
+        urn: of the resource.
+        ignores_changes: its `ignore_changes`.
+    """
+    package, _, rest = resource_type.partition(":")
+    api_version, _, kind = rest.rpartition(":")
+    if package != "kubernetes" or not kind or "/" not in api_version:
+        return []  # helm and yaml components: what they make comes by itself
+    if api_version.startswith("core/"):
+        api_version = api_version.removeprefix("core/")
+    partial = kind.endswith(_PATCH) and kind != _PATCH
+    ignored = tuple(ignores_changes)
+    whole = Value(properties, partial=partial)
+    kind = kind.removesuffix(_PATCH) if partial else kind
+    return list(_listed(api_version, kind, whole, lambda: {"urn": urn, "ignores_changes": ignored}))
+
+
+def of_manifest(document: Mapping[str, Any], *, where: str = "") -> list[Object]:
+    """The objects of one document of a manifest: several for a List."""
+    api_version, kind = str(document.get("apiVersion") or ""), str(document.get("kind") or "")
+    return list(_listed(api_version, kind, Value(document), lambda: {"where": where}))
+
+
+def _listed(api_version: str, kind: str, whole: Value, rest: Callable[[], Mapping[str, Any]]) -> Iterator[Object]:
+    if kind.endswith("List") and isinstance(whole.raw, Mapping) and "items" in whole.raw:
+        try:
+            items: Iterable[Value] = whole.get("items").items()
+        except Doubt:
+            yield Object(api_version=api_version, kind=kind, properties=whole, **rest())
+            return
+        for item in items:
+            own = item.raw if isinstance(item.raw, Mapping) else {}
+            yield Object(
+                api_version=str(own.get("apiVersion") or api_version),
+                kind=str(own.get("kind") or kind.removesuffix("List")),
+                properties=item,
+                **rest(),
+            )
+    else:
+        yield Object(api_version=api_version, kind=kind, properties=whole, **rest())

@@ -1,0 +1,117 @@
+"""The GPU nodes of a site, declared once for all rules that count GPUs or memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class PoolError(ValueError):
+    """A pool that says something wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taint:
+    """What keeps pods away that do not tolerate it."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        """As kubectl writes it."""
+        return f"{self.key}{f'={self.value}' if self.value else ''}:{self.effect}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Equal nodes with GPUs."""
+
+    nodes: int = 1
+    gpus: int = 1
+    """Of one node, in whole cards."""
+
+    memory_mib: int | None = None
+    """Of one card; None where it is not told."""
+
+    time_slices: int = 1
+    """Pods that share one card; the node advertises so many times its cards."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of its nodes."""
+
+    taints: tuple[Taint, ...] = ()
+
+    @property
+    def advertised(self) -> int:
+        """What one node advertises as `nvidia.com/gpu`."""
+        return self.gpus * self.time_slices
+
+    def written(self) -> dict[str, Any]:
+        """As `read_pools` reads it."""
+        said = {"nodes": self.nodes, "gpus": self.gpus, "memoryMiB": self.memory_mib, "timeSlices": self.time_slices}
+        return {
+            **{key: value for key, value in said.items() if value is not None},
+            "labels": dict(self.labels),
+            "taints": [str(taint) for taint in self.taints],
+        }
+
+
+_KEYS = {"nodes", "gpus", "memoryMiB", "timeSlices", "labels", "taints"}
+
+
+def read_pools(written: Mapping[str, Any]) -> dict[str, Pool]:
+    """Pools by name, from JSON or YAML.
+
+    Args:
+        written: e.g. `{gpu-a: {gpus: 4, memoryMiB: 81920, taints: ["nvidia.com/gpu=present:NoSchedule"]}}`.
+
+    Raises:
+        PoolError: with every mistake.
+    """
+    mistakes: list[str] = []
+    pools = {name: _pool(str(name), said, mistakes) for name, said in written.items()}
+    if mistakes:
+        raise PoolError("\n".join(mistakes))
+    return pools
+
+
+def _pool(name: str, said: Any, mistakes: list[str]) -> Pool:
+    if not isinstance(said, Mapping):
+        mistakes.append(f"pools.{name}: expected a mapping such as {{gpus: 4, memoryMiB: 81920}}.")
+        return Pool()
+    mistakes += [f"pools.{name}.{key}: there is no such setting." for key in said if key not in _KEYS]
+
+    def number(key: str, least: int = 1) -> int | None:
+        value = said.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 or value < least:
+            mistakes.append(f"pools.{name}.{key}: {value!r} is not a whole number of at least {least}.")
+            return None
+        return int(value)
+
+    labels = said.get("labels") or {}
+    if not isinstance(labels, Mapping):
+        mistakes.append(f"pools.{name}.labels: expected a mapping of texts.")
+        labels = {}
+    nodes, gpus, slices = number("nodes"), number("gpus", 0), number("timeSlices")
+    return Pool(
+        nodes=1 if nodes is None else nodes,
+        gpus=1 if gpus is None else gpus,
+        memory_mib=number("memoryMiB"),
+        time_slices=1 if slices is None else slices,
+        labels={str(key): str(value) for key, value in labels.items()},
+        taints=tuple(_taint(name, taint, mistakes) for taint in said.get("taints") or ()),
+    )
+
+
+def _taint(pool: str, said: Any, mistakes: list[str]) -> Taint:
+    text = str(said)
+    first, colon, effect = text.rpartition(":")
+    if not colon or effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+        mistakes.append(f"pools.{pool}.taints: {text!r} is not 'key=value:NoSchedule', as kubectl writes it.")
+        return Taint(key=text, effect="NoSchedule")
+    key, _, value = first.partition("=")
+    return Taint(key=key, value=value, effect=effect)

@@ -1,0 +1,247 @@
+"""Reads what the engine, or a manifest, says of an object: without a guess where it is unknown, or of the wrong type.
+
+A value knows its path. What cannot be judged raises a `Doubt`, so that no rule takes it for an answer: an unknown of a
+preview is undecided, a wrong type is a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any, TypeVar
+
+UNKNOWNS = frozenset(
+    {
+        "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",
+        "3eeb2bf0-c639-47a8-9e75-3b44932eb421",
+        "04da6b54-80e4-46f7-96ec-b56ff0331ba9",
+        "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",
+        "030794c1-ac77-496b-92df-f27374a8bd58",
+        "e48ece36-62e2-4504-bad9-02848725956a",
+        "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
+    }
+)
+"""How the engine writes what is known after the deployment only, by its type (sdk/go/common/resource/plugin)."""
+
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""Key of a mapping that stands for a value of another kind (sdk/go/common/resource/sig)."""
+
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # what marks a secret, and none itself
+
+# As apimachinery's resource.Quantity has it: `E` is a suffix, `E3` and `e3` are exponents.
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40}))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,3}))?", re.ASCII
+)
+_MULTIPLIER = {
+    "": Fraction(1),
+    **{unit: Fraction(1, 1000**power) for power, unit in enumerate("mun", start=1)},
+    **{unit: Fraction(1000**power) for power, unit in enumerate("kMGTPE", start=1)},
+    **{f"{unit}i": Fraction(1024**power) for power, unit in enumerate("KMGTPE", start=1)},
+}
+_PERCENT = re.compile(r"([0-9]{1,9})%", re.ASCII)
+_LONGEST_SHOWN = 60
+
+_Item = TypeVar("_Item")
+
+
+class Doubt(Exception):
+    """A value that a rule needs, and cannot judge."""
+
+
+class Undecided(Doubt):
+    """It is known after the deployment only."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is known after the deployment only")
+
+
+class Unsaid(Doubt):
+    """A patch says nothing of it: what it is, is elsewhere."""
+
+
+class Malformed(Doubt):
+    """It is not of the type that Kubernetes has there."""
+
+    def __init__(self, path: str, value: object, expected: str) -> None:
+        super().__init__(f"{path} is {shown(value)}, not {expected}")
+
+
+def shown(value: object) -> str:
+    """`value` for a message: short, and no secret."""
+    match value:
+        case {}:
+            return "a secret" if value.get(SIGNATURE) == SECRET else "a mapping"
+        case list() | tuple():
+            return "a list"
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def each(items: Iterable[_Item], judge: Callable[[_Item], Iterable[str | Doubt]]) -> Iterator[str | Doubt]:
+    """What `judge` says of each of `items`; a doubt about one does not keep the others from being judged."""
+    for item in items:
+        try:
+            yield from judge(item)
+        except Doubt as doubt:
+            yield doubt
+
+
+class Value:
+    """A value of an object, and where it is."""
+
+    __slots__ = ("is_secret", "partial", "path", "raw")
+
+    def __init__(self, raw: Any, path: str = "", *, partial: bool = False, is_secret: bool = False) -> None:
+        """A value as JSON has it.
+
+        Args:
+            raw: mapping, list, text, number, truth value or None; mappings with SIGNATURE may stand for secrets.
+            path: for messages, e.g. `spec.replicas`.
+            partial: whether absence means nothing, as in a patch.
+            is_secret: whether it is part of a secret.
+        """
+        while isinstance(raw, Mapping) and raw.get(SIGNATURE) == SECRET:
+            raw, is_secret = raw.get("value"), True
+        self.raw = raw
+        self.path = path
+        self.partial = partial
+        self.is_secret = is_secret
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is said: also of what is known later only.
+
+        Raises:
+            Unsaid: a patch leaves it out.
+        """
+        if self.raw is None and self.partial:
+            raise Unsaid(self.path)
+        return self.raw is not None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is known after the deployment only."""
+        return isinstance(self.raw, str) and self.raw in UNKNOWNS
+
+    def get(self, *keys: str) -> Value:
+        """What is below `keys`; of nothing, nothing.
+
+        Raises:
+            Doubt: something on the way is unknown, or no mapping.
+        """
+        here = self
+        for key in keys:
+            raw = here._mapping()
+            here = Value(
+                raw.get(key) if raw is not None else None,
+                f"{here.path}.{key}" if here.path else key,
+                partial=here.partial,
+                is_secret=here.is_secret,
+            )
+        return here
+
+    def pairs(self) -> list[tuple[str, Value]]:
+        """Keys and values of a mapping; none of nothing."""
+        return [
+            (str(key), Value(value, f"{self.path}.{key}", partial=self.partial, is_secret=self.is_secret))
+            for key, value in (self._mapping() or {}).items()
+            if key != SIGNATURE
+        ]
+
+    def items(self) -> list[Value]:
+        """Values of a list; none of nothing.
+
+        Raises:
+            Doubt: it is unknown, or no list.
+        """
+        raw = self._known()
+        if raw is None:
+            return []
+        if not isinstance(raw, list | tuple):
+            raise Malformed(self.path, raw, "a list")
+        return [
+            Value(item, f"{self.path}[{index}]", partial=self.partial, is_secret=self.is_secret)
+            for index, item in enumerate(raw)
+        ]
+
+    def text(self) -> str | None:
+        """A text, or None."""
+        raw = self._known()
+        if raw is not None and not isinstance(raw, str):
+            raise Malformed(self.path, self._shown(), "a text")
+        return raw
+
+    def boolean(self) -> bool | None:
+        """A truth value, or None."""
+        raw = self._known()
+        if raw is not None and not isinstance(raw, bool):
+            raise Malformed(self.path, self._shown(), "true or false")
+        return raw
+
+    def integer(self) -> int | None:
+        """A whole number, or None. The engine sends all numbers as floats."""
+        raw = self._known()
+        if raw is None:
+            return None
+        if isinstance(raw, bool) or not isinstance(raw, int | float) or raw != raw or raw in _INFINITE or raw % 1:
+            raise Malformed(self.path, self._shown(), "a whole number")
+        return int(raw)
+
+    def quantity(self) -> Fraction | None:
+        """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0, or None."""
+        raw = self._known()
+        if raw is None:
+            return None
+        try:
+            return quantity(raw)
+        except ValueError:
+            raise Malformed(self.path, self._shown(), "a Kubernetes quantity") from None
+
+    def share(self, of: int) -> Fraction | None:
+        """A number of pods, or a percentage of `of`; not rounded."""
+        raw = self._known()
+        if isinstance(raw, str) and (percent := _PERCENT.fullmatch(raw)):
+            return Fraction(int(percent[1]) * of, 100)
+        number = self.integer() if not isinstance(raw, str) else None
+        if raw is not None and (number is None or number < 0):
+            raise Malformed(self.path, self._shown(), "a number of pods or a percentage")
+        return None if number is None else Fraction(number)
+
+    def _mapping(self) -> Mapping[str, Any] | None:
+        raw = self._known()
+        if raw is not None and (not isinstance(raw, Mapping) or SIGNATURE in raw):
+            raise Malformed(self.path, self._shown(), "a mapping")
+        return raw
+
+    def _known(self) -> Any:
+        if self.is_unknown:
+            raise Undecided(self.path)
+        if self.raw is None and self.partial:
+            raise Unsaid(self.path)
+        return self.raw
+
+    def _shown(self) -> Any:
+        return {SIGNATURE: SECRET} if self.is_secret else self.raw
+
+
+_INFINITE = (float("inf"), float("-inf"))
+
+
+def quantity(value: object) -> Fraction:
+    """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0.
+
+    Raises:
+        ValueError: `value` is none.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == value and value not in _INFINITE:
+        return Fraction(value)
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{shown(value)} is not a Kubernetes quantity")
+    number, unit, exponent = match.groups()
+    return Fraction(number) * _MULTIPLIER[unit or ""] * Fraction(10) ** int(exponent or 0)
