@@ -93,12 +93,13 @@ class Object:
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
         """The pods that it is or makes, without their number; none for other kinds, and for a template left out."""
-        found = []
-        for path in _TEMPLATES.get(self.kind, ()):
-            template = self.properties.get(*path)
-            if not path or template.raw is not None:
-                found.append(Pod(template, owner_kind=self.kind))
-        return tuple(found)
+        return tuple(Pod(self.properties.get(*path), owner_kind=self.kind) for path in self.pod_paths)
+
+    @cached_property
+    def pod_paths(self) -> tuple[tuple[str, ...], ...]:
+        """Where the templates of `pods` are."""
+        paths = _TEMPLATES.get(self.kind, ())
+        return tuple(path for path in paths if not path or self.properties.get(*path).exists)
 
     @property
     def pod(self) -> Pod:

@@ -14,7 +14,8 @@ GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 """Extended resources that stand for GPUs; a slice of a shared one may be `nvidia.com/gpu.shared`."""
 
 Role = Literal["init", "main", "ephemeral"]
-_LISTS: dict[str, Role] = {"initContainers": "init", "containers": "main", "ephemeralContainers": "ephemeral"}
+CONTAINER_LISTS: dict[str, Role] = {"initContainers": "init", "containers": "main", "ephemeralContainers": "ephemeral"}
+"""Keys of a pod's specification that hold containers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +167,9 @@ class Pod:
     @cached_property
     def containers(self) -> tuple[Container, ...]:
         """Every container: those before, those that serve, those put in later."""
-        return tuple(Container(item, self, role) for key, role in _LISTS.items() for item in self.spec.get(key).items())
+        return tuple(
+            Container(item, self, role) for key, role in CONTAINER_LISTS.items() for item in self.spec.get(key).items()
+        )
 
     @property
     def main_containers(self) -> tuple[Container, ...]:
