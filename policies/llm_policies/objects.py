@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from llm_policies.pods import Pod
+from llm_policies.pods import CONTAINER_LISTS, Container, Pod
 from llm_policies.values import Doubt, Value
 
 _TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -100,6 +100,14 @@ class Object:
         """Where the templates of `pods` are."""
         paths = _TEMPLATES.get(self.kind, ())
         return tuple(path for path in paths if not path or self.properties.get(*path).exists)
+
+    def containers_with_paths(self) -> Iterator[tuple[tuple[str | int, ...], Container]]:
+        """Each container and where it is in `properties`, for remediations."""
+        for path, pod in zip(self.pod_paths, self.pods, strict=True):
+            for key, role in CONTAINER_LISTS.items():
+                own = (container for container in pod.containers if container.role == role)
+                for index, container in enumerate(own):
+                    yield (*path, "spec", key, index), container
 
     @property
     def pod(self) -> Pod:

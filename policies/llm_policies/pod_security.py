@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_policies.objects import POD_BEARING, Object
-from llm_policies.pods import CONTAINER_LISTS, Container, Pod
+from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Doubt, Value, each
 
@@ -22,15 +22,6 @@ _CONTAINER = """\
 """
 
 
-def _containers_of(item: Object) -> Iterator[tuple[tuple[str | int, ...], Container]]:
-    """Path and container, for edits."""
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
-        for key, role in CONTAINER_LISTS.items():
-            own = [container for container in pod.containers if container.role == role]
-            for index, container in enumerate(own):
-                yield (*path, "spec", key, index), container
-
-
 def _is_windows(pod: Pod) -> bool:
     """Whether the pod says that it is for Windows, where Linux' security settings are refused."""
     return pod.spec.get("os", "name").text() == "windows"
@@ -45,7 +36,7 @@ def _privileged(container: Container, _: Context) -> Iterator[Said]:
 
 
 def _unprivilege(item: Object, _: Context) -> Iterator[Edit]:
-    for path, container in _containers_of(item):
+    for path, container in item.containers_with_paths():
         if container.value.get("securityContext", "privileged").boolean():
             yield Edit((*path, "securityContext", "privileged"), False)
 
@@ -216,7 +207,7 @@ def _escalation(container: Container, _: Context) -> Iterator[Said]:
 
 
 def _forbid_escalation(item: Object, _: Context) -> Iterator[Edit]:
-    for path, container in _containers_of(item):
+    for path, container in item.containers_with_paths():
         if not _is_windows(container.pod) and _escalates(container):
             yield Edit((*path, "securityContext", "allowPrivilegeEscalation"), False)
 
@@ -256,7 +247,7 @@ def _capabilities(container: Container, _: Context) -> Iterator[Said]:
 
 def _drop_all(item: Object, _: Context) -> Iterator[Edit]:
     """What is added on purpose stays."""
-    for path, container in _containers_of(item):
+    for path, container in item.containers_with_paths():
         if not _is_windows(container.pod) and "ALL" not in (name.upper() for name in _kept(container)[0]):
             yield Edit((*path, "securityContext", "capabilities", "drop"), ["ALL"])
 
@@ -296,7 +287,7 @@ def _default_profile(item: Object, _: Context) -> Iterator[Edit]:
     for path, pod in zip(item.pod_paths, item.pods, strict=True):
         if not _is_windows(pod) and any(_profile(c) not in ("RuntimeDefault", "Localhost") for c in pod.containers):
             yield Edit((*path, "spec", "securityContext", "seccompProfile"), {"type": "RuntimeDefault"})
-    for container_path, container in _containers_of(item):
+    for container_path, container in item.containers_with_paths():
         says = container.value.get("securityContext", "seccompProfile").exists and not _is_windows(container.pod)
         if says and _profile(container) not in ("RuntimeDefault", "Localhost"):
             yield Edit((*container_path, "securityContext", "seccompProfile"), {"type": "RuntimeDefault"})
