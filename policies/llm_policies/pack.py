@@ -2,6 +2,7 @@
 
 from llm_policies import (
     autoscaling,
+    disruption,
     engines,
     gpus,
     images,
@@ -10,11 +11,25 @@ from llm_policies import (
     secrets,
     shared_memory,
     shutdown,
+    volumes,
     workloads,
 )
 from llm_policies.pack_settings import policy_settings
 
-_SUBJECTS = (rollouts, shared_memory, images, pod_security, secrets, engines, workloads, shutdown, gpus, autoscaling)
+_SUBJECTS = (
+    images,
+    pod_security,
+    secrets,
+    engines,
+    workloads,
+    shutdown,
+    rollouts,
+    gpus,
+    shared_memory,
+    volumes,
+    autoscaling,
+    disruption,
+)
 _RULES = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
 
 RULES = (*_RULES, policy_settings({rule.name for rule in _RULES}))
