@@ -6,9 +6,11 @@ from llm_policies import (
     engines,
     gpus,
     images,
+    network_policies,
     pod_security,
     rollouts,
     secrets,
+    selectors,
     shared_memory,
     shutdown,
     volumes,
@@ -29,6 +31,8 @@ _SUBJECTS = (
     volumes,
     autoscaling,
     disruption,
+    selectors,
+    network_policies,
 )
 _RULES = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
 
