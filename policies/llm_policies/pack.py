@@ -6,6 +6,7 @@ from llm_policies import (
     engines,
     gpus,
     images,
+    ingress,
     network_policies,
     pod_security,
     rollouts,
@@ -33,6 +34,7 @@ _SUBJECTS = (
     disruption,
     selectors,
     network_policies,
+    ingress,
 )
 _RULES = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
 
