@@ -97,7 +97,7 @@ def _of_ingress_route(edge: Object) -> Iterator[Route | Doubt]:
                 f"{item.get('namespace').text() or edge.namespace}/{item.get('name').text()}"
                 for item in route.get("middlewares").items()
             )
-            services = route.get("services").items() or [None]
+            services: list[Value | None] = [*route.get("services").items()] or [None]
             for service in services:
                 for host in hosts:
                     for path in paths:
