@@ -4,6 +4,7 @@ from llm_policies import (
     autoscaling,
     disruption,
     engines,
+    exposure,
     gpus,
     images,
     ingress,
@@ -35,6 +36,7 @@ _SUBJECTS = (
     selectors,
     network_policies,
     ingress,
+    exposure,
 )
 _RULES = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
 
