@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
-from llm_policies.values import Doubt, Value
+from llm_policies.values import Doubt, Value, hidden
 
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 """Extended resources that stand for GPUs; a slice of a shared one may be `nvidia.com/gpu.shared`."""
@@ -51,7 +51,8 @@ class Container:
         Raises:
             Doubt: a word is unknown or no text.
         """
-        found = [word.text() for key in ("command", "args") for word in self.value.get(key).items()]
+        # One of them may be a secret: no doubt shows it.
+        found = [hidden(word).text() for key in ("command", "args") for word in self.value.get(key).items()]
         return tuple(word for word in found if word is not None)
 
     @cached_property
@@ -104,7 +105,7 @@ class Container:
     def environment(self) -> tuple[tuple[str, Value], ...]:
         """Name and value of each variable as it is written; variables whose name is not known are left out."""
         return tuple(
-            (name.raw, entry.get("value"))
+            (name.raw, hidden(entry.get("value")))
             for entry in self.value.get("env").items()
             if isinstance((name := entry.get("name")).raw, str) and not name.is_unknown
         )

@@ -91,6 +91,11 @@ def each(items: Iterable[_Item], judge: Callable[[_Item], Iterable[str | Doubt]]
             yield doubt
 
 
+def hidden(value: Value) -> Value:
+    """`value`, shown in no message: a variable or an argument may be a secret."""
+    return Value(value.raw, value.path, partial=value.partial, is_secret=True)
+
+
 class Value:
     """A value of an object, and where it is."""
 
@@ -103,7 +108,7 @@ class Value:
             raw: mapping, list, text, number, truth value or None; mappings with SIGNATURE may stand for secrets.
             path: for messages, e.g. `spec.replicas`.
             partial: whether absence means nothing, as in a patch.
-            is_secret: whether it is part of a secret.
+            is_secret: whether it is part of a secret, or may be one: no message shows it.
         """
         while isinstance(raw, Mapping) and raw.get(SIGNATURE) == SECRET:
             raw, is_secret = raw.get("value"), True
@@ -163,7 +168,7 @@ class Value:
         if raw is None:
             return []
         if not isinstance(raw, list | tuple):
-            raise Malformed(self.path, raw, "a list")
+            raise Malformed(self.path, self._shown(), "a list")
         return [
             Value(item, f"{self.path}[{index}]", partial=self.partial, is_secret=self.is_secret)
             for index, item in enumerate(raw)
@@ -226,7 +231,26 @@ class Value:
         return self.raw
 
     def _shown(self) -> Any:
-        return {SIGNATURE: SECRET} if self.is_secret else self.raw
+        return _Hidden(self.raw) if self.is_secret else self.raw
+
+
+class _Hidden:
+    """Stands for a value that no message may show: its kind is enough to correct a field."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        match self._value:
+            case bool():
+                return "a truth value"
+            case int() | float():
+                return "a number"
+            case list() | tuple():
+                return "a list"
+            case Mapping():
+                return "a mapping"
+        return "a text"
 
 
 _INFINITE = (float("inf"), float("-inf"))

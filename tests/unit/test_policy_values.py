@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from llm_policies.objects import of_manifest, of_pulumi
 from llm_policies.pods import last_option
 from llm_policies.shared_memory import needed_bytes
-from llm_policies.values import Malformed, Undecided, Unsaid, Value, quantity
+from llm_policies.values import Malformed, Undecided, Unsaid, Value, hidden, quantity
 from on_mocks import Raw
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
@@ -143,3 +144,11 @@ def test_what_a_patch_leaves_out_is_not_said() -> None:
         patch.properties.get("spec").pairs()
     assert of_pulumi("kubernetes:helm.sh/v4:Chart", {}) != []
     assert of_pulumi("aws:s3/bucket:Bucket", {}) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"), [(12345678, "a number"), (True, "a truth value"), ([1], "a list"), ({"a": 1}, "a mapping")]
+)
+def test_a_doubt_about_a_variable_or_an_argument_does_not_show_it(raw: object, kind: str) -> None:
+    with pytest.raises(Malformed, match=re.escape(f"env[0].value is {kind}, not a text")):
+        hidden(Value(raw, "env[0].value")).text()
