@@ -1,13 +1,13 @@
-"""Rules about what a pod may do to its node: those of Pod Security Standards, and the pod's own token."""
+"""Rules about what a container may do on its node: those of the Pod Security Standards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llm_policies.objects import POD_BEARING, Object
+from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Doubt, Value, each
+from llm_policies.values import Unsaid, Value, each
 
 _SEED = """\
 apiVersion: v1
@@ -20,19 +20,56 @@ _CONTAINER = """\
   - name: vllm
     image: vllm/vllm-openai:v0.33.0
 """
+_CONFINED = ("RuntimeDefault", "Localhost")
+_ROOT_IMAGES = ("vllm/vllm-openai", "ollama/ollama")
+"""Images whose own user is root; also those of a mirror."""
 
 
 def _is_windows(pod: Pod) -> bool:
-    """Whether the pod says that it is for Windows, where Linux' security settings are refused."""
-    return pod.spec.get("os", "name").text() == "windows"
+    """Whether the pod is for Windows, where Linux' security settings are refused; not so in a patch without a word."""
+    for keys in (("os", "name"), ("nodeSelector", "kubernetes.io/os")):
+        try:
+            if pod.spec.get(*keys).text() == "windows":
+                return True
+        except Unsaid:
+            continue
+    return False
+
+
+def _setting(container: Container, *keys: str) -> Value:
+    """A setting of securityContext: the container's own, else the pod's.
+
+    Raises:
+        Unsaid: a patch says it at neither place.
+    """
+    unsaid: Unsaid | None = None
+    for holder in (container.value, container.pod.spec):
+        try:
+            value = holder.get("securityContext", *keys)
+            if value.exists:
+                return value
+        except Unsaid as nothing:
+            unsaid = nothing
+    if unsaid is not None:
+        raise unsaid
+    return value
 
 
 def _privileged(container: Container, _: Context) -> Iterator[Said]:
-    if container.value.get("securityContext", "privileged").boolean():
-        yield (
-            f"{container.name} is privileged, so it is root on its node; the device plugin hands over GPUs without it. "
-            "Remove privileged and set limits['nvidia.com/gpu']."
-        )
+    def as_root() -> Iterator[Said]:
+        if container.value.get("securityContext", "privileged").boolean():
+            repair = (
+                "the device plugin hands over GPUs without it. Remove privileged and set limits['nvidia.com/gpu']."
+                if container.engine is not None
+                else "what it needs of the node is a capability or a device. Remove privileged, and ask for that alone."
+            )
+            yield f"{container.name} is privileged, so it is root on its node; {repair}"
+
+    def as_host_process() -> Iterator[Said]:
+        if _setting(container, "windowsOptions", "hostProcess").boolean():
+            yield f"{container.name} is a HostProcess of Windows, so it has its node's rights. Leave hostProcess out."
+
+    yield from each((as_root, as_host_process), lambda check: check())
 
 
 def _unprivilege(item: Object, _: Context) -> Iterator[Edit]:
@@ -57,122 +94,31 @@ PRIVILEGED = Rule(
     good=_SEED + _CONTAINER + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
 )
 
-_HOST_NAMESPACES = {
-    "hostIPC": "its processes share the node's memory segments: for tensor parallelism mount emptyDir{medium: Memory} "
-    "at /dev/shm instead",
-    "hostPID": "it sees and may signal every process of the node. Leave it out",
-    "hostNetwork": "it listens on the node's own addresses, past every NetworkPolicy. Leave it out, and use a Service",
+_USER_OF = {
+    "vllm": "vllm/vllm-openai takes 2000 with runAsGroup 0 and caches under /home/vllm",
+    "ollama": "Ollama takes any that may write to HOME and OLLAMA_MODELS",
 }
 
 
-def _host_namespaces(pod: Pod, _: Context) -> Iterator[Said]:
-    def judge(key: str) -> Iterator[Said]:
-        if pod.spec.get(key).boolean():
-            yield f"{key} is on, so {_HOST_NAMESPACES[key]}."
-
-    yield from each(_HOST_NAMESPACES, judge)
-
-
-def _close_ipc(item: Object, _: Context) -> Iterator[Edit]:
-    """Only where /dev/shm is memory of the pod's own: else workers that shared the node's would fail."""
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
-        shm = [pod.mounted_at(container, "/dev/shm") for container in pod.main_containers]
-        own = any(v is not None and v.get("emptyDir", "medium").text() == "Memory" for v in shm)
-        if own and pod.spec.get("hostIPC").boolean():
-            yield Edit((*path, "spec", "hostIPC"), False)
-
-
-HOST_NAMESPACES = Rule(
-    name="host-namespaces",
-    title="A pod keeps to namespaces of its own.",
-    description=(
-        "hostIPC is often written to give NCCL shared memory, and opens that of every process on the node. hostNetwork "
-        "puts the engine on the node's addresses, where no NetworkPolicy holds."
-    ),
-    remediation="Leave hostIPC, hostPID and hostNetwork out; mount an emptyDir of medium Memory at /dev/shm.",
-    severity="error",
-    references=(
-        "polaris hostIPCSet, hostPIDSet, hostNetworkSet",
-        "CKV_K8S_17",
-        "CKV_K8S_18",
-        "CKV_K8S_19",
-        "CIS 5.2.3",
-    ),
-    of_pod=_host_namespaces,
-    remediate=_close_ipc,
-    bad=_SEED + "  hostIPC: true\n" + _CONTAINER,
-    good=_SEED
-    + _CONTAINER
-    + """\
-    volumeMounts: [{name: shm, mountPath: /dev/shm}]
-  volumes:
-  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}
-""",
-)
-
-
-def _host_path(pod: Pod, context: Context) -> Iterator[Said]:
-    allowed: list[str] = context.settings["allowed"]
-
-    def judge(volume: Value) -> Iterator[Said]:
-        if not volume.get("hostPath").exists:
-            return
-        path = volume.get("hostPath", "path").text() or ""
-        name = volume.get("name").text()
-        if not any(_is_below(path, prefix) for prefix in allowed):
-            yield (
-                f"volume '{name}' mounts host path '{path}', so the pod reads or changes what is the node's; use a "
-                "PVC, or allow-list it read-only."
-            )
-            return
-        writers = [
-            container.name
-            for container in pod.containers
-            for mount in container.value.get("volumeMounts").items()
-            if mount.get("name").text() == name and not mount.get("readOnly").boolean()
-        ]
-        if writers:
-            yield f"{', '.join(writers)}: mounts host path '{path}', which is allowed read-only. Set readOnly: true."
-
-    yield from each(pod.spec.get("volumes").items(), judge)
-
-
-def _is_below(path: str, prefix: str) -> bool:
-    """Whether `path` is `prefix` or in it; never by `..`."""
-    parts = path.rstrip("/").split("/")
-    inner = prefix.rstrip("/").split("/")
-    return ".." not in parts and parts[: len(inner)] == inner
-
-
-HOSTPATH = Rule(
-    name="hostpath",
-    title="No pod mounts its node's files, but for what is allowed, read-only.",
-    description=(
-        "A path of the node ties the pod to it, is in no backup, and with the right path (the container runtime's "
-        "socket, /etc, /var/lib/kubelet) is the node itself."
-    ),
-    remediation="Use a PersistentVolumeClaim. What a system's own agent must read is allowed by the setting `allowed`.",
-    severity="error",
-    references=("polaris hostPathSet", "kubescape C-0048, C-0045", "gatekeeper host-filesystem", "CIS 5.2.12"),
-    of_pod=_host_path,
-    settings={"allowed": Setting(default=[], description="Paths of the node that may be mounted read-only.")},
-    bad=_SEED + _CONTAINER + "  volumes:\n  - {name: models, hostPath: {path: /data/models}}\n",
-    good=_SEED + _CONTAINER + "  volumes:\n  - {name: models, persistentVolumeClaim: {claimName: models}}\n",
-)
-
-
 def _root(container: Container, _: Context) -> Iterator[Said]:
-    if _is_windows(container.pod):
-        return
-    non_root = container.pod.security(container, "runAsNonRoot").boolean()
-    user = container.pod.security(container, "runAsUser").integer()
-    if user == 0 or not (non_root or user):
-        why = "runAsUser is 0" if user == 0 else "nothing says that it may not"
-        yield (
-            f"{container.name} may run as root ({why}), so a way out of the container is root on the node. Set "
-            "runAsNonRoot: true and a runAsUser: vllm/vllm-openai takes 2000 with runAsGroup 0 and caches under "
-            "/home/vllm."
+    user = _setting(container, "runAsUser").integer()
+    if user is not None and user > 0:
+        return  # whatever runAsNonRoot says: this is not root's number
+    hint = _USER_OF.get(container.engine or "", "any but 0 that may write to its volumes (fsGroup)")
+    repair = f"so a way out of the container is root on the node. Set runAsNonRoot: true and a runAsUser: {hint}."
+    if user is not None:
+        said = f"{container.name} runs as root (runAsUser is {user}), {repair}"
+    elif not _setting(container, "runAsNonRoot").boolean():
+        said = f"{container.name} may run as root, as neither runAsNonRoot nor a runAsUser forbids it, {repair}"
+    elif container.image.partition("@")[0].partition(":")[0].endswith(_ROOT_IMAGES):
+        said = (
+            f"{container.name}: runAsNonRoot is true, but its image runs as root, so the kubelet refuses to start it. "
+            f"Set a runAsUser: {hint}."
         )
+    else:
+        return
+    if not _is_windows(container.pod):
+        yield said
 
 
 RUN_AS_NON_ROOT = Rule(
@@ -180,7 +126,8 @@ RUN_AS_NON_ROOT = Rule(
     title="No container runs as root.",
     description=(
         "Root in a container is root's number on the node: whatever lets a process out lets it out as root. The images "
-        "of vLLM and Ollama run as root unless told otherwise, and both can do without."
+        "of vLLM and Ollama run as root unless told otherwise, and both can do without. A runAsUser other than 0 is "
+        "enough; with runAsNonRoot alone the kubelet refuses images whose own user is root."
     ),
     remediation=(
         "Set runAsNonRoot: true and a runAsUser in the pod's securityContext; caches and models must be writable for "
@@ -195,11 +142,13 @@ RUN_AS_NON_ROOT = Rule(
 
 
 def _escalates(container: Container) -> bool:
-    return container.value.get("securityContext", "allowPrivilegeEscalation").boolean() is not False
+    # Absent is true to Kubernetes.
+    allowed = container.value.get("securityContext", "allowPrivilegeEscalation").boolean()
+    return allowed is not False and not _is_windows(container.pod)
 
 
 def _escalation(container: Container, _: Context) -> Iterator[Said]:
-    if not _is_windows(container.pod) and _escalates(container):
+    if _escalates(container):
         yield (
             f"{container.name} may gain rights that it did not start with (setuid programs), since "
             "allowPrivilegeEscalation is not false. Set allowPrivilegeEscalation: false."
@@ -207,8 +156,12 @@ def _escalation(container: Container, _: Context) -> Iterator[Said]:
 
 
 def _forbid_escalation(item: Object, _: Context) -> Iterator[Edit]:
+    """But for containers that have all rights already: the API server refuses the two together."""
     for path, container in item.containers_with_paths():
-        if not _is_windows(container.pod) and _escalates(container):
+        security = container.value.get("securityContext")
+        added = {text.upper() for word in security.get("capabilities", "add").items() if (text := word.text())}
+        everything = security.get("privileged").boolean() or added & {"SYS_ADMIN", "CAP_SYS_ADMIN"}
+        if _escalates(container) and not everything:
             yield Edit((*path, "securityContext", "allowPrivilegeEscalation"), False)
 
 
@@ -226,29 +179,42 @@ PRIVILEGE_ESCALATION = Rule(
 )
 
 
-def _kept(container: Container) -> tuple[list[str], list[str]]:
-    """Capabilities that are dropped, and those that are added."""
-    capabilities = container.value.get("securityContext", "capabilities")
-    dropped, added = (
-        [text for item in capabilities.get(key).items() if (text := item.text()) is not None] for key in ("drop", "add")
-    )
-    return dropped, added
+def _capability_names(container: Container, key: str) -> list[str]:
+    names = container.value.get("securityContext", "capabilities", key).items()
+    return [text for name in names if (text := name.text()) is not None]
 
 
-def _capabilities(container: Container, _: Context) -> Iterator[Said]:
-    if _is_windows(container.pod):
-        return
-    dropped, added = _kept(container)
-    if added:
-        yield f"{container.name} adds Linux capabilities {', '.join(added)}, which no engine needs. Leave them out."
-    if "ALL" not in (name.upper() for name in dropped):
-        yield f"{container.name} keeps the Linux capabilities of its runtime. Write capabilities: {{drop: [ALL]}}."
+def _drops_all(container: Container) -> bool:
+    return "ALL" in (name.upper() for name in _capability_names(container, "drop"))
+
+
+def _capabilities(container: Container, context: Context) -> Iterator[Said]:
+    allowed: list[str] = context.settings["allowed"]
+
+    def added() -> Iterator[Said]:
+        names = [name for name in _capability_names(container, "add") if name not in allowed]
+        if names and not _is_windows(container.pod):
+            yield (
+                f"{container.name} adds Linux capabilities {', '.join(names)}; serving a model needs none. Leave them "
+                "out."
+            )
+
+    def kept() -> Iterator[Said]:
+        if not _drops_all(container) and not _is_windows(container.pod):
+            dropped = _capability_names(container, "drop")
+            but = f", all but {', '.join(dropped)}" if dropped else ""
+            yield (
+                f"{container.name} keeps the Linux capabilities of its runtime{but}, which serve who breaks out of it. "
+                "Write capabilities: {drop: [ALL]}."
+            )
+
+    yield from each((added, kept), lambda check: check())
 
 
 def _drop_all(item: Object, _: Context) -> Iterator[Edit]:
     """What is added on purpose stays."""
     for path, container in item.containers_with_paths():
-        if not _is_windows(container.pod) and "ALL" not in (name.upper() for name in _kept(container)[0]):
+        if not _drops_all(container) and not _is_windows(container.pod):
             yield Edit((*path, "securityContext", "capabilities", "drop"), ["ALL"])
 
 
@@ -257,25 +223,28 @@ CAPABILITIES = Rule(
     title="Containers drop all Linux capabilities.",
     description=(
         "Runtimes leave some fourteen of them to a container that runs as root (raw sockets, file owners, ...); "
-        "serving a model needs none."
+        "serving a model needs none. What a program truly needs beside them, such as NET_BIND_SERVICE for a port below "
+        "1024 or IPC_LOCK for InfiniBand, an environment allows by the setting `allowed`."
     ),
     remediation="Write capabilities: {drop: [ALL]}, and add none.",
     severity="warn",
     references=("CKV_K8S_25", "CKV_K8S_37", "kyverno require-drop-all", "polaris dangerousCapabilities", "CIS 5.2.9"),
     of_container=_capabilities,
+    settings={"allowed": Setting(default=[], description="Capabilities that may be added, as the manifest has them.")},
     remediate=_drop_all,
     bad=_SEED + _CONTAINER,
     good=_SEED + _CONTAINER + "    securityContext: {capabilities: {drop: [ALL]}}\n",
 )
 
 
-def _profile(container: Container) -> str | None:
-    own = container.value.get("securityContext", "seccompProfile", "type").text()
-    return own or container.pod.spec.get("securityContext", "seccompProfile", "type").text()
+def _is_unconfined(container: Container) -> bool:
+    # Absent is Unconfined, unless the kubelet was started with --seccomp-default.
+    profile = _setting(container, "seccompProfile", "type").text()
+    return profile not in _CONFINED and not _is_windows(container.pod)
 
 
 def _seccomp(container: Container, _: Context) -> Iterator[Said]:
-    if not _is_windows(container.pod) and _profile(container) not in ("RuntimeDefault", "Localhost"):
+    if _is_unconfined(container):
         yield (
             f"{container.name} has no seccomp profile, so it may make every call of the kernel. Set seccompProfile: "
             "{type: RuntimeDefault}."
@@ -283,13 +252,14 @@ def _seccomp(container: Container, _: Context) -> Iterator[Said]:
 
 
 def _default_profile(item: Object, _: Context) -> Iterator[Edit]:
-    """For the whole pod where no container says otherwise, else for the containers that lack one."""
+    """For a whole pod that says nothing, and for what says otherwise where it says so."""
     for path, pod in zip(item.pod_paths, item.pods, strict=True):
-        if not _is_windows(pod) and any(_profile(c) not in ("RuntimeDefault", "Localhost") for c in pod.containers):
-            yield Edit((*path, "spec", "securityContext", "seccompProfile"), {"type": "RuntimeDefault"})
+        if any(map(_is_unconfined, pod.containers)):
+            whole = pod.spec.get("securityContext", "seccompProfile", "type").text()
+            if whole not in _CONFINED:
+                yield Edit((*path, "spec", "securityContext", "seccompProfile"), {"type": "RuntimeDefault"})
     for container_path, container in item.containers_with_paths():
-        says = container.value.get("securityContext", "seccompProfile").exists and not _is_windows(container.pod)
-        if says and _profile(container) not in ("RuntimeDefault", "Localhost"):
+        if container.value.get("securityContext", "seccompProfile").exists and _is_unconfined(container):
             yield Edit((*container_path, "securityContext", "seccompProfile"), {"type": "RuntimeDefault"})
 
 
@@ -309,66 +279,4 @@ SECCOMP = Rule(
     good=_SEED + "  securityContext: {seccompProfile: {type: RuntimeDefault}}\n" + _CONTAINER,
 )
 
-_MOUNTS = "automountServiceAccountToken"
-
-
-def _token(item: Object, _: Context) -> Iterator[Said]:
-    if item.kind == "ServiceAccount":
-        if item.properties.get(_MOUNTS).boolean() is not False:
-            yield (
-                f"every pod of account '{item.name}' gets an API token unless it says otherwise; set "
-                f"{_MOUNTS}: false here, and true in the pods that ask the API."
-            )
-        return
-
-    def judge(pod: Pod) -> Iterator[Said]:
-        mounts = pod.spec.get(_MOUNTS).boolean()
-        # With an account of its own the account may say it: that is judged there.
-        own = pod.spec.get("serviceAccountName").text() not in (None, "", "default")
-        if mounts or (mounts is None and not own):
-            yield (
-                "pod mounts an API token it never uses, which is a way into the cluster for who takes it over; set "
-                f"{_MOUNTS}: false."
-            )
-
-    yield from each(item.pods, judge)
-
-
-def _no_token(item: Object, _: Context) -> Iterator[Edit]:
-    if item.kind == "ServiceAccount":
-        yield Edit((_MOUNTS,), False)
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
-        try:
-            if pod.spec.get(_MOUNTS).boolean() is None:
-                yield Edit((*path, "spec", _MOUNTS), False)
-        except Doubt:
-            continue
-
-
-SA_TOKEN = Rule(
-    name="sa-token",
-    title="Pods that do not ask the API have no token for it.",
-    description=(
-        "Kubernetes mounts the token of its service account into every pod. A model server never asks the API; who "
-        "takes it over could."
-    ),
-    remediation=f"Set {_MOUNTS}: false in the pod, or in its service account.",
-    severity="warn",
-    references=("polaris automountServiceAccountToken", "CKV_K8S_38", "kubescape C-0034", "CIS 5.1.6"),
-    of_object=_token,
-    kinds=POD_BEARING | {"ServiceAccount"},
-    remediate=_no_token,
-    bad=_SEED + _CONTAINER,
-    good=_SEED + f"  {_MOUNTS}: false\n" + _CONTAINER,
-)
-
-RULES = (
-    PRIVILEGED,
-    HOST_NAMESPACES,
-    HOSTPATH,
-    RUN_AS_NON_ROOT,
-    PRIVILEGE_ESCALATION,
-    CAPABILITIES,
-    SECCOMP,
-    SA_TOKEN,
-)
+RULES = (PRIVILEGED, RUN_AS_NON_ROOT, PRIVILEGE_ESCALATION, CAPABILITIES, SECCOMP)
