@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
-from llm_policies.rule import Context, Edit, Rule, Said
-from llm_policies.values import each
+from llm_policies.rule import REMOVE, Context, Edit, Rule, Said
+from llm_policies.values import Value, each, hidden
 
-_LOOPBACK = re.compile(r"(https?://)?(127(\.\d+){1,3}|localhost|\[?::1\]?)(:\d+)?/?", re.IGNORECASE)
+_LOOPBACK = re.compile(r"(https?://)?(127(\.\d+){1,3}|localhost|\[?::1\]?)(:\d+)?(/.*)?", re.IGNORECASE)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _OLLAMA_HOST = "0.0.0.0:11434"  # inside a pod: NetworkPolicy and Service decide who reaches it
 
 _POD = """\
@@ -27,24 +28,47 @@ _OLLAMA = _POD.format(name="ollama", image="docker.io/ollama/ollama:0.32.15")
 
 
 def _is_official(image: str) -> bool:
-    """Whether it is Ollama's own image, which sets OLLAMA_HOST itself."""
-    name = image.partition("@")[0].removeprefix("docker.io/").removeprefix("index.docker.io/")
-    return name.partition(":")[0] == "ollama/ollama"
+    """Whether it is Ollama's own image, or a mirror's, which sets OLLAMA_HOST itself."""
+    name = image.partition("@")[0].rpartition(":")[0] or image
+    return name == "ollama/ollama" or name.endswith("/ollama/ollama")
+
+
+def _serves(container: Container) -> bool:
+    """Whether it is Ollama's server: its clients take OLLAMA_HOST for where they ask, loopback too."""
+    if container.engine != "ollama" or not (container.role == "main" or container.is_sidecar):
+        return False
+    # The image's own entrypoint is `/bin/ollama`, its argument `serve`.
+    words = [part for word in container.words for part in word.split()]
+    return not words or "serve" in words
+
+
+def _is_behind_another(container: Container) -> bool:
+    """Whether another container of the pod is what its Service asks: a proxy that checks keys, on loopback."""
+    others = [c for c in container.pod.main_containers if c is not container and c.name != container.name]
+    return not container.value.get("ports").items() and any(c.value.get("ports").items() for c in others)
+
+
+def _told_host(container: Container) -> tuple[int, Value] | None:
+    """Place and entry of the variable OLLAMA_HOST; of several the last, which wins."""
+    entries = list(enumerate(container.value.get("env").items()))
+    return next((pair for pair in reversed(entries) if pair[1].get("name").text() == "OLLAMA_HOST"), None)
 
 
 def _on_loopback(container: Container) -> str | None:
     """The host that Ollama listens on, where that is loopback."""
-    if container.engine != "ollama":
+    if not _serves(container):
         return None
-    told = [entry for entry in container.value.get("env").items() if entry.get("name").text() == "OLLAMA_HOST"]
-    if not told:
+    told = _told_host(container)
+    if told is None:
         # From elsewhere it may be set all the same.
         elsewhere = bool(container.value.get("envFrom").items())
-        return None if elsewhere or _is_official(container.image) else "127.0.0.1:11434"
-    if told[-1].get("valueFrom").exists:
-        return None
-    host = told[-1].get("value").text() or "127.0.0.1"
-    return host if _LOOPBACK.fullmatch(host) else None
+        host = "" if elsewhere or _is_official(container.image) else "127.0.0.1"
+    elif told[1].get("valueFrom").exists:
+        host = ""
+    else:
+        # An empty one counts as none to Ollama, and hides the image's.
+        host = (told[1].get("value").text() or "").strip().strip("\"'") or "127.0.0.1"
+    return host if _LOOPBACK.fullmatch(host) and not _is_behind_another(container) else None
 
 
 def _host(container: Container, _: Context) -> Iterator[Said]:
@@ -58,10 +82,8 @@ def _host(container: Container, _: Context) -> Iterator[Said]:
 def _listen(item: Object, _: Context) -> Iterator[Edit]:
     for path, container in item.containers_with_paths():
         if _on_loopback(container) is not None:
-            variables = container.value.get("env").items()
-            index = next(
-                (i for i, entry in enumerate(variables) if entry.get("name").text() == "OLLAMA_HOST"), len(variables)
-            )
+            told = _told_host(container)
+            index = len(container.value.get("env").items()) if told is None else told[0]
             yield Edit((*path, "env", index), {"name": "OLLAMA_HOST", "value": _OLLAMA_HOST})
 
 
@@ -85,37 +107,44 @@ _DEV_MODE = "VLLM_SERVER_DEV_MODE"
 _PROFILER = ("VLLM_TORCH_PROFILER_DIR", "VLLM_TORCH_CUDA_PROFILE")
 
 
-def _development(container: Container) -> list[str]:
-    """Variables that open endpoints for developers."""
+def _development(container: Container) -> Iterator[tuple[int, str]]:
+    """Place and name of each variable that opens endpoints for developers, or may, where its value is elsewhere."""
     if container.engine not in ("vllm", None):
-        return []
-    found = []
-    for name, value in container.environment:
-        text = value.text()
-        if (name == _DEV_MODE and text not in (None, "", "0")) or (name in _PROFILER and text):
-            found.append(name)
-    return found
+        return
+    for index, entry in enumerate(container.value.get("env").items()):
+        name = entry.get("name").text()
+        if name == _DEV_MODE or name in _PROFILER:
+            value = hidden(entry.get("value")).text()
+            # vLLM reads them as numbers, but for the folder of the profiler.
+            if (value or "").strip() not in ("", "0") or (value is None and entry.get("valueFrom").exists):
+                yield index, name
 
 
 def _dev(container: Container, _: Context) -> Iterator[Said]:
-    for name in dict.fromkeys(_development(container)):
-        opened = "/collective_rpc (arbitrary RPC), /sleep and /pause" if name == _DEV_MODE else "/start_profile"
-        yield f"{container.name}: {name} exposes {opened} to whoever reaches the port. Leave the variable out."
-    if container.engine == "vllm" and container.has_flag("--profiler-config"):
-        yield f"{container.name}: --profiler-config exposes /start_profile to whoever reaches the port. Leave it out."
+    def variables() -> Iterator[Said]:
+        for name in dict.fromkeys(name for _index, name in _development(container)):
+            opened = "/collective_rpc (arbitrary RPC), /sleep and /pause" if name == _DEV_MODE else "/start_profile"
+            yield f"{container.name}: {name} exposes {opened} to whoever reaches the port. Leave the variable out."
+
+    def flags() -> Iterator[Said]:
+        if container.engine == "vllm" and container.has_flag("--profiler-config"):
+            yield (
+                f"{container.name}: --profiler-config exposes /start_profile to whoever reaches the port. Leave it out."
+            )
+
+    yield from each((variables, flags), lambda check: check())
 
 
 def _close(item: Object, _: Context) -> Iterator[Edit]:
-    """One edit for the whole list: what is taken out would move the others."""
+    """From the last: what is taken out moves those behind it."""
     for path, container in item.containers_with_paths():
-        if names := _development(container):
-            kept = [e.raw for e in container.value.get("env").items() if e.get("name").text() not in names]
-            yield Edit((*path, "env"), kept)
+        for index, _name in reversed(list(_development(container))):
+            yield Edit((*path, "env", index), REMOVE)
 
 
 DEV_ENDPOINTS = Rule(
     name="dev-endpoints",
-    title="vLLM's endpoints for developers are closed.",
+    title="Endpoints for developers of vLLM are closed.",
     description=(
         "VLLM_SERVER_DEV_MODE=1 adds /collective_rpc, which runs any method of the workers, /sleep and /pause; none of "
         "them asks for a key. A profiler writes prompts to disk."
@@ -133,18 +162,22 @@ DEV_ENDPOINTS = Rule(
 def _remote_code(container: Container, _: Context) -> Iterator[Said]:
     if not container.has_flag("--trust-remote-code"):
         return
-    lacking = [name for name in ("--revision", "--code-revision") if not container.option(name)]
-    pinned = "" if lacking else ", which is pinned; see that someone has read it"
-    repair = f"; pin {' and '.join(lacking)}" if lacking else ""
-    yield f"{container.name}: code of the model's repository runs in the pod{pinned}{repair}."
+    unpinned = [
+        name for name in ("--revision", "--code-revision") if not _COMMIT.fullmatch(container.option(name) or "")
+    ]
+    if unpinned:
+        yield (
+            f"{container.name}: --trust-remote-code runs code of the model's repository in the pod, whatever it is by "
+            f"then; pin {' and '.join(unpinned)} to a commit that someone has read."
+        )
 
 
 TRUST_REMOTE_CODE = Rule(
     name="trust-remote-code",
     title="Code that comes with a model is not run, or is known.",
     description=(
-        "--trust-remote-code runs Python of the model's repository with the pod's rights, at every start in the "
-        "version that the repository has then."
+        "With --trust-remote-code Python of the model's repository runs with the pod's rights, at every start in the "
+        "version that the repository has then. Of a branch or a tag nobody knows what it will be; a commit stays."
     ),
     remediation="Choose a model that the engine knows itself, or read the code and pin --revision and --code-revision.",
     severity="warn",
@@ -156,18 +189,18 @@ TRUST_REMOTE_CODE = Rule(
 
 
 def _links(pod: Pod) -> bool:
-    return pod.spec.get("enableServiceLinks").boolean() is not False and any(c.engine == "vllm" for c in pod.engines)
+    """Whether a Service's variables reach vLLM: absent is true to Kubernetes, a pod's own VLLM_PORT goes first."""
+    if pod.spec.get("enableServiceLinks").boolean() is False:
+        return False
+    return any(c.engine == "vllm" and c.variable("VLLM_PORT") is None for c in pod.engines)
 
 
-def _service_env(item: Object, _: Context) -> Iterator[Said]:
-    def judge(pod: Pod) -> Iterator[Said]:
-        if _links(pod):
-            yield (
-                "enableServiceLinks is not false: a Service 'vllm' in the namespace injects VLLM_PORT=tcp://... and "
-                "vLLM refuses to start. Set enableServiceLinks: false."
-            )
-
-    yield from each(item.pods, judge)
+def _service_env(pod: Pod, _: Context) -> Iterator[Said]:
+    if _links(pod):
+        yield (
+            "enableServiceLinks is not false: a Service 'vllm' in the namespace injects VLLM_PORT=tcp://... and "
+            "vLLM refuses to start. Set enableServiceLinks: false."
+        )
 
 
 def _unlink(item: Object, _: Context) -> Iterator[Edit]:
@@ -187,7 +220,7 @@ SERVICE_ENV_CLASH = Rule(
     remediation="Set enableServiceLinks: false.",
     severity="error",
     references=("vLLM envs.py ('appears to be a URI')",),
-    of_object=_service_env,
+    of_pod=_service_env,
     remediate=_unlink,
     bad=_VLLM,
     good=_VLLM.replace("spec:\n", "spec:\n  enableServiceLinks: false\n"),

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from llm_policies.pods import Container
-from llm_policies.rule import Context, Rule
+from llm_policies.rule import Context, Rule, Setting
 
-_MOVING_TAGS = ("", "latest", "nightly", "main")
+_DIGEST = re.compile(r".+@sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
+_MOVING = re.compile(
+    r"|(latest|nightly|main|master|edge)(-(cu|cuda|cpu|gpu|rocm|arm|amd|x86|aarch|alpine|slim|openai)[a-z0-9._]*)*"
+    # Tags by which Ollama and llama.cpp name their newest release for one kind of GPU.
+    r"|rocm|vulkan|(server|full|light)(-(cuda|rocm|vulkan|intel|musa))?"
+)
+"""Tags that projects move to each new release; none at all is `latest`."""
+
+_INJECTED = ("istio-proxy", "auto")
+"""Name and image of a container that stands for what Istio puts in its place."""
+
+_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: chat}
+spec:
+  containers:
+"""
 
 
-def _mutable(container: Container, _: Context) -> Iterator[str]:
-    tag = container.image.rpartition("/")[2].partition(":")[2]
-    if "@sha256:" not in container.image and tag in _MOVING_TAGS:
+def _tag(image: str) -> str:
+    """The tag of an image; empty where it has none. A colon before the last slash is a registry's port."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
+def _moves(container: Container, context: Context) -> bool:
+    tag = _tag(container.image)
+    moving = _MOVING.fullmatch(tag) is not None or tag in context.settings.get("movingTags", ())
+    return moving and not _is_settled(container)
+
+
+def _is_settled(container: Container) -> bool:
+    """Whether it is one image for ever, or no image yet."""
+    return _DIGEST.fullmatch(container.image) is not None or (container.name, container.image) == _INJECTED
+
+
+def _mutable(container: Container, context: Context) -> Iterator[str]:
+    if not container.image:
+        yield f"{container.name} has no image; name one with a release tag or @sha256 digest."
+    elif _moves(container, context):
         yield f"{container.name}: image '{container.image}' is mutable; pin a release tag or @sha256 digest."
 
 
@@ -27,22 +62,34 @@ IMAGE_TAG_MUTABLE = Rule(
     severity="error",
     references=("kyverno disallow-latest-tag", "kube-linter latest-tag", "CKV_K8S_14"),
     of_container=_mutable,
-    bad="""\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - {name: vllm, image: "vllm/vllm-openai:latest"}
-""",
-    good="""\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - {name: vllm, image: "vllm/vllm-openai:v0.33.0"}
-""",
+    settings={"movingTags": Setting(default=[], description="Further tags that move, such as those of one's own CI.")},
+    bad=_POD + '  - {name: vllm, image: "vllm/vllm-openai:latest"}\n',
+    good=_POD + '  - {name: vllm, image: "vllm/vllm-openai:v0.33.0"}\n',
 )
 
-RULES = (IMAGE_TAG_MUTABLE,)
+
+def _without_digest(container: Container, context: Context) -> Iterator[str]:
+    # What moves is told by the other rule, and worse.
+    if container.image and not _is_settled(container) and not _moves(container, context):
+        yield (
+            f"{container.name}: image '{container.image}' is whatever its registry has under that tag today; append "
+            "the release's @sha256 digest."
+        )
+
+
+IMAGE_DIGEST = Rule(
+    name="image-digest",
+    title="Images carry a digest.",
+    description=(
+        "A release's tag is a promise of its publisher; a digest is checked by the container runtime. Whoever may push "
+        "to the registry, or stands between, changes what runs under a tag, and two nodes may run different images."
+    ),
+    remediation="Append '@sha256:...' to the tag, as `docker buildx imagetools inspect IMAGE` and `crane digest` tell.",
+    severity="warn",
+    references=("CKV_K8S_43", "kubescape C-0306", "kyverno require-image-checksum"),
+    of_container=_without_digest,
+    bad=_POD + '  - {name: vllm, image: "vllm/vllm-openai:v0.33.0"}\n',
+    good=_POD + f'  - {{name: vllm, image: "vllm/vllm-openai:v0.33.0@sha256:{"5e0b" * 16}"}}\n',
+)
+
+RULES = (IMAGE_TAG_MUTABLE, IMAGE_DIGEST)

@@ -51,7 +51,7 @@ HOST_NAMESPACES = Rule(
     name="host-namespaces",
     title="A pod keeps to namespaces of its own.",
     description=(
-        "hostIPC is often written to give NCCL shared memory, and opens that of every process on the node. hostNetwork "
+        "Often hostIPC is written to give NCCL shared memory, and opens that of every process on the node. hostNetwork "
         "puts the engine on the node's addresses, where no NetworkPolicy holds."
     ),
     remediation="Leave hostIPC, hostPID and hostNetwork out; mount an emptyDir of medium Memory at /dev/shm.",

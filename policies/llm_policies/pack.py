@@ -2,6 +2,7 @@
 
 from llm_policies import (
     autoscaling,
+    cors,
     disruption,
     engines,
     exposure,
@@ -29,6 +30,7 @@ _SUBJECTS = (
     service_accounts,
     secrets,
     engines,
+    cors,
     workloads,
     shutdown,
     rollouts,

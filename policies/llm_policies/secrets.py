@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 
+from llm_policies.command_lines import Word, command_lines
 from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Rule, Said
-from llm_policies.values import Value, each
-
-_NAME = re.compile(
-    r"(?i)(^|_)(token|secret|password|passwd|passphrase|api_?key|access_?key|private_?key|credentials?)(_|$)"
-)
-# A number of tokens, and where a secret's file is, are none.
-_NO_SECRET = re.compile(r"(?i)(max|num|min|total|count|limit|budget|batched|_tokens$|_file$|_path$|_dir$|_name$|_url$)")
-_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----")
-_KEY_OPTIONS = ("--api-key", "--token", "--hf-token", "--auth-token")
-_REFERENCE = re.compile(r"\$\([A-Za-z_][A-Za-z0-9_]*\)|\$\{?[A-Za-z_][A-Za-z0-9_]*\}?")
-"""`$(NAME)` is Kubernetes' own, `$NAME` a shell's: the secret itself is elsewhere."""
+from llm_policies.secret_names import is_reference, looks_secret, names_secret, value_may_be_secret
+from llm_policies.values import Doubt, Malformed, Value, each, hidden
 
 _POD = """\
 apiVersion: v1
@@ -34,33 +24,45 @@ spec:
 
 
 def _holds_secret(name: str, value: Value) -> bool:
-    text = value.text()
-    if not text or _REFERENCE.fullmatch(text):
+    text = hidden(value).text()
+    if not text or is_reference(text):
         return False
-    named = _NAME.search(name) is not None and _NO_SECRET.search(name) is None
-    return named or _VALUE.search(text) is not None
+    return looks_secret(text) or (names_secret(name) and value_may_be_secret(name, text))
+
+
+def _name(entry: Value) -> str:
+    name = entry.get("name").text()
+    if name is None:
+        raise Malformed(f"{entry.path}.name", None, "a text")
+    return name
 
 
 def _in_env(item: Object, _: Context) -> Iterator[Said]:
-    def of_data(pair: tuple[str, Value]) -> Iterator[Said]:
-        name, value = pair
-        if _holds_secret(name, value):
+    def of_data(pair: tuple[Value, str]) -> Iterator[Said]:
+        data, name = pair
+        if _is_marked(data, name) or _holds_secret(name, data.get(name)):
             yield f"key {name} holds a literal secret, readable with 'kubectl get configmap'; put it into a Secret."
 
     def of_container(container: Container) -> Iterator[Said]:
-        def of_variable(pair: tuple[str, Value]) -> Iterator[Said]:
-            name, value = pair
-            if _holds_secret(name, value):
+        def of_variable(entry: Value) -> Iterator[Said]:
+            name = _name(entry)
+            if _is_marked(entry, "value") or _holds_secret(name, entry.get("value")):
                 yield (
                     f"{container.name}: env {name} holds a literal secret, readable with 'kubectl get pod'; use "
                     "valueFrom.secretKeyRef."
                 )
 
-        yield from each(container.environment, of_variable)
+        yield from each(container.value.get("env").items(), of_variable)
 
     if item.kind == "ConfigMap":
-        yield from each(item.properties.get("data").pairs(), of_data)
+        for data in (item.properties.get("data"), item.properties.get("binaryData")):
+            yield from each([(data, name) for name, _value in data.pairs()], of_data)
     yield from each(item.pods, lambda pod: each(pod.containers, of_container))
+
+
+def _is_marked(holder: Value, key: str) -> bool:
+    """Whether the program itself calls this one value a secret, and not merely all that it stands among."""
+    return not holder.is_secret and holder.get(key).is_secret
 
 
 SECRET_IN_ENV = Rule(
@@ -68,7 +70,9 @@ SECRET_IN_ENV = Rule(
     title="Secrets come from Secrets.",
     description=(
         "The value of a variable stands in the pod, in every revision of its workload, and in whatever keeps "
-        "manifests; who may read pods has the key."
+        "manifests; who may read pods has the key. A variable is judged by its name (HF_TOKEN, DB_PASSWORD; not "
+        "MAX_TOKENS or TOKEN_FILE), by the look of its value (a token of Hugging Face or OpenAI, a private key, a "
+        "password in a URL), and by Pulumi's own mark of a secret."
     ),
     remediation="Put it into a Secret, and write valueFrom.secretKeyRef in place of value.",
     severity="error",
@@ -81,23 +85,64 @@ SECRET_IN_ENV = Rule(
 
 
 def _in_args(container: Container, _: Context) -> Iterator[Said]:
-    words = [part for word in container.words for part in (word.split() if " " in word else [word])]
-    for word, following in pairwise([*words, ""]):
-        option, equals, value = word.partition("=")
-        given = value if equals else following
-        if (
-            option.replace("_", "-") in _KEY_OPTIONS and given and not given.startswith("--")
-        ):  # a key's own option is not looked at twice
-            if not _REFERENCE.fullmatch(given.strip("\"'")):
-                yield (
-                    f"{container.name}: the value of {option} is a secret in the command line, readable with 'kubectl "
-                    "get pod'; use VLLM_API_KEY, HF_TOKEN or another variable from a Secret."
-                )
-        elif _VALUE.search(word):
+    def of_line(line: tuple[str, list[Word] | Doubt]) -> Iterator[Said]:
+        where, words = line
+        if isinstance(words, Doubt):
+            raise words
+        for option in dict.fromkeys(_literal_options(words)):
             yield (
-                f"{container.name}: a secret stands in the command line, readable with 'kubectl get pod'; use a "
-                "variable from a Secret."
+                f"{container.name}: the value of {option} is a secret in {where}, readable with 'kubectl get pod'; use "
+                "VLLM_API_KEY, HF_TOKEN or another variable from a Secret."
             )
+        for option in dict.fromkeys(_unread_variables(words)):
+            yield (
+                f"{container.name}: {option} in {where} names a variable that no shell reads, so its name is the key, "
+                "for anyone to guess; write $(NAME)."
+            )
+        if any(looks_secret(word.text) for word in words) and not any(_literal_options(words)):
+            yield (
+                f"{container.name}: a secret stands in {where}, readable with 'kubectl get pod'; use a variable from a "
+                "Secret."
+            )
+
+    yield from each(command_lines(container), of_line)
+
+
+def _given(words: list[Word]) -> Iterator[tuple[str, Word]]:
+    """Options that take a secret, and what they are given: `--api-key` of vLLM takes several."""
+    for position, word in enumerate(words):
+        option, equals, value = word.text.partition("=")
+        if not (option.startswith("-") or (equals and option.isidentifier())) or not _takes_secret(option):
+            continue
+        if equals:
+            yield option, Word(value.strip("\"'"), word.in_shell)
+            continue
+        for following in words[position + 1 :]:
+            if following.text.startswith("-"):
+                break
+            yield option, following
+            if option.replace("_", "-") != "--api-key" or following.in_shell:
+                break
+
+
+def _takes_secret(option: str) -> bool:
+    return names_secret(option, at_the_end=True)
+
+
+def _literal_options(words: list[Word]) -> Iterator[str]:
+    return (
+        option
+        for option, value in _given(words)
+        if value.text and not is_reference(value.text, in_shell=True) and value_may_be_secret(option, value.text)
+    )
+
+
+def _unread_variables(words: list[Word]) -> Iterator[str]:
+    return (
+        option
+        for option, value in _given(words)
+        if not value.in_shell and is_reference(value.text, in_shell=True) and not is_reference(value.text)
+    )
 
 
 SECRET_IN_ARGS = Rule(
@@ -105,7 +150,7 @@ SECRET_IN_ARGS = Rule(
     title="No secret stands in a command line.",
     description=(
         "Arguments are in the pod's manifest, in `ps` on the node and in the engine's own log, which prints them at "
-        "its start."
+        "its start. The commands of probes and of lifecycle hooks are judged like the container's own."
     ),
     remediation="Set VLLM_API_KEY from a Secret, or write $(NAME) of a variable that comes from one.",
     severity="error",
@@ -121,7 +166,13 @@ SECRET_IN_ARGS = Rule(
 
 
 def _duplicates(container: Container, _: Context) -> Iterator[Said]:
-    names = Counter(name for name, _ in container.environment)
+    names: Counter[str] = Counter()
+
+    def count(entry: Value) -> Iterator[Said]:
+        names[_name(entry)] += 1
+        return iter(())
+
+    yield from each(container.value.get("env").items(), count)
     for name, times in names.items():
         if times > 1:
             often = "twice" if times == 2 else f"{times} times"

@@ -1,0 +1,140 @@
+"""Rules about which web pages may call an engine that is reached from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from llm_policies.objects import POD_BEARING, Object, Stack
+from llm_policies.pods import Container
+from llm_policies.routes import EDGES, Backend, engines_behind, routes
+from llm_policies.rule import Context, Rule, Said
+from llm_policies.values import Doubt
+
+_RELEASE = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?:\.\d{1,4})?(?:[.+-].*)?")
+_CLOSED_SINCE = (0, 33)
+"""vLLM 0.16 lets every origin in unless told otherwise, 0.33 none; what is between is not known for each."""
+
+_EVERY_ORIGIN = frozenset({"*", "http://*", "https://*"})
+
+
+def _any_origin(container: Container) -> str | None:
+    """Why any web page may call the engine; None where it is not so."""
+    if container.engine == "vllm":
+        given = container.option("--allowed-origins")
+        if given is not None:
+            return "--allowed-origins has '*'" if "*" in _listed(given) else None
+        release = _RELEASE.fullmatch(container.image.partition("@")[0].rpartition("/")[2].partition(":")[2])
+        if release is not None and (int(release[1]), int(release[2])) < _CLOSED_SINCE:
+            return "--allowed-origins is not given, and before 0.33 that may be '*'"
+    elif container.engine == "ollama":
+        variable = container.variable("OLLAMA_ORIGINS")
+        if variable is not None and _EVERY_ORIGIN & set(_listed(variable.text() or "")):
+            return "OLLAMA_ORIGINS has '*'"
+    return None
+
+
+def _listed(text: str) -> list[str]:
+    """The items of a list in JSON, as vLLM has it, or between commas, as Ollama has it."""
+    text = text.strip("'")
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        items = text.strip("[]").split(",")
+    return [str(item).strip().strip("\"'") for item in items] if isinstance(items, list) else [str(items)]
+
+
+def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
+    """What leads in from outside: the object, how it is called from there, and to which Service."""
+    for edge in stack.of(*EDGES):
+        for found in routes(edge):
+            if isinstance(found, Doubt):
+                yield edge, "", found
+            elif found.backend is not None:
+                yield edge, f"{found.host}{found.path}", found.backend
+    for service in stack.of("Service"):
+        try:
+            outside = service.properties.get("spec", "type").text() in ("LoadBalancer", "NodePort")
+        except Doubt as doubt:
+            yield service, "", doubt
+        else:
+            if outside:
+                backend = Backend(namespace=service.namespace, name=service.name, port=None)
+                yield service, f"Service {service.name}", backend
+
+
+def _any_page(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
+    told: set[int] = set()
+    for item, where, backend in _public(stack):
+        try:
+            engines = [] if isinstance(backend, Doubt) else engines_behind(backend, stack)
+        except Doubt as doubt:
+            backend, engines = doubt, []
+        if isinstance(backend, Doubt):
+            yield item, backend
+        for workload, engine in engines:
+            try:
+                why = _any_origin(engine)
+            except Doubt as doubt:
+                yield workload, doubt
+                continue
+            if why is not None and id(engine) not in told:
+                told.add(id(engine))  # one way in is enough to say so
+                yield (
+                    workload,
+                    f"{engine.name}: any web page can call this API by '{where}' from the browser of whoever opens it, "
+                    f"since {why}. Name the origins that may.",
+                )
+
+
+_SERVER = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  template:
+    metadata: {labels: {app: chat}}
+    spec:
+      containers:
+      - name: ollama
+        image: docker.io/ollama/ollama:0.32.15
+        env: [{name: OLLAMA_ORIGINS, value: ORIGINS}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: chat}
+spec: {selector: {app: chat}, ports: [{port: 11434}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: edge}
+spec:
+  rules:
+  - host: llm.example.com
+    http:
+      paths: [{path: /, pathType: Prefix, backend: {service: {name: chat, port: {number: 11434}}}}]
+"""
+
+CORS_ANY = Rule(
+    name="cors-any",
+    title="Only known web pages call a public API.",
+    description=(
+        "A browser asks the API whether a page of another origin may read its answers. Where any may, each page that "
+        "somebody opens can use the API from there: with their cookies, and past a firewall that lets them through. A "
+        "server without a key on one's own machine is no exception: the browser is on it. Of vLLM's image the default "
+        "of its release counts; of a tag that is no release nothing is assumed."
+    ),
+    remediation=(
+        "Name the origins: --allowed-origins '[\"https://chat.example.com\"]' for vLLM, OLLAMA_ORIGINS for Ollama. No "
+        "origin at all is right where no web page calls."
+    ),
+    severity="warn",
+    references=("vLLM docs/usage/security.md", "ollama envconfig/config.go"),
+    of_stack=_any_page,
+    kinds=POD_BEARING,
+    bad=_SERVER.replace("ORIGINS}", "'*'}"),
+    good=_SERVER.replace("ORIGINS}", "'https://chat.example.com'}"),
+)
+
+RULES = (CORS_ANY,)

@@ -1,0 +1,84 @@
+"""What is taken for a secret: by its name, and by its look."""
+
+from __future__ import annotations
+
+import re
+
+_SECRET_WORD = re.compile(
+    r".*(?:token|secrets?|passwords?|passwd|passphrase|apikeys?|accesskey|privatekey|secretkey|credentials?)"
+)
+_KEYS = {"key", "keys"}
+_BEFORE_KEY = {"api", "access", "private", "secret", "auth", "encryption", "signing", "master"}
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+# What follows the secret's name and makes it another thing: where it is, how long it lives, how many there are.
+_ABOUT = frozenset(
+    {
+        *("file", "path", "dir", "directory", "folder", "mount", "name", "names", "url", "uri", "endpoint", "host"),
+        *("type", "kind", "mode", "ttl", "timeout", "expiry", "expiration", "seconds", "minutes", "hours", "days"),
+        *("length", "len", "size", "id", "ids", "index", "count", "limit", "threshold", "budget", "policy", "header"),
+        *("prefix", "suffix", "enabled", "disabled", "required", "info", "details", "ref", "refs", "version"),
+        *("issuer", "audience", "algorithm", "bucket", "adaptive"),
+    }
+)
+_NUMBER_OF = frozenset({"max", "min", "num", "number", "total", "per"})
+_SWITCHES = frozenset({"allow", "no", "enable", "disable", "use", "require", "skip"})
+
+_NO_SECRET = re.compile(r"(?i)true|false|yes|no|on|off|enabled?|disabled?")
+# What clients write where the server asks for no key.
+_NO_KEY = re.compile(r"(?i)empty|none|null|nil|dummy|fake|unused|no-?key|(sk-)?(not-needed|no-key-required)")
+_PATH = re.compile(r"(?:/[A-Za-z0-9._-]+){2,}/?")
+
+_LOOKS = re.compile(
+    r"\bhf_[A-Za-z0-9]{30,}"  # Hugging Face
+    r"|\bsk-[A-Za-z0-9_-]{0,40}[A-Za-z0-9]{16}"  # OpenAI, Anthropic and others that follow them
+    r"|\bnvapi-[A-Za-z0-9_-]{20}"  # NVIDIA NGC
+    r"|\bgh[pousr]_[A-Za-z0-9]{30}|\bgithub_pat_[A-Za-z0-9_]{30}"
+    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
+    r"|(?i:\bbearer\s+)(?![$(<{])[A-Za-z0-9._~+/=-]{16}"
+    r"|://[^\s/:@'\"]{0,200}:(?![$(<{])[^\s/@'\"]{1,200}@"  # a password in a URL
+)
+_OF_KUBERNETES = re.compile(r"(?<!\$)\$\([A-Za-z_][A-Za-z0-9_.-]*\)")
+_BRACED = re.compile(r"\$\{[A-Za-z_][^}]*\}")
+_OF_SHELL = re.compile(r"\$\(|`|\$[A-Za-z_0-9@*]")
+
+
+def names_secret(name: str, *, at_the_end: bool = False) -> bool:
+    """Whether what is called `name` is a secret: HF_TOKEN, apiKey or --hf-token, but not MAX_TOKENS or TOKEN_FILE.
+
+    Args:
+        name: of a variable, of a key of a ConfigMap, or an option.
+        at_the_end: whether the secret's own word must be the last, as in options (--prefill-token-threshold).
+    """
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words or words[0] in _SWITCHES or words[-1] in _ABOUT or _NUMBER_OF & set(words):
+        return False
+    places = [
+        index
+        for index, word in enumerate(words)
+        if _SECRET_WORD.fullmatch(word) or (word in _KEYS and index > 0 and words[index - 1] in _BEFORE_KEY)
+    ]
+    return bool(places) and (not at_the_end or places[-1] == len(words) - 1)
+
+
+def value_may_be_secret(name: str, text: str) -> bool:
+    """Whether `text` can be the secret that `name` says: no truth value, no path of a file, no stand-in for no key."""
+    if _NO_SECRET.fullmatch(text):
+        return False
+    lower = name.lower()
+    if "credential" in lower and _PATH.fullmatch(text):
+        return False
+    return not (("key" in lower or "token" in lower) and _NO_KEY.fullmatch(text))
+
+
+def looks_secret(text: str) -> bool:
+    """Whether `text` holds a secret whatever it is called."""
+    return _LOOKS.search(text) is not None
+
+
+def is_reference(text: str, *, in_shell: bool = False) -> bool:
+    """Whether the secret itself is elsewhere: `$(NAME)` is Kubernetes' own, `$NAME` and `$(cat ...)` a shell's."""
+    text = text.strip("\"'")
+    if _OF_KUBERNETES.search(text) or _BRACED.fullmatch(text):
+        return True
+    return in_shell and _OF_SHELL.search(text) is not None
