@@ -93,7 +93,14 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
 
     def Analyze(self, request: analyzer_pb2.AnalyzeRequest, context: object) -> analyzer_pb2.AnalyzeResponse:  # noqa: ARG002  # gRPC's own signature
         """Judge one resource."""
-        objects = of_pulumi(request.type, _plain(request.properties), urn=request.urn)
+        waits = request.options.customTimeouts
+        objects = of_pulumi(
+            request.type,
+            _plain(request.properties),
+            urn=request.urn,
+            # What is not set is 0.
+            timeouts={name: value for name in ("create", "update") if (value := getattr(waits, name))},
+        )
         return self._response(judge(self._rules, objects, self._environment, today=self._today))
 
     def AnalyzeStack(self, request: analyzer_pb2.AnalyzeStackRequest, context: object) -> analyzer_pb2.AnalyzeResponse:  # noqa: ARG002  # gRPC's own signature

@@ -55,6 +55,9 @@ class Object:
     ignores_changes: tuple[str, ...] = ()
     """Paths that Pulumi leaves to others (`ignore_changes`)."""
 
+    timeouts: Mapping[str, float] | None = None
+    """Seconds that Pulumi waits at most, by operation (`custom_timeouts`); None where nobody has told."""
+
     where: str = ""
     """File and line in a manifest; empty from Pulumi."""
 
@@ -94,6 +97,11 @@ class Object:
     def pods(self) -> tuple[Pod, ...]:
         """The pods that it is or makes, without their number; none for other kinds, and for a template left out."""
         return tuple(Pod(self.properties.get(*path), owner_kind=self.kind) for path in self.pod_paths)
+
+    @property
+    def serving_pods(self) -> tuple[Pod, ...]:
+        """Those of `pods` that requests come to: of a group with a leader, the leader alone."""
+        return self.pods[:1] if self.kind == "LeaderWorkerSet" else self.pods
 
     @cached_property
     def pod_paths(self) -> tuple[tuple[str, ...], ...]:
@@ -166,7 +174,12 @@ class Stack:
 
 
 def of_pulumi(
-    resource_type: str, properties: Mapping[str, Any], *, urn: str = "", ignores_changes: Sequence[str] = ()
+    resource_type: str,
+    properties: Mapping[str, Any],
+    *,
+    urn: str = "",
+    ignores_changes: Sequence[str] = (),
+    timeouts: Mapping[str, float] | None = None,
 ) -> list[Object]:
     """The objects of a Pulumi resource: several for a List, none for what is no object of Kubernetes.
 
@@ -175,6 +188,7 @@ def of_pulumi(
         properties: as the engine sends them.
         urn: of the resource.
         ignores_changes: its `ignore_changes`.
+        timeouts: its `custom_timeouts` in seconds.
     """
     package, _, rest = resource_type.partition(":")
     api_version, _, kind = rest.rpartition(":")
@@ -186,7 +200,9 @@ def of_pulumi(
     ignored = tuple(ignores_changes)
     whole = Value(properties, partial=partial)
     kind = kind.removesuffix(_PATCH) if partial else kind
-    return list(_listed(api_version, kind, whole, lambda: {"urn": urn, "ignores_changes": ignored}))
+    return list(
+        _listed(api_version, kind, whole, lambda: {"urn": urn, "ignores_changes": ignored, "timeouts": timeouts})
+    )
 
 
 def of_manifest(document: Mapping[str, Any], *, where: str = "") -> list[Object]:

@@ -81,6 +81,14 @@ class Container:
             return "tgi"
         return None
 
+    @cached_property
+    def serves(self) -> bool:
+        """Whether it answers requests: an engine that is no worker of another's (vLLM's `--headless`).
+
+        By the words that are known: one that is not makes no server a worker.
+        """
+        return self.engine is not None and last_option(self.known_words, "--headless") is None
+
     def option(self, *names: str) -> str | None:
         """The value of the last of the options `names` on the command line; None where none is given.
 
