@@ -83,8 +83,9 @@ Remediation = Callable[[Object, Context], Iterable[Edit]]
 class Rule:
     """A rule. Messages give fact, consequence and repair.
 
-    Exactly one of the four checks is there: it says what a rule looks at. `of_container` and `of_pod` see those of
-    every kind that makes pods.
+    Of the first three checks one is there, unless there is one over the stack: it says what a rule looks at.
+    `of_container` and `of_pod` see those of every kind that makes pods. Both, where a part can only be told of all
+    objects together.
     """
 
     name: str
@@ -119,16 +120,21 @@ class Rule:
     """Edits that mend an object, where that takes nothing away that someone may want."""
 
     def __post_init__(self) -> None:
-        """See that there is one check."""
-        checks = (self.of_container, self.of_pod, self.of_object, self.of_stack)
-        if sum(check is not None for check in checks) != 1:
-            raise TypeError(f"{self.name}: a rule has exactly one check")
-        if self.remediate is not None and self.of_stack is not None:
-            raise TypeError(f"{self.name}: a rule over a stack cannot remediate")
+        """See that there is one check of single objects, or one of all, or one of each."""
+        single = sum(check is not None for check in (self.of_container, self.of_pod, self.of_object))
+        if single > 1 or (single == 0 and self.of_stack is None):
+            raise TypeError(f"{self.name}: a rule has one check of single objects, or one of the stack, or both")
+        if self.remediate is not None and not self.judges_single:
+            raise TypeError(f"{self.name}: a rule over a stack alone cannot remediate")
+
+    @property
+    def judges_single(self) -> bool:
+        """Whether it judges objects one by one, whatever it says of all of them."""
+        return not (self.of_container is None and self.of_pod is None and self.of_object is None)
 
     def looks_at(self, kind: str) -> bool:
         """Whether it judges single objects of `kind`."""
-        return self.of_stack is None and (self.kinds is None or kind in self.kinds)
+        return self.judges_single and (self.kinds is None or kind in self.kinds)
 
     def context(self, settings: Mapping[str, Any] | None = None, pools: Mapping[str, Pool] | None = None) -> Context:
         """What the check is told: `settings` with the defaults of those that are not set."""
@@ -138,7 +144,7 @@ class Rule:
         )
 
     def look(self, item: Object, context: Context) -> Iterator[Said]:
-        """What the rule says of one object; nothing where it looks at others, or at a stack."""
+        """What the rule says of one object; nothing where it looks at others, or at a stack only."""
         if not self.looks_at(item.kind):
             return
         if self.of_object is not None:
