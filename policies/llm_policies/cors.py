@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from llm_policies.image_names import tag
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Container
 from llm_policies.routes import EDGES, Backend, engines_behind, routes
@@ -25,7 +26,7 @@ def _any_origin(container: Container) -> str | None:
         given = container.option("--allowed-origins")
         if given is not None:
             return "--allowed-origins has '*'" if "*" in _listed(given) else None
-        release = _RELEASE.fullmatch(container.image.partition("@")[0].rpartition("/")[2].partition(":")[2])
+        release = _RELEASE.fullmatch(tag(container.image))
         if release is not None and (int(release[1]), int(release[2])) < _CLOSED_SINCE:
             return "--allowed-origins is not given, and before 0.33 that may be '*'"
     elif container.engine == "ollama":

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llm_policies.image_names import is_of
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import REMOVE, Context, Edit, Rule, Said
 from llm_policies.values import Value, each, hidden
 
 _LOOPBACK = re.compile(r"(https?://)?(127(\.\d+){1,3}|localhost|\[?::1\]?)(:\d+)?(/.*)?", re.IGNORECASE)
+_OFFICIAL = "ollama/ollama"
+"""The image that sets OLLAMA_HOST itself."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _OLLAMA_HOST = "0.0.0.0:11434"  # inside a pod: NetworkPolicy and Service decide who reaches it
 
@@ -25,12 +29,6 @@ spec:
 """
 _VLLM = _POD.format(name="vllm", image="vllm/vllm-openai:v0.33.0")
 _OLLAMA = _POD.format(name="ollama", image="docker.io/ollama/ollama:0.32.15")
-
-
-def _is_official(image: str) -> bool:
-    """Whether it is Ollama's own image, or a mirror's, which sets OLLAMA_HOST itself."""
-    name = image.partition("@")[0].rpartition(":")[0] or image
-    return name == "ollama/ollama" or name.endswith("/ollama/ollama")
 
 
 def _serves(container: Container) -> bool:
@@ -62,7 +60,7 @@ def _on_loopback(container: Container) -> str | None:
     if told is None:
         # From elsewhere it may be set all the same.
         elsewhere = bool(container.value.get("envFrom").items())
-        host = "" if elsewhere or _is_official(container.image) else "127.0.0.1"
+        host = "" if elsewhere or is_of(container.image, _OFFICIAL) else "127.0.0.1"
     elif told[1].get("valueFrom").exists:
         host = ""
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llm_policies.image_names import tag
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Rule, Setting
 
@@ -28,14 +29,9 @@ spec:
 """
 
 
-def _tag(image: str) -> str:
-    """The tag of an image; empty where it has none. A colon before the last slash is a registry's port."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-
-
 def _moves(container: Container, context: Context) -> bool:
-    tag = _tag(container.image)
-    moving = _MOVING.fullmatch(tag) is not None or tag in context.settings.get("movingTags", ())
+    named = tag(container.image)
+    moving = _MOVING.fullmatch(named) is not None or named in context.settings.get("movingTags", ())
     return moving and not _is_settled(container)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.image_names import is_of
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Unsaid, Value, each
+from llm_policies.values import Malformed, Unsaid, Value, each
 
 _SEED = """\
 apiVersion: v1
@@ -101,16 +102,19 @@ _USER_OF = {
 
 
 def _root(container: Container, _: Context) -> Iterator[Said]:
-    user = _setting(container, "runAsUser").integer()
-    if user is not None and user > 0:
+    setting = _setting(container, "runAsUser")
+    user = setting.integer()
+    if user is not None and user < 0:
+        raise Malformed(setting.path, user, "a user's number")
+    if user:
         return  # whatever runAsNonRoot says: this is not root's number
     hint = _USER_OF.get(container.engine or "", "any but 0 that may write to its volumes (fsGroup)")
     repair = f"so a way out of the container is root on the node. Set runAsNonRoot: true and a runAsUser: {hint}."
-    if user is not None:
-        said = f"{container.name} runs as root (runAsUser is {user}), {repair}"
+    if user == 0:
+        said = f"{container.name} runs as root (runAsUser is 0), {repair}"
     elif not _setting(container, "runAsNonRoot").boolean():
         said = f"{container.name} may run as root, as neither runAsNonRoot nor a runAsUser forbids it, {repair}"
-    elif container.image.partition("@")[0].partition(":")[0].endswith(_ROOT_IMAGES):
+    elif is_of(container.image, *_ROOT_IMAGES):
         said = (
             f"{container.name}: runAsNonRoot is true, but its image runs as root, so the kubelet refuses to start it. "
             f"Set a runAsUser: {hint}."
