@@ -11,6 +11,7 @@ import yaml
 
 from planning.catalogue import gpu_models
 from planning.plan import Plan
+from planning.vllm import VllmPlan
 from toolchain.paths import REPOSITORY
 from toolchain.steps import StepFailed
 
@@ -25,7 +26,6 @@ from llm_policies.environment import (  # found by the line above
 )
 from llm_policies.pack import RULES  # found by the line above
 
-_ROLLOUT_RULE = "gpu-rollout-deadlock"
 _TAINT = "nvidia.com/gpu=present:NoSchedule"
 
 
@@ -57,13 +57,9 @@ def environment_of(levels: Mapping[str, Any], plan: Plan) -> Environment:
         StepFailed: with every mistake of `levels`.
     """
     rules = dict(levels.get("rules") or {})
-    said = rules.get(_ROLLOUT_RULE, {})
-    rules[_ROLLOUT_RULE] = {
-        "spareGpusByWorkload": {
-            f"{plan.namespace}/{name}": server.rollout.spare_gpus for name, server in plan.servers.items()
-        },
-        **(said if isinstance(said, Mapping) else {"level": said}),
-    }
+    for name, known in _known(plan).items():
+        said = rules.get(name, {})
+        rules[name] = {**known, **(said if isinstance(said, Mapping) else {"level": said})}
     try:
         return read_environment({"pools": _pools(plan), **levels, "rules": rules}, RULES)
     except PackSettingsError as error:
@@ -73,6 +69,28 @@ def environment_of(levels: Mapping[str, Any], plan: Plan) -> Environment:
 def policy_config(levels: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """What `pulumi --policy-pack-config` takes; arguments and errors as for `environment_of`."""
     return engine_config(environment_of(levels, plan), RULES)
+
+
+def _known(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Settings of rules, by rule: what cannot be seen in a resource."""
+    servers = {f"{plan.namespace}/{name}": server for name, server in plan.servers.items()}
+    files = {name: server.files_bytes for name, server in servers.items() if server.files_bytes}
+    return {
+        "gpu-rollout-deadlock": {
+            "spareGpusByWorkload": {name: server.rollout.spare_gpus for name, server in servers.items()}
+        },
+        "pvc-too-small": {
+            "modelBytesByClaim": {
+                f"{name}-{'cache' if isinstance(servers[name], VllmPlan) else 'models'}": size
+                for name, size in files.items()
+            }
+        },
+        "startup-budget": {
+            "modelBytesByWorkload": files,
+            "diskMegabytesPerSecond": plan.storage.read_megabytes_per_second,
+            "downloadMegabytesPerSecond": plan.storage.download_megabytes_per_second,
+        },
+    }
 
 
 def _pools(plan: Plan) -> dict[str, Any]:

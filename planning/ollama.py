@@ -41,6 +41,9 @@ class OllamaPlan:
     startup: Startup
     shutdown: Shutdown
     host_memory: HostMemory
+    files_bytes: int
+    """Of the models to pull that the catalogue knows."""
+
     storage_bytes: int
     download_budget_seconds: int
     gpu_memory_limit_mib: int
@@ -95,6 +98,7 @@ def plan_ollama(
         startup=time,
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
         host_memory=host_memory(workers=1, files_bytes=max(files_bytes), shm=0),
+        files_bytes=sum(known[m].files_bytes for m in settings.pull if m in known),
         storage_bytes=quantity_bytes(settings.storage),
         download_budget_seconds=startup(sum(files_bytes), storage, downloads=True, compiles=False).budget_seconds,
         gpu_memory_limit_mib=limit_mib,

@@ -23,6 +23,7 @@ from settings.ollama import OllamaSettings
 from settings.problems import SettingsError
 from settings.source import Source
 from settings.stack import Settings
+from settings.storage import StorageSettings
 from settings.vllm import VllmSettings
 
 ServerPlan = VllmPlan | OllamaPlan
@@ -45,6 +46,9 @@ class Plan:
     hugging_face_token: SecretStr | None
     warnings: tuple[str, ...]
     """What may go wrong although the plan can be followed."""
+    storage: StorageSettings
+    """How fast models come to a node and into memory; budgets are made of it."""
+
     volumes: VolumeClass
     monitoring: MonitoringPlan | None
 
@@ -157,6 +161,7 @@ def plan(settings: Settings) -> Plan:
         ingress=ingress,
         hugging_face_token=settings.hugging_face_token,
         warnings=(*warnings(settings), *doubts),
+        storage=settings.storage,
         volumes=volume_class(settings.storage),
         monitoring=monitoring,
     )

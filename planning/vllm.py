@@ -67,6 +67,9 @@ class VllmPlan:
     cache_follows_model: bool
     """Whether the size of the volume is not the stack file's but ours, from the model's."""
 
+    files_bytes: int | None
+    """Of the model; None where the catalogue does not know it."""
+
     memory: GpuMemory | None
     """None where the catalogue does not know the model."""
 
@@ -144,6 +147,7 @@ def plan_vllm(
         shm_bytes=shm,
         cache_bytes=cache,
         cache_follows_model=settings.cache is None,
+        files_bytes=model.files_bytes if model else None,
         memory=memory.gpu if memory else None,
         max_model_len=context,
         concurrent_full_length_requests=memory.concurrent_full_length_requests if memory else None,

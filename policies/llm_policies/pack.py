@@ -18,6 +18,7 @@ from llm_policies import (
     service_accounts,
     shared_memory,
     shutdown,
+    startup,
     volumes,
     workloads,
 )
@@ -33,6 +34,7 @@ _SUBJECTS = (
     cors,
     workloads,
     shutdown,
+    startup,
     rollouts,
     gpus,
     shared_memory,
