@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import catalogue
+from cli import catalogue, policy
 from cli import chat as talking
 from cli import report as reporting
 from cli import status as fare
@@ -24,6 +24,7 @@ from toolchain.steps import StepFailed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(policy.app, name="policy")
 
 Stack = Annotated[str, typer.Option(envvar="STACK", help="The environment: Pulumi.<stack>.yaml.")]
 

@@ -1,0 +1,118 @@
+"""`llmctl policy`: the policy pack over manifests, without Pulumi and without a stack."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from llm_policies.pack import RULES
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from cli import policy_pages
+from cli.manifests import read
+from cli.policy_check import FailOn, check, chosen, environment_of
+from cli.policy_output import Format, rendered, summary
+from toolchain.paths import REPOSITORY
+from toolchain.steps import StepFailed
+
+app = typer.Typer(no_args_is_help=True, help="Hold manifests against the policy pack; no Pulumi, no stack, no cluster.")
+
+_WRONG_USAGE = 2
+
+
+@app.command("check")
+def check_manifests(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders with all below them, - for standard input.")],
+    levels: Annotated[
+        Path | None, typer.Option(help="Levels, settings, exceptions, pools, as policies/levels/prod.yaml has them.")
+    ] = None,
+    rules: Annotated[list[str] | None, typer.Option(help="Only this rule; may be given several times.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Without this rule; may be given several times.")] = None,
+    format: Annotated[Format, typer.Option(help="sarif: GitHub's code scanning; junit: CI systems.")] = "text",
+    output: Annotated[Path | None, typer.Option(help="A file in place of standard output.")] = None,
+    fail_on: Annotated[FailOn, typer.Option(help="Which violations end with 1.")] = "error",
+    docs: Annotated[
+        str, typer.Option(envvar="LLM_POLICIES_DOCS", help="URL of the folder with the rules' pages, for SARIF.")
+    ] = "",
+) -> None:
+    """Check manifests. Ends with 0: clean; 1: violations that count; 2: wrong usage, or input that cannot be read.
+
+    Give what is applied together in one call: rules over several objects see all of it. A chart is checked as
+    `helm template ... | llmctl policy check -`, an overlay as `kubectl kustomize ... | llmctl policy check -`.
+    """
+    try:
+        wanted = chosen(rules or (), exclude or ())
+        environment = environment_of(levels)
+        checked = check(read(paths, sys.stdin.buffer), wanted, environment, today=datetime.date.today())
+        text = rendered(checked, format, docs)
+        if output is None:
+            sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.flush()
+        else:
+            output.write_bytes(text.encode("utf-8", "backslashreplace"))
+    except StepFailed as error:
+        print(f"llmctl policy check: {error}", file=sys.stderr)
+        raise typer.Exit(_WRONG_USAGE) from None
+    except OSError as error:
+        print(f"llmctl policy check: {output}: {error.strerror}.", file=sys.stderr)
+        raise typer.Exit(_WRONG_USAGE) from None
+    if output is not None or format != "text":
+        for problem in checked.unreadable:
+            print(f"unreadable {str(problem)!a}"[:2000], file=sys.stderr)
+        print(summary(checked), file=sys.stderr)
+    raise typer.Exit(checked.exit_code(fail_on))
+
+
+@app.command("rules")
+def list_rules(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """List the rules."""
+    if as_json:
+        listed = [
+            {
+                "name": rule.name,
+                "severity": rule.severity,
+                "title": rule.title,
+                "kinds": None if rule.kinds is None else sorted(rule.kinds),
+                "together": rule.of_stack is not None,
+                "remediates": rule.remediate is not None,
+                "settings": {name: setting.schema() for name, setting in rule.settings.items()},
+                "references": list(rule.references),
+            }
+            for rule in RULES
+        ]
+        print(json.dumps(listed, indent=2))
+        return
+    table = Table("Rule", "Severity", "Mends itself", "What holds")
+    for rule in RULES:
+        table.add_row(rule.name, rule.severity, "yes" if rule.remediate else "", rule.title)
+    Console().print(table)
+
+
+@app.command()
+def explain(rule: Annotated[str, typer.Argument(help="A rule's name, e.g. gpu-rollout-deadlock.")]) -> None:
+    """Print a rule's page: what it finds, why it matters, a bad and a good example, its settings."""
+    try:
+        [found] = chosen([rule], ())
+    except StepFailed as error:
+        print(f"llmctl policy explain: {error}", file=sys.stderr)
+        raise typer.Exit(_WRONG_USAGE) from None
+    text = policy_pages.page(found)
+    if sys.stdout.isatty():
+        Console().print(Markdown(text))
+    else:
+        print(text, end="")
+
+
+@app.command()
+def docs() -> None:
+    """Write docs/policies/<rule>.md and the table in docs/policies.md, from the rules."""
+    touched = policy_pages.write(RULES, REPOSITORY / "docs")
+    for file in touched:
+        print(file.relative_to(REPOSITORY))
+    print(f"{len(touched)} of {len(RULES) + 1} files were not current." if touched else "Everything was current.")

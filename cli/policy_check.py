@@ -1,0 +1,205 @@
+"""Holds manifests against the policy pack, without Pulumi and without a cluster."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llm_policies.environment import Environment, PackSettingsError, read_environment
+from llm_policies.judging import Finding, judge, judge_stack
+from llm_policies.objects import Object, Stack, of_manifest
+from llm_policies.pack import RULES
+from llm_policies.pods import Container
+from llm_policies.rule import Rule
+from llm_policies.values import Doubt
+
+from cli.levels import read_levels
+from cli.manifests import Found, Manifest, Part, Skipped, Unreadable
+from toolchain.steps import StepFailed
+
+Weight = Literal["error", "warning", "excepted"]
+FailOn = Literal["error", "warn", "never"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A finding, and where to look for it."""
+
+    finding: Finding
+    weight: Weight
+    """`error` is what the environment calls mandatory."""
+
+    file: str
+    object_line: int
+    line: int
+    """Of the field where it is known, else of the container, else of the object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a check has found."""
+
+    rules: Sequence[Rule]
+    objects: Sequence[tuple[Object, str, int]]
+    """Each with its file and line."""
+
+    findings: Sequence[Located]
+    """By file and line; those of one object stand together."""
+
+    skipped: Sequence[Skipped]
+    unreadable: Sequence[Unreadable]
+
+    def count(self, weight: Weight) -> int:
+        """Findings that weigh so."""
+        return sum(found.weight == weight for found in self.findings)
+
+    def exit_code(self, fail_on: FailOn) -> int:
+        """0 is clean, 1 a violation that counts, 2 input that could not be looked at."""
+        if self.unreadable:
+            return 2
+        counts = {"error": ("error",), "warn": ("error", "warning"), "never": ()}[fail_on]
+        return int(any(found.weight in counts for found in self.findings))
+
+
+def environment_of(levels: Path | None) -> Environment:
+    """What a file like `policies/levels/prod.yaml` says; without one every rule has its own level.
+
+    Raises:
+        StepFailed: with every mistake of the file.
+    """
+    if levels is None:
+        return Environment()
+    if not levels.is_file():
+        raise StepFailed(f"{levels}: there is no such file.")
+    try:
+        return read_environment(read_levels(levels), RULES)
+    except PackSettingsError as error:
+        raise StepFailed(f"{levels} is wrong:\n{error}") from None
+
+
+def chosen(only: Iterable[str], without: Iterable[str]) -> list[Rule]:
+    """The rules named `only`, or all, but for those named `without`.
+
+    Raises:
+        StepFailed: a name is no rule's.
+    """
+    known = {rule.name for rule in RULES}
+    names, left_out = set(only), set(without)
+    if unknown := sorted((names | left_out) - known):
+        raise StepFailed(f"There is no rule {', '.join(unknown)}. `llmctl policy rules` lists them.")
+    return [rule for rule in RULES if (not names or rule.name in names) and rule.name not in left_out]
+
+
+def check(
+    documents: Iterable[Found], rules: Sequence[Rule], environment: Environment, *, today: datetime.date
+) -> Checked:
+    """Judge all documents together: rules over several objects see every file.
+
+    Args:
+        documents: as `cli.manifests.read` gives them.
+        rules: those that count.
+        environment: levels, exceptions, pools.
+        today: by which exceptions have expired.
+    """
+    skipped: list[Skipped] = []
+    unreadable: list[Unreadable] = []
+    written: dict[int, Manifest] = {}
+    objects: list[Object] = []
+    for document in documents:
+        match document:
+            case Skipped():
+                skipped.append(document)
+            case Unreadable():
+                unreadable.append(document)
+            case Manifest():
+                made = of_manifest(document.data, where=f"{document.file}:{document.first_line}")
+                objects += made
+                written |= {id(item): document for item in made}
+    if not objects and not unreadable:
+        unreadable.append(Unreadable(file="input", line=None, why="has no Kubernetes object, so nothing was checked."))
+    found = [
+        *judge(rules, objects, environment, today=today),
+        *judge_stack(rules, Stack(objects=objects), environment, today=today),
+    ]
+    order = {id(item): position for position, item in enumerate(objects)}
+    located = [_located(finding, written[id(finding.item)]) for finding in found]
+    located.sort(key=lambda one: (order[id(one.finding.item)], _WEIGHTS[one.weight], one.line, one.finding.rule.name))
+    return Checked(
+        rules=rules,
+        objects=[(item, written[id(item)].file, _own_line(item, written[id(item)])) for item in objects],
+        findings=located,
+        skipped=skipped,
+        unreadable=unreadable,
+    )
+
+
+_WEIGHTS: dict[Weight, int] = {"error": 0, "warning": 1, "excepted": 2}
+
+
+def _located(finding: Finding, manifest: Manifest) -> Located:
+    weight: Weight = "warning" if finding.level == "advisory" else "error"
+    return Located(
+        finding=finding,
+        weight="excepted" if finding.verdict == "excepted" else weight,
+        file=manifest.file,
+        object_line=_own_line(finding.item, manifest),
+        line=_line(finding, manifest.parts),
+    )
+
+
+def _own_line(item: Object, manifest: Manifest) -> int:
+    if not item.properties.path:
+        return manifest.line
+    return manifest.parts.get(item.properties.path, manifest.parts[""]).line
+
+
+_DOUBTED = re.compile(r"cannot be judged: (.+?) is ")
+_NAMED = re.compile(r"'([^']+)'|(--[a-z][a-z-]+)|\b([A-Z][A-Z0-9]*_[A-Z0-9_]+)\b")
+_WORD = re.compile(r"[A-Za-z][A-Za-z]+")
+
+
+def _line(finding: Finding, parts: dict[str, Part]) -> int:
+    """The line of what the message names: a field, a value, a container; else of the object."""
+    base = finding.item.properties.path
+    if doubted := _DOUBTED.match(finding.message):
+        return _nearest(doubted[1], parts)
+    container = _container(finding)
+    within = base if container is None else container.value.path
+    below = {path: part for path, part in parts.items() if not within or path.startswith((f"{within}.", f"{within}["))}
+    for named in _NAMED.finditer(finding.message):
+        wanted = named[1] or named[2] or named[3]
+        for part in below.values():
+            if part.text == wanted or (named[2] and part.text is not None and part.text.startswith(wanted)):
+                return part.line
+    for word in _WORD.findall(finding.message):
+        ends = [path for path in below if path.endswith(f".{word}") or path == word]
+        if ends and (word not in ("name", "image") or container is not None):
+            return below[min(ends, key=len)].line
+    return _nearest(within, parts)
+
+
+def _container(finding: Finding) -> Container | None:
+    """The container with whose name the message begins."""
+    for container in _containers(finding.item):
+        if finding.message.startswith((f"{container.name}:", f"{container.name} ")):
+            return container
+    return None
+
+
+def _containers(item: Object) -> Iterator[Container]:
+    try:
+        for pod in item.pods:
+            yield from pod.containers
+    except Doubt:
+        return  # the finding is of that very field
+
+
+def _nearest(path: str, parts: dict[str, Part]) -> int:
+    """The line of `path`, or of what it would be in."""
+    while path not in parts and path:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return parts[path].line
