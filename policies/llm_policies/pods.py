@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -10,12 +11,32 @@ from typing import Literal
 
 from llm_policies.values import Doubt, Value, hidden
 
-GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
-"""Extended resources that stand for GPUs; a slice of a shared one may be `nvidia.com/gpu.shared`."""
+GPU_RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "amd.com/gpu", "gpu.intel.com/i915", "gpu.intel.com/xe")
+"""Extended resources that stand for GPUs, or for time slices of one; a node's are counted by them."""
+
+_GPU_PARTS = ("nvidia.com/mig-", "amd.com/cpx_", "amd.com/dpx_", "amd.com/qpx_", "amd.com/spx_")
+"""How resources begin that stand for a part of a GPU with a memory of its own, by its profile."""
 
 Role = Literal["init", "main", "ephemeral"]
+TENSOR_PARALLEL = {
+    "vllm": ("--tensor-parallel-size", "--tensor-parallel", "-tp"),  # it takes what is left out at the end
+    "sglang": ("--tensor-parallel-size", "--tp-size", "--tp"),
+    "tgi": ("--num-shard",),
+}
+"""Options that say over how many GPUs each layer is divided, by engine."""
+
 CONTAINER_LISTS: dict[str, Role] = {"initContainers": "init", "containers": "main", "ephemeralContainers": "ephemeral"}
 """Keys of a pod's specification that hold containers."""
+
+
+def is_gpu(resource: str) -> bool:
+    """Whether an extended resource is a GPU or a part of one; `nvidia.com/gpumem`, a share of memory, is none."""
+    return resource in GPU_RESOURCES or resource.startswith(_GPU_PARTS)
+
+
+# What Python makes a number of in no time, however it is written: 1e999999999 would take for ever.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}\.?[0-9]{0,18}|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+_VARIABLE = re.compile(r"\$(?:\(([A-Za-z_][A-Za-z0-9_]*)\)|\{?([A-Za-z_][A-Za-z0-9_]*)\}?)", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +86,7 @@ class Container:
         return tuple(found)
 
     @cached_property
-    def engine(self) -> Literal["vllm", "ollama", "llamacpp", "tgi"] | None:
+    def engine(self) -> Literal["vllm", "sglang", "ollama", "llamacpp", "tgi"] | None:
         """What it serves models with, by its image or command; None for anything else."""
         raw = self.value.raw.get("image") if isinstance(self.value.raw, Mapping) else None
         image = raw.lower() if isinstance(raw, str) else ""
@@ -73,6 +94,8 @@ class Container:
         words = " ".join(self.known_words[:4])
         if "vllm" in name or "vllm serve" in words or "vllm.entrypoints" in words:
             return "vllm"
+        if "sglang" in name or "sglang.launch_server" in words:
+            return "sglang"
         if name == "ollama" or "ollama serve" in words:
             return "ollama"
         if "llama.cpp" in name or "llama-server" in words:
@@ -102,12 +125,12 @@ class Container:
         return self.option(*names) is not None
 
     def number(self, *names: str) -> Fraction | None:
-        """The number that an option says; None where it is not given, or no number: the engine refuses that itself."""
+        """The number that an option says, or the variable that it names; None where it is not given, or no number."""
         value = self.option(*names)
-        try:
-            return Fraction(value) if value and len(value) < 40 else None
-        except (ValueError, ZeroDivisionError):
-            return None
+        if value is not None and (named := _VARIABLE.fullmatch(value)):
+            variable = self.variable(named[1] or named[2])
+            value = variable.text() if variable is not None else None
+        return Fraction(value) if value is not None and _NUMBER.fullmatch(value) else None
 
     @cached_property
     def environment(self) -> tuple[tuple[str, Value], ...]:
@@ -133,8 +156,17 @@ class Container:
 
     @property
     def gpus(self) -> int:
-        """GPUs that it gets: by limits, or by requests where it has no limit."""
-        return sum(int(self.limit(resource) or self.request(resource) or 0) for resource in GPU_RESOURCES)
+        """GPUs, slices or parts of them that it gets: by limits, or by requests where it has no limit."""
+        return self.gpus_of(is_gpu)
+
+    def gpus_of(self, counts: Callable[[str], bool]) -> int:
+        """The same, of resources that `counts` says yes to."""
+        asked: dict[str, Fraction | None] = {}
+        for key in ("requests", "limits"):
+            for resource, value in self.value.get("resources", key).pairs():
+                if counts(resource):
+                    asked[resource] = value.quantity() or asked.get(resource)
+        return sum(max(0, int(quantity or 0)) for quantity in asked.values())
 
     @property
     def workers(self) -> int:
@@ -144,13 +176,12 @@ class Container:
     @property
     def tensor_parallel(self) -> int:
         """GPUs over which each layer is divided; 1 where nothing is said."""
-        names = ("--num-shard",) if self.engine == "tgi" else ("--tensor-parallel-size", "-tp")
-        return max(1, int(self.number(*names) or 1))
+        return max(1, int(self.number(*TENSOR_PARALLEL.get(self.engine or "", TENSOR_PARALLEL["vllm"])) or 1))
 
     @property
     def pipeline_parallel(self) -> int:
         """Groups of GPUs over which the layers are divided; 1 where nothing is said."""
-        return max(1, int(self.number("--pipeline-parallel-size", "-pp") or 1))
+        return max(1, int(self.number("--pipeline-parallel-size", "--pp-size", "-pp") or 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +224,12 @@ class Pod:
     @cached_property
     def gpus(self) -> int:
         """GPUs of the pod, as the scheduler counts them: those of all containers, or of an init container if more."""
-        main = sum(container.gpus for container in self.main_containers)
-        return max([main, *(c.gpus for c in self.containers if c.role == "init" and not c.is_sidecar)])
+        return self.gpus_of(is_gpu)
+
+    def gpus_of(self, counts: Callable[[str], bool]) -> int:
+        """The same, of resources that `counts` says yes to."""
+        main = sum(container.gpus_of(counts) for container in self.main_containers)
+        return max([main, *(c.gpus_of(counts) for c in self.containers if c.role == "init" and not c.is_sidecar)])
 
     def volume(self, name: str) -> Value | None:
         """The volume of that name."""
