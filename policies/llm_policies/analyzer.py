@@ -15,10 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from google.protobuf import (  # type: ignore[import-untyped]  # its stubs lie in a namespace package
-    empty_pb2,
-    json_format,
-)
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from llm_policies.environment import PACK, Environment, PackSettingsError, read_environment
@@ -134,8 +131,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
                     continue
                 mended = copy.deepcopy(properties)
                 try:
-                    context_ = rule.context(self._environment.settings.get(rule.name), self._environment.pools)
-                    changed = apply(mended, rule.remediate(item, context_))
+                    changed = apply(mended, rule.remediate(item, self._environment.context(rule)))
                 except (Doubt, Refused):
                     continue  # the violation is told by Analyze
                 if changed:
@@ -189,9 +185,27 @@ def _info(rule: Rule, environment: Environment) -> analyzer_pb2.PolicyInfo:
 
 
 def _plain(properties: Any) -> dict[str, Any]:
-    """A Struct as plain data, secrets as the engine marks them."""
-    plain: dict[str, Any] = json_format.MessageToDict(properties)
-    return plain
+    """A Struct as plain data, secrets as the engine marks them.
+
+    Not by json_format: it refuses numbers that JSON does not have, and a rule tells of them better.
+    """
+    return {key: _value(value) for key, value in properties.fields.items()}
+
+
+def _value(value: Any) -> Any:
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "struct_value":
+            return _plain(value.struct_value)
+        case "list_value":
+            return [_value(item) for item in value.list_value.values]
+        case "number_value":
+            number: float = value.number_value
+            return int(number) if number.is_integer() else number
+        case "bool_value":
+            return value.bool_value
+    return None
 
 
 def _said(pack: Mapping[str, Any]) -> dict[str, Any]:

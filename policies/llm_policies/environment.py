@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from llm_policies.exceptions import PolicyException, read_exceptions
 from llm_policies.pools import Pool, PoolError, read_pools
-from llm_policies.rule import Rule
+from llm_policies.rule import Context, Rule
 
 Level = Literal["advisory", "mandatory", "remediate", "disabled"]
 LEVELS: tuple[str, ...] = get_args(Level)
@@ -38,6 +38,13 @@ class Environment:
 
     exceptions: tuple[PolicyException, ...] = ()
     pools: Mapping[str, Pool] | None = None
+    _contexts: dict[str, Context] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def context(self, rule: Rule) -> Context:
+        """What the check of `rule` is told: made once, as it is asked for with every object."""
+        if rule.name not in self._contexts:
+            self._contexts[rule.name] = rule.context(self.settings.get(rule.name), self.pools)
+        return self._contexts[rule.name]
 
     def level(self, rule: Rule, namespace: str) -> Level:
         """How a violation of `rule` counts in `namespace`: by the namespace, else by the rule, else by its severity."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,8 +35,9 @@ def judge(
     for item in objects:
         for rule in rules:
             if rule.looks_at(item.kind) and environment.level(rule, item.namespace) != "disabled":
-                context = rule.context(environment.settings.get(rule.name), environment.pools)
-                yield from _findings(rule, [(item, said) for said in rule.look(item, context)], environment, today)
+                found = [(item, said) for said in rule.look(item, environment.context(rule))]
+                if found:
+                    yield from _findings(rule, found, environment, today, item.secrets)
 
 
 def judge_stack(
@@ -44,18 +45,21 @@ def judge_stack(
 ) -> Iterator[Finding]:
     """Findings of every rule over objects together."""
     for rule in rules:
-        if rule.of_stack is not None:
-            context = rule.context(environment.settings.get(rule.name), environment.pools)
-            yield from _findings(rule, rule.look_at_stack(stack, context), environment, today)
+        if rule.of_stack is not None and (found := list(rule.look_at_stack(stack, environment.context(rule)))):
+            yield from _findings(rule, found, environment, today, stack.secrets)
 
 
 def _findings(
-    rule: Rule, found: Iterable[tuple[Object, Said]], environment: Environment, today: datetime.date
+    rule: Rule,
+    found: Iterable[tuple[Object, Said]],
+    environment: Environment,
+    today: datetime.date,
+    secrets: Collection[str],
 ) -> Iterator[Finding]:
     told: set[tuple[int, str]] = set()
     for item, said in found:
         level = environment.level(rule, item.namespace)
-        message = _message(said)
+        message = _without(secrets, _message(said))
         if level == "disabled" or (id(item), message) in told:
             continue
         told.add((id(item), message))
@@ -79,3 +83,10 @@ def _message(said: Said) -> str:
     if isinstance(said, Malformed):
         return f"cannot be judged: {said}. Correct the field."
     return str(said)
+
+
+def _without(secrets: Collection[str], message: str) -> str:
+    """`message` without what the program marks as secret: an image or a host may be one, too."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        message = message.replace(secret, "[secret]")
+    return message

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from llm_policies.pods import CONTAINER_LISTS, Container, Pod
-from llm_policies.values import Doubt, Value
+from llm_policies.values import Doubt, Value, secret_texts
 
 _TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
     "Pod": ((),),
@@ -83,6 +83,11 @@ class Object:
         """`apps` of `apps/v1`; empty for the core."""
         return self.api_version.rpartition("/")[0]
 
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The texts in it that the program marks as secret."""
+        return frozenset(secret_texts(self.properties.raw, marked=self.properties.is_secret))
+
     @property
     def labels(self) -> Mapping[str, str]:
         """Its own labels."""
@@ -151,6 +156,11 @@ class Stack:
         """Sort by kind, since every rule asks for some."""
         for item in self.objects:
             self._by_kind.setdefault(item.kind, []).append(item)
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The texts in its objects that the program marks as secret."""
+        return frozenset(secret for item in self.objects for secret in item.secrets)
 
     def of(self, *kinds: str) -> list[Object]:
         """Objects of `kinds`, in the order of the stack."""

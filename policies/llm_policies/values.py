@@ -82,6 +82,27 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
+_SHORTEST_SECRET = 3
+"""Characters; what is shorter is in any text by chance, and Pulumi's own output does not hide it either."""
+
+
+def secret_texts(raw: Any, *, marked: bool = False) -> Iterator[str]:
+    """The texts within `raw`, as JSON has it, that are marked as secret; all of them where it is itself `marked`."""
+    match raw:
+        case {} if raw.get(SIGNATURE) == SECRET:
+            yield from secret_texts(raw.get("value"), marked=True)
+        case {}:
+            for key, value in raw.items():
+                if marked and isinstance(key, str) and len(key) >= _SHORTEST_SECRET and key != SIGNATURE:
+                    yield key
+                yield from secret_texts(value, marked=marked)
+        case list() | tuple():
+            for value in raw:
+                yield from secret_texts(value, marked=marked)
+        case str() if marked and len(raw) >= _SHORTEST_SECRET:
+            yield raw
+
+
 def each(items: Iterable[_Item], judge: Callable[[_Item], Iterable[str | Doubt]]) -> Iterator[str | Doubt]:
     """What `judge` says of each of `items`; a doubt about one does not keep the others from being judged."""
     for item in items:

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cpu_time import cpu_seconds
 from judged import Case, cases_of, documents, findings, objects_of
 from llm_policies import pack
 from llm_policies.objects import Object
@@ -54,26 +52,6 @@ def prepared(rule: str) -> tuple[Prepared, ...]:
 def page(manifest: str) -> list[Object]:
     """The objects of a rule's page."""
     return objects_of(documents(manifest), pulumi=False)
-
-
-class Unending(Exception):
-    """A mutant goes on and on."""
-
-
-@contextmanager
-def cpu_seconds(seconds: float) -> Iterator[None]:
-    """Ends what takes longer."""
-
-    def end(*_: object) -> None:
-        raise Unending
-
-    previous = signal.signal(signal.SIGVTALRM, end)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, previous)
 
 
 def messages(rule: Rule, objects: list[Object], case: Case) -> list[str]:
