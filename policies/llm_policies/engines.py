@@ -11,7 +11,9 @@ from llm_policies.pods import Container, Pod
 from llm_policies.rule import REMOVE, Context, Edit, Rule, Said
 from llm_policies.values import Value, each, hidden
 
-_LOOPBACK = re.compile(r"(https?://)?(127(\.\d+){1,3}|localhost|\[?::1\]?)(:\d+)?(/.*)?", re.IGNORECASE)
+_LOOPBACK = re.compile(
+    r"(?:https?://)?(?P<address>(?:127(?:\.\d+){1,3}|localhost|\[?::1\]?)(?::\d+)?)(?:/.*)?", re.IGNORECASE
+)
 _OFFICIAL = "ollama/ollama"
 """The image that sets OLLAMA_HOST itself."""
 
@@ -65,8 +67,9 @@ def _on_loopback(container: Container) -> str | None:
         host = ""
     else:
         # An empty one counts as none to Ollama, and hides the image's.
-        host = (told[1].get("value").text() or "").strip().strip("\"'") or "127.0.0.1"
-    return host if _LOOPBACK.fullmatch(host) and not _is_behind_another(container) else None
+        host = (hidden(told[1].get("value")).text() or "").strip().strip("\"'").strip() or "127.0.0.1"
+    match = _LOOPBACK.fullmatch(host)
+    return match["address"] if match is not None and not _is_behind_another(container) else None
 
 
 def _host(container: Container, _: Context) -> Iterator[Said]:
@@ -105,8 +108,8 @@ _DEV_MODE = "VLLM_SERVER_DEV_MODE"
 _PROFILER = ("VLLM_TORCH_PROFILER_DIR", "VLLM_TORCH_CUDA_PROFILE")
 
 
-def _development(container: Container) -> Iterator[tuple[int, str]]:
-    """Place and name of each variable that opens endpoints for developers, or may, where its value is elsewhere."""
+def _development(container: Container) -> Iterator[tuple[int, str, bool]]:
+    """Variables that open endpoints for developers: place, name, and whether they may, their value being elsewhere."""
     if container.engine not in ("vllm", None):
         return
     for index, entry in enumerate(container.value.get("env").items()):
@@ -114,18 +117,22 @@ def _development(container: Container) -> Iterator[tuple[int, str]]:
         if name == _DEV_MODE or name in _PROFILER:
             value = hidden(entry.get("value")).text()
             # vLLM reads them as numbers, but for the folder of the profiler.
-            if (value or "").strip() not in ("", "0") or (value is None and entry.get("valueFrom").exists):
-                yield index, name
+            elsewhere = value is None and entry.get("valueFrom").exists
+            if elsewhere or (value or "").strip() not in ("", "0"):
+                yield index, name, elsewhere
 
 
 def _dev(container: Container, _: Context) -> Iterator[Said]:
     def variables() -> Iterator[Said]:
-        for name in dict.fromkeys(name for _index, name in _development(container)):
+        for name, elsewhere in {name: elsewhere for _, name, elsewhere in _development(container)}.items():
             opened = "/collective_rpc (arbitrary RPC), /sleep and /pause" if name == _DEV_MODE else "/start_profile"
-            yield f"{container.name}: {name} exposes {opened} to whoever reaches the port. Leave the variable out."
+            exposes = "comes from elsewhere, and may expose" if elsewhere else "exposes"
+            yield f"{container.name}: {name} {exposes} {opened} to whoever reaches the port. Leave the variable out."
 
     def flags() -> Iterator[Said]:
-        if container.engine == "vllm" and container.has_flag("--profiler-config"):
+        # Also `--profiler-config.profiler=torch`, as vLLM has parts of a JSON option.
+        words = (part.replace("_", "-") for word in container.words for part in word.split())
+        if container.engine == "vllm" and any(word.startswith("--profiler-config") for word in words):
             yield (
                 f"{container.name}: --profiler-config exposes /start_profile to whoever reaches the port. Leave it out."
             )
@@ -136,7 +143,7 @@ def _dev(container: Container, _: Context) -> Iterator[Said]:
 def _close(item: Object, _: Context) -> Iterator[Edit]:
     """From the last: what is taken out moves those behind it."""
     for path, container in item.containers_with_paths():
-        for index, _name in reversed(list(_development(container))):
+        for index, _name, _elsewhere in reversed(list(_development(container))):
             yield Edit((*path, "env", index), REMOVE)
 
 
@@ -165,8 +172,8 @@ def _remote_code(container: Container, _: Context) -> Iterator[Said]:
     ]
     if unpinned:
         yield (
-            f"{container.name}: --trust-remote-code runs code of the model's repository in the pod, whatever it is by "
-            f"then; pin {' and '.join(unpinned)} to a commit that someone has read."
+            f"{container.name}: --trust-remote-code runs code of the model's repository in the pod, whatever is there "
+            f"at each start; pin {' and '.join(unpinned)} to a commit that someone has read."
         )
 
 

@@ -99,7 +99,7 @@ def _in_args(container: Container, _: Context) -> Iterator[Said]:
                 f"{container.name}: {option} in {where} names a variable that no shell reads, so its name is the key, "
                 "for anyone to guess; write $(NAME)."
             )
-        if any(looks_secret(word.text) for word in words) and not any(_literal_options(words)):
+        if looks_secret(" ".join(word.text for word in words)) and not any(_literal_options(words)):
             yield (
                 f"{container.name}: a secret stands in {where}, readable with 'kubectl get pod'; use a variable from a "
                 "Secret."

@@ -64,68 +64,46 @@ def _no_token(item: Object, _: Context) -> Iterator[Edit]:
             yield Edit((*path, "spec", _MOUNTS), False)
 
 
+def _of_account(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
+    """Pods that leave it to an account which is not among the objects: of the others the account is judged."""
+    accounts = {(account.namespace, account.name) for account in stack.of("ServiceAccount")}
+    for item in stack.workloads():
+        account = _elsewhere(item)
+        if account is not None and (item.namespace, account) not in accounts:
+            yield (
+                item,
+                f"pod gets an API token if its account '{account}' gives one, and that account is not to be seen here; "
+                f"set {_MOUNTS} in the pod: false, or true if it asks the API.",
+            )
+
+
+def _elsewhere(item: Object) -> str | None:
+    """The account that says whether the pods of `item` get a token, where it is not Kubernetes' own."""
+    try:
+        said = [_account(pod) for pod in item.pods if pod.spec.get(_MOUNTS).boolean() is None]
+    except Doubt:
+        return None  # told of the object alone
+    return next((account for account in said if account != "default"), None)
+
+
 SA_TOKEN = Rule(
     name="sa-token",
     title="Pods that do not ask the API have no token for it.",
     description=(
         "Kubernetes mounts the token of its service account into every pod. A model server never asks the API; who "
         "takes it over could. A pod of another program that does ask says so with "
-        f"{_MOUNTS}: true. What a pod leaves to an account of its own is judged at the account."
+        f"{_MOUNTS}: true. What a pod leaves to an account of its own is judged at the account; of one that "
+        "is made elsewhere nobody who reads these objects knows."
     ),
-    remediation=f"Set {_MOUNTS}: false in the pod and in its service account.",
+    remediation=f"Set {_MOUNTS}: false in the pod and in its service account; true in a pod that asks the API.",
     severity="warn",
     references=("polaris automountServiceAccountToken", "CKV_K8S_38", "kubescape C-0034", "CIS 5.1.6"),
     of_object=_token,
+    of_stack=_of_account,
     kinds=POD_BEARING | {"ServiceAccount"},
     remediate=_no_token,
     bad=_SEED + _CONTAINER,
     good=_SEED + f"  {_MOUNTS}: false\n" + _CONTAINER,
 )
 
-
-def _of_account(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    accounts = {(account.namespace, account.name) for account in stack.of("ServiceAccount")}
-    for item in stack.workloads():
-
-        def judge(pod: Pod, item: Object = item) -> Iterator[Said]:
-            if pod.spec.get(_MOUNTS).boolean() is not None:
-                return
-            account = _account(pod)
-            if account != "default" and (item.namespace, account) not in accounts:
-                yield (
-                    f"pod gets an API token if its account '{account}' gives one, and that account is not to be seen "
-                    f"here; set {_MOUNTS} in the pod: false, or true if it asks the API."
-                )
-
-        try:
-            for said in each(item.pods, judge):
-                yield item, said
-        except Doubt as doubt:
-            yield item, doubt
-
-
-SA_TOKEN_OF_ACCOUNT = Rule(
-    name="sa-token-of-account",
-    title="Whether a pod has a token for the API is to be seen.",
-    description=(
-        "A pod that says nothing gets the token if its account gives one, as accounts do unless told otherwise. Of an "
-        "account that is made elsewhere nobody who reads these objects knows."
-    ),
-    remediation=f"Set {_MOUNTS} in the pod, or deploy the account with it.",
-    severity="warn",
-    references=("CKV_K8S_38", "kubescape C-0034", "CIS 5.1.6"),
-    of_stack=_of_account,
-    bad=_SEED + "  serviceAccountName: shared\n" + _CONTAINER,
-    good=f"""\
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: shared}}
-{_MOUNTS}: false
----
-"""
-    + _SEED
-    + "  serviceAccountName: shared\n"
-    + _CONTAINER,
-)
-
-RULES = (SA_TOKEN, SA_TOKEN_OF_ACCOUNT)
+RULES = (SA_TOKEN,)
