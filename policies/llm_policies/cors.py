@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from llm_policies.image_names import tag
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Container
-from llm_policies.routes import EDGES, Backend, engines_behind, routes
+from llm_policies.reach import Network, services
+from llm_policies.routes import EDGES, Backend, edges, routes
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.values import Doubt
 
@@ -48,13 +49,13 @@ def _listed(text: str) -> list[str]:
 
 def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
     """What leads in from outside: the object, how it is called from there, and to which Service."""
-    for edge in stack.of(*EDGES):
+    for edge in edges(stack, *EDGES):
         for found in routes(edge):
             if isinstance(found, Doubt):
                 yield edge, "", found
-            elif found.backend is not None:
-                yield edge, f"{found.host}{found.path}", found.backend
-    for service in stack.of("Service"):
+            else:
+                yield from ((edge, f"{found.host}{found.path}", backend) for backend in found.backends)
+    for service in services(stack):
         try:
             outside = service.properties.get("spec", "type").text() in ("LoadBalancer", "NodePort")
         except Doubt as doubt:
@@ -67,9 +68,10 @@ def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
 
 def _any_page(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     told: set[int] = set()
+    network = Network(stack)
     for item, where, backend in _public(stack):
         try:
-            engines = [] if isinstance(backend, Doubt) else engines_behind(backend, stack)
+            engines = [] if isinstance(backend, Doubt) else network.engines(backend)
         except Doubt as doubt:
             backend, engines = doubt, []
         if isinstance(backend, Doubt):

@@ -8,90 +8,107 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
+from llm_policies.paths import is_below
 from llm_policies.pods import Container
-from llm_policies.routes import EDGES, Backend, Route, engines_behind, normalised, routes
+from llm_policies.reach import Network, services
+from llm_policies.routes import EDGES, LOCAL_HOSTS, WAYS_IN, Backend, Route, edges, is_local, routes
 from llm_policies.rule import Context, Rule, Said, Setting
-from llm_policies.values import Doubt
+from llm_policies.values import Doubt, Undecided, Value
 
-_AUTH_ANNOTATIONS = (
-    "nginx.ingress.kubernetes.io/auth-url",
-    "nginx.ingress.kubernetes.io/auth-type",
-    "nginx.ingress.kubernetes.io/auth-tls-secret",
-)
-_TRAEFIK_MIDDLEWARES = "traefik.ingress.kubernetes.io/router.middlewares"
-_AUTH_MIDDLEWARES = ("basicAuth", "digestAuth", "forwardAuth", "plugin")
-"""Middlewares of Traefik that ask who is there; what a plugin does is its name's own affair."""
-
-_OPEN_PATHS = {
-    "vllm": "/invocations (full inference), /tokenize, /metrics",
-    "tgi": "/generate and /invocations (full inference), /metrics",
-    "llamacpp": "/completion (full inference), /props, /metrics",
-    "ollama": "/api/delete, /api/pull and the rest of /api",
+_KEYS = {
+    "vllm": (("VLLM_API_KEY",), ("--api-key",)),
+    "sglang": ((), ("--api-key",)),
+    "llamacpp": (("LLAMA_API_KEY",), ("--api-key", "--api-key-file")),
+    "tgi": (("API_KEY",), ("--api-key",)),
+    "ollama": ((), ()),
 }
+"""Variables and options that make an engine ask for a key; Ollama has none."""
 
 
-def _asks_for_key(container: Container) -> bool:
-    """Whether the engine itself asks for a key under its public API."""
-    if container.engine == "vllm":
-        for entry in container.value.get("env").items():
-            if entry.get("name").raw == "VLLM_API_KEY":
+def _asks_for_key(engine: Container, stack: Stack, namespace: str) -> bool:
+    """Whether the engine itself asks for a key under its public API; an empty one is none."""
+    variables, options = _KEYS[engine.engine or "ollama"]
+    if any(engine.option(option) for option in options):
+        return True
+    unknown: Value | None = None
+    for entry in engine.value.get("env").items():
+        name = entry.get("name")
+        if name.is_unknown:
+            unknown = name
+        elif name.raw in variables:
+            value = entry.get("value")
+            reference = entry.get("valueFrom", "secretKeyRef")
+            if value.is_unknown or value.raw:
                 return True
-        return container.has_flag("--api-key")
-    if container.engine == "llamacpp":
-        named = any(entry.get("name").raw == "LLAMA_API_KEY" for entry in container.value.get("env").items())
-        return named or container.has_flag("--api-key", "--api-key-file")
-    if container.engine == "tgi":
-        return container.has_flag("--api-key") or container.variable("API_KEY") is not None
+            if reference.raw is not None and reference.get("optional").boolean() is not True:
+                return True
+    for source in engine.value.get("envFrom").items():
+        if variables and _brings(source, variables, stack, namespace):
+            return True
+    if variables and unknown is not None:
+        raise Undecided(unknown.path)
     return False
 
 
-def _edge_asks(edge: Object, route: Route, stack: Stack) -> bool:
-    """Whether the edge asks who is there, before it passes a request on."""
-    annotations = edge.annotations
-    if any(key in annotations for key in _AUTH_ANNOTATIONS):
-        return True
-    names = set(route.middlewares)
-    for named in annotations.get(_TRAEFIK_MIDDLEWARES, "").split(","):
-        # namespace-name@kubernetescrd
-        names.add(named.strip().partition("@")[0])
-    for middleware in stack.of("Middleware"):
-        own = {f"{middleware.namespace}/{middleware.name}", f"{middleware.namespace}-{middleware.name}"}
-        spec = middleware.properties.get("spec")
-        if own & names and any(spec.get(kind).exists for kind in _AUTH_MIDDLEWARES):
-            return True
+def _brings(source: Value, variables: tuple[str, ...], stack: Stack, namespace: str) -> bool:
+    """Whether a Secret of the stack that becomes variables has one of `variables`; what is in others nobody knows."""
+    name, prefix = source.get("secretRef", "name").text(), source.get("prefix").text() or ""
+    for secret in stack.of("Secret"):
+        if name is not None and (secret.namespace, secret.name) == (namespace, name):
+            keys = {
+                f"{prefix}{key}" for part in ("data", "stringData") for key, _ in secret.properties.get(part).pairs()
+            }
+            return not keys.isdisjoint(variables)
     return False
 
 
 def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
     local: list[str] = context.settings["localHosts"]
-    for edge in stack.of(*EDGES):
+    network, middlewares = Network(stack), Middlewares(stack)
+    for edge in edges(stack, *WAYS_IN):
         for found in routes(edge):
             if isinstance(found, Doubt):
                 yield edge, found
-            elif found.backend is not None and found.host not in local:
-                try:
-                    for workload, engine in engines_behind(found.backend, stack):
-                        if not _asks_for_key(engine) and not _edge_asks(edge, found, stack):
+                continue
+            if found.host and is_local(found.host, local):
+                continue
+            try:
+                for backend in found.backends:
+                    for workload, engine in _open(backend, network):
+                        if not middlewares.asks(found, context.settings["authMiddlewares"]):
                             yield edge, _exposed(f"{found.host}{found.path}", workload, engine)
-                except Doubt as doubt:
-                    yield edge, doubt
-    for service in stack.of("Service"):
+            except Doubt as doubt:
+                yield edge, doubt
+    for service in services(stack):
         try:
-            if service.properties.get("spec", "type").text() in ("LoadBalancer", "NodePort"):
+            if _is_outside(service):
                 backend = Backend(namespace=service.namespace, name=service.name, port=None)
-                for workload, engine in engines_behind(backend, stack):
-                    if not _asks_for_key(engine):
+                for workload, engine in network.engines_of_ports(backend):
+                    if not _asks_for_key(engine, stack, workload.namespace):
                         yield service, _exposed(f"Service {service.name}", workload, engine)
         except Doubt as doubt:
             yield service, doubt
+
+
+def _open(backend: Backend, network: Network) -> Iterator[tuple[Object, Container]]:
+    for workload, engine in network.engines(backend):
+        if not _asks_for_key(engine, network.stack, workload.namespace):
+            yield workload, engine
+
+
+def _is_outside(service: Object) -> bool:
+    """Whether a Service has an address outside the cluster."""
+    spec = service.properties.get("spec")
+    return spec.get("type").text() in ("LoadBalancer", "NodePort") or bool(spec.get("externalIPs").items())
 
 
 def _exposed(where: str, workload: Object, engine: Container) -> str:
     repair = (
         "Ollama has no keys: put a gateway before it that asks for one"
         if engine.engine == "ollama"
-        else "Give the server a key from a Secret, or put an authentication before it"
+        else f"Give {engine.name} a key from a Secret, or put an authentication before it"
     )
     return f"'{where}' exposes {workload.name} to anyone who reaches it. {repair}."
 
@@ -132,42 +149,59 @@ PUBLIC_API_NO_KEY = Rule(
     name="public-api-no-key",
     title="Nobody uses a model without a key.",
     description=(
-        "An Ingress, a LoadBalancer or a NodePort brings an engine to whoever reaches the cluster. Engines ask for no "
-        "key unless told to, and Ollama never does."
+        "An Ingress, a route, a LoadBalancer or a NodePort brings an engine to whoever reaches the cluster. Engines "
+        "ask for no key unless told to, and Ollama never does. What asks before them counts: ingress-nginx's auth-url, "
+        "auth-type and auth-tls-secret where the class may be nginx; Traefik's basicAuth, digestAuth, forwardAuth and "
+        "plugins whose name says so; SecurityPolicy and AuthPolicy on an HTTPRoute or its Gateway. Where the route "
+        "leads to something else than an engine, such as a gateway of one's own, nothing is said: whom that lets in is "
+        "not to be seen in its objects."
     ),
     remediation="Set VLLM_API_KEY from a Secret, or let the edge ask (auth-url, forwardAuth, a gateway of your own).",
     severity="error",
     references=("kubescape C-0274", "vLLM docs/usage/security.md"),
     of_stack=_public,
-    kinds=frozenset({*EDGES, "Service"}),
-    settings={"localHosts": Setting(default=["localhost"], description="Hosts that never leave the machine.")},
+    kinds=frozenset({*WAYS_IN, "Service"}),
+    settings={
+        "localHosts": LOCAL_HOSTS,
+        "authMiddlewares": Setting(
+            default=[],
+            description="Middlewares of Traefik that ask who is there and are not in the stack, as routes name them: "
+            "'namespace/name', or 'name@file'.",
+        ),
+    },
     bad=_SERVER + _SERVICE + _INGRESS,
     good=_SERVER + _KEY + _SERVICE + _INGRESS,
 )
 
 
-def _bypass(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    for edge in stack.of(*EDGES):
+def _bypass(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    local: list[str] = context.settings["localHosts"]
+    network, middlewares = Network(stack), Middlewares(stack)
+    for edge in edges(stack, *EDGES):
         for found in routes(edge):
             if isinstance(found, Doubt):
                 yield edge, found
-            elif found.backend is not None and not _is_public_path(found):
-                try:
-                    engines = engines_behind(found.backend, stack)
-                except Doubt as doubt:
-                    yield edge, doubt
-                    continue
-                for _workload, engine in engines:
+                continue
+            if found.host and is_local(found.host, local):
+                continue
+            try:
+                engines = [engine for backend in found.backends for _, engine in network.engines(backend)]
+                if any(engine.engine == "vllm" for engine in engines) and not _is_public(found, middlewares, context):
                     yield (
                         edge,
-                        f"'{found.host}{found.path}' also exposes {_OPEN_PATHS[engine.engine or 'vllm']}, which no key "
-                        "protects; route /v1 only.",
+                        f"'{found.host}{found.path}' also exposes /invocations (full inference), /tokenize, /metrics "
+                        "and /pause, which --api-key does not protect; route /v1 only.",
                     )
+            except Doubt as doubt:
+                yield edge, doubt
 
 
-def _is_public_path(route: Route) -> bool:
-    path = normalised(route.path)
-    return path == "/v1" or path.startswith("/v1/")
+def _is_public(route: Route, middlewares: Middlewares, context: Context) -> bool:
+    """Whether vLLM sees none but its public paths, or the edge asks for every path who is there."""
+    public: list[str] = context.settings["publicPaths"]
+    if all(any(is_below(seen, path) for path in public) for seen in middlewares.seen(route)):
+        return True
+    return middlewares.asks(route, context.settings["authMiddlewares"])
 
 
 PUBLIC_PATH_BYPASS = Rule(
@@ -175,13 +209,22 @@ PUBLIC_PATH_BYPASS = Rule(
     title="The edge routes the public API alone.",
     description=(
         "vLLM's key protects /v1, /v2, /inference and /cohere. Routed at '/', /invocations is full inference without a "
-        "key, and /metrics tells what is asked."
+        "key, and /metrics tells what is asked. What counts is the path that vLLM sees: an edge that takes /chat away "
+        "before it passes a request on opens everything again (rewrite-target, stripPrefix, URLRewrite)."
     ),
     remediation="Route /v1, and nothing else of the engine.",
     severity="error",
     references=("vLLM docs/usage/security.md",),
     of_stack=_bypass,
     kinds=frozenset(EDGES),
+    settings={
+        "localHosts": LOCAL_HOSTS,
+        "authMiddlewares": PUBLIC_API_NO_KEY.settings["authMiddlewares"],
+        "publicPaths": Setting(
+            default=["/v1", "/v2", "/inference", "/cohere", "/health"],
+            description="Paths of vLLM that may be reached from outside, with all below them.",
+        ),
+    },
     bad=_SERVER + _KEY + _SERVICE + _INGRESS.replace("path: /v1,", "path: /,"),
     good=_SERVER + _KEY + _SERVICE + _INGRESS,
 )

@@ -4,6 +4,7 @@ from llm_policies import (
     autoscaling,
     cors,
     disruption,
+    edge_tls,
     engines,
     exposure,
     gpus,
@@ -43,6 +44,7 @@ _SUBJECTS = (
     disruption,
     selectors,
     network_policies,
+    edge_tls,
     ingress,
     exposure,
 )

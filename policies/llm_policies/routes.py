@@ -1,29 +1,50 @@
-"""The routes of every kind of edge, read alike: Ingress, Traefik's IngressRoute, the Gateway API's HTTPRoute."""
+"""The routes of every kind of edge, read alike: Ingress, Traefik's IngressRoute, the Gateway API's routes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from llm_policies.objects import Object, Stack, texts
-from llm_policies.pods import Container
-from llm_policies.values import Doubt, Value
+from llm_policies.objects import Object, Stack
+from llm_policies.paths import starts_of
+from llm_policies.rule import Setting
+from llm_policies.traefik_matches import Matcher, UnreadableMatch, alternatives
+from llm_policies.values import Doubt, Malformed, Value
+
+_GROUPS = {
+    "Ingress": ("networking.k8s.io", "extensions"),
+    **dict.fromkeys(
+        ("IngressRoute", "IngressRouteTCP", "Middleware", "ServersTransport", "TraefikService"),
+        ("traefik.io", "traefik.containo.us"),
+    ),
+    **dict.fromkeys(("HTTPRoute", "TCPRoute", "TLSRoute", "Gateway"), ("gateway.networking.k8s.io",)),
+    "Service": ("",),
+    "NetworkPolicy": ("networking.k8s.io",),
+}
+"""API groups of kinds whose names others have too: Knative has an Ingress and a Service, Istio a Gateway."""
 
 EDGES = ("Ingress", "IngressRoute", "HTTPRoute")
+"""What leads by host and path."""
 
-_HOST = re.compile(r"\bHost(?:SNI)?\(([^)]*)\)")
-_PATH = re.compile(r"\bPath(?:Prefix)?\(([^)]*)\)")
-_QUOTED = re.compile(r"[`'\"]([^`'\"]*)[`'\"]")
+WAYS_IN = (*EDGES, "IngressRouteTCP", "TCPRoute", "TLSRoute")
+"""What leads to a Service at all."""
+
+LOCAL_HOSTS = Setting(
+    default=["localhost"], description="Hosts that never leave the machine; names below them are local too."
+)
+
+_DEFAULT_ENTRY_POINTS = ("web", "websecure")
+"""Where Traefik listens in its chart, which is k3s's too, for a route that names no entry point."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """The Service that a route leads to."""
+    """What a route leads to."""
 
     namespace: str
     name: str
     port: str | int | None
+    kind: str = "Service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,126 +56,228 @@ class Route:
     """Empty for every host."""
 
     path: str
-    exact: bool
+    """As it is written."""
+
+    exact: bool = False
     """Whether the path alone matches, and nothing below it."""
 
-    backend: Backend | None
+    starts: tuple[str, ...]
+    """What the path of every request that matches begins with: one of these."""
+
+    backends: tuple[Backend, ...] = ()
+    """None for a redirect, and for what is no Service."""
+
     middlewares: tuple[str, ...] = ()
     """Traefik's, as `namespace/name`, in its order."""
 
+    places: tuple[str, ...] = ("",)
+    """Where requests come in, e.g. the class of an Ingress: two routes meet only where both have one."""
 
-def normalised(path: str) -> str:
-    """`path` as two that lead to the same are written alike: no `//`, no `/` at its end."""
-    return "/" + "/".join(part for part in path.split("/") if part)
+    conditions: frozenset[str] = frozenset()
+    """What a request has beside host and path, e.g. a method."""
+
+    filters: tuple[Value, ...] = ()
+    """Of the Gateway API."""
+
+    is_encrypted: bool = False
+    """Whether the route itself takes TLS alone (Traefik)."""
+
+
+def is_a(item: Object, kind: str) -> bool:
+    """Whether an object is of `kind`, in the API group that is meant."""
+    return item.kind == kind and (item.group in _GROUPS[kind] or not item.api_version)
+
+
+def edges(stack: Stack, *kinds: str) -> list[Object]:
+    """Objects of `kinds`, in the API group that is meant."""
+    return [item for item in stack.of(*kinds) if is_a(item, item.kind)]
+
+
+def is_local(host: str, local: list[str]) -> bool:
+    """Whether `host` never leaves the machine."""
+    return any(host == name or host.endswith(f".{name}") for name in local)
 
 
 def routes(edge: Object) -> list[Route | Doubt]:
     """The routes of an edge, each with a doubt in its place where it cannot be read."""
-    read = {"Ingress": _of_ingress, "IngressRoute": _of_ingress_route, "HTTPRoute": _of_http_route}[edge.kind]
     found: list[Route | Doubt] = []
     try:
-        for one in read(edge):
+        for one in _READERS[edge.kind](edge):
             found.append(one)
     except Doubt as doubt:
         found.append(doubt)
     return found
 
 
+def class_of(edge: Object) -> str:
+    """The ingress class of an Ingress; empty where it leaves it to the cluster's default."""
+    named = edge.properties.get("spec", "ingressClassName").text()
+    return named or edge.properties.get("metadata", "annotations", "kubernetes.io/ingress.class").text() or ""
+
+
+def annotation(edge: Object, key: str) -> Value:
+    """An annotation, as a value that may be unknown."""
+    return edge.properties.get("metadata", "annotations", key)
+
+
 def _of_ingress(edge: Object) -> Iterator[Route | Doubt]:
     spec = edge.properties.get("spec")
-    if spec.get("defaultBackend").exists:
-        yield Route(
-            edge=edge, host="", path="/", exact=False, backend=_service(edge, spec.get("defaultBackend", "service"))
-        )
+    default = spec.get("defaultBackend")
+    place = (class_of(edge),)
+    if default.raw is not None:
+        yield Route(edge=edge, host="", path="/", starts=("/",), backends=_service(edge, default), places=place)
     for rule in spec.get("rules").items():
-        host = rule.get("host").text() or ""
-        for path in rule.get("http", "paths").items():
+        try:
+            host = rule.get("host").text() or ""
+            paths = rule.get("http", "paths").items()
+        except Doubt as doubt:
+            yield doubt
+            continue
+        for one in paths:
             try:
+                path, exact = one.get("path").text() or "/", one.get("pathType").text() == "Exact"
                 yield Route(
                     edge=edge,
                     host=host,
-                    path=path.get("path").text() or "/",
-                    exact=path.get("pathType").text() == "Exact",
-                    backend=_service(edge, path.get("backend", "service")),
+                    path=path,
+                    exact=exact,
+                    starts=(path,) if exact else starts_of(path),
+                    backends=_service(edge, one.get("backend")),
+                    places=place,
                 )
             except Doubt as doubt:
                 yield doubt
 
 
-def _service(edge: Object, service: Value) -> Backend | None:
-    name = service.get("name").text()
+def _service(edge: Object, backend: Value) -> tuple[Backend, ...]:
+    service = backend.get("service")
+    # Until v1 an Ingress had both in the backend itself.
+    name = service.get("name").text() or backend.get("serviceName").text()
     port = service.get("port", "name").text() or service.get("port", "number").integer()
-    return None if name is None else Backend(namespace=edge.namespace, name=name, port=port)
+    return () if name is None else (Backend(namespace=edge.namespace, name=name, port=port),)
 
 
 def _of_ingress_route(edge: Object) -> Iterator[Route | Doubt]:
-    for route in edge.properties.get("spec", "routes").items():
+    spec = edge.properties.get("spec")
+    entry_points = [name.text() or "" for name in spec.get("entryPoints").items()] or _DEFAULT_ENTRY_POINTS
+    encrypted = spec.get("tls").raw is not None
+    for route in spec.get("routes").items():
         try:
-            match = route.get("match").text() or ""
-            hosts = _arguments(_HOST, match) or [""]
-            paths = _arguments(_PATH, match) or ["/"]
+            priority = route.get("priority").integer()
+            # Of two that match, the one with the higher priority is taken.
+            places = tuple(f"{name} tls={encrypted} priority={priority}" for name in entry_points)
             middlewares = tuple(
                 f"{item.get('namespace').text() or edge.namespace}/{item.get('name').text()}"
                 for item in route.get("middlewares").items()
             )
-            services: list[Value | None] = [*route.get("services").items()] or [None]
-            for service in services:
-                for host in hosts:
-                    for path in paths:
-                        yield Route(
-                            edge=edge,
-                            host=host,
-                            path=path,
-                            exact="Path(" in match and "PathPrefix(" not in match,
-                            backend=None if service is None else _named(edge, service),
-                            middlewares=middlewares,
-                        )
+            backends = tuple(b for item in route.get("services").items() for b in _named(edge, item))
+            for way in _alternatives(route.get("match")):
+                host, path, exact, starts, conditions = _of_way(way)
+                yield Route(
+                    edge=edge,
+                    host=host,
+                    path=path,
+                    exact=exact,
+                    starts=starts,
+                    backends=backends,
+                    middlewares=middlewares,
+                    places=places,
+                    conditions=conditions,
+                    is_encrypted=encrypted,
+                )
         except Doubt as doubt:
             yield doubt
 
 
-def _arguments(pattern: re.Pattern[str], match: str) -> list[str]:
-    return [argument for call in pattern.findall(match) for argument in _QUOTED.findall(call)]
+def _alternatives(match: Value) -> list[tuple[Matcher, ...]]:
+    try:
+        return alternatives(match.text() or "")
+    except UnreadableMatch:
+        raise Malformed(
+            match.path, match.raw, "a rule of Traefik, e.g. Host(`a.example`) && PathPrefix(`/v1`)"
+        ) from None
 
 
-def _named(edge: Object, service: Value) -> Backend | None:
+def _of_way(way: tuple[Matcher, ...]) -> tuple[str, str, bool, tuple[str, ...], frozenset[str]]:
+    """Host, path, whether it is exact, what paths begin with, and all other conditions."""
+    host = next((m for m in way if m.name in ("Host", "HostSNI", "HostHeader") and not m.negated), None)
+    path = next((m for m in way if m.name in ("Path", "PathPrefix", "PathRegexp") and not m.negated), None)
+    conditions = frozenset(str(m) for m in way if m is not host and m is not path)
+    named = "" if host is None or host.arguments[0] == "*" else host.arguments[0].lower()
+    if path is None:
+        return named, "/", False, ("/",), conditions
+    written = path.arguments[0]
+    if path.name == "PathRegexp" and not written.startswith("^"):
+        return named, written, False, ("/",), conditions | {str(path)}
+    return named, written, path.name == "Path", starts_of(written), conditions
+
+
+def _named(edge: Object, service: Value) -> tuple[Backend, ...]:
     name = service.get("name").text()
-    if name is None or service.get("kind").text() not in (None, "Service"):
-        return None
+    # `noop@internal` and the like are Traefik's own.
+    if name is None or "@" in name or service.get("weight").raw == 0:
+        return ()
     raw = service.get("port").raw
     port = raw if isinstance(raw, str) else service.get("port").integer()
-    return Backend(namespace=service.get("namespace").text() or edge.namespace, name=name, port=port)
+    namespace = service.get("namespace").text() or edge.namespace
+    return (Backend(namespace=namespace, name=name, port=port, kind=service.get("kind").text() or "Service"),)
 
 
-def _of_http_route(edge: Object) -> Iterator[Route | Doubt]:
+def parents_of(edge: Object) -> list[Value]:
+    """The Gateways that a route of the Gateway API is attached to; what is attached to a Service is no edge."""
+    parents = edge.properties.get("spec", "parentRefs").items()
+    return [parent for parent in parents if parent.get("kind").text() in (None, "Gateway", "ListenerSet")]
+
+
+def _of_gateway_route(edge: Object) -> Iterator[Route | Doubt]:
     spec = edge.properties.get("spec")
+    parents = parents_of(edge)
+    if spec.get("parentRefs").items() and not parents:
+        return  # a mesh's, between pods
+    places = tuple(
+        f"{parent.get('namespace').text() or edge.namespace}/{parent.get('name').text()}"
+        f"/{parent.get('sectionName').text()}/{parent.get('port').integer()}"
+        for parent in parents
+    )
     hosts = [host.text() or "" for host in spec.get("hostnames").items()] or [""]
     for rule in spec.get("rules").items():
         try:
-            matched = [
-                (path.get("value").text() or "/", path.get("type").text() == "Exact")
-                for match in rule.get("matches").items()
-                for path in [match.get("path")]
-            ] or [("/", False)]
-            backends = [_named(edge, one) for one in rule.get("backendRefs").items()] or [None]
+            backends = tuple(b for item in rule.get("backendRefs").items() for b in _named(edge, item))
+            filters = tuple(rule.get("filters").items())
             for host in hosts:
-                for path, exact in matched:
-                    for backend in backends:
-                        yield Route(edge=edge, host=host, path=path, exact=exact, backend=backend)
+                # A rule that matches nothing in particular matches everything.
+                for path, kind, conditions in [_matched(m) for m in rule.get("matches").items()] or [_EVERYTHING]:
+                    yield Route(
+                        edge=edge,
+                        host=host,
+                        path=path,
+                        exact=kind == "Exact",
+                        starts=starts_of(path) if kind == "RegularExpression" else (path,),
+                        backends=backends,
+                        places=places or ("",),
+                        conditions=conditions,
+                        filters=filters,
+                    )
         except Doubt as doubt:
             yield doubt
 
 
-def engines_behind(backend: Backend, stack: Stack) -> list[tuple[Object, Container]]:
-    """The containers with an engine that a Service of the stack leads to, each with its workload.
+_EVERYTHING: tuple[str, str | None, frozenset[str]] = ("/", None, frozenset())
 
-    Raises:
-        Doubt: Service or workload cannot be read.
-    """
-    found: list[tuple[Object, Container]] = []
-    for service in stack.of("Service"):
-        if (service.namespace, service.name) == (backend.namespace, backend.name):
-            selector = texts(service.properties.get("spec", "selector"))
-            for workload in stack.selected(service.namespace, selector):
-                found += [(workload, engine) for pod in workload.pods for engine in pod.engines]
-    return found
+
+def _matched(match: Value) -> tuple[str, str | None, frozenset[str]]:
+    """Path, its type, and what else a request must have."""
+    others = {f"method {match.get('method').text()}"} if match.get("method").raw is not None else set()
+    for key in ("headers", "queryParams"):
+        others |= {f"{key} {item.get('name').text()}={item.get('value').text()}" for item in match.get(key).items()}
+    return match.get("path", "value").text() or "/", match.get("path", "type").text(), frozenset(others)
+
+
+_READERS: dict[str, Callable[[Object], Iterator[Route | Doubt]]] = {
+    "Ingress": _of_ingress,
+    "IngressRoute": _of_ingress_route,
+    "IngressRouteTCP": _of_ingress_route,
+    "HTTPRoute": _of_gateway_route,
+    "TCPRoute": _of_gateway_route,
+    "TLSRoute": _of_gateway_route,
+}

@@ -1,0 +1,159 @@
+"""The rule about TLS at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llm_policies.middlewares import Middlewares
+from llm_policies.objects import Object, Stack
+from llm_policies.routes import EDGES, LOCAL_HOSTS, Route, annotation, edges, is_local, parents_of, routes
+from llm_policies.rule import Context, Rule, Said, Setting
+from llm_policies.values import Doubt, Value
+
+_INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: edge}
+spec:
+"""
+_RULES = """\
+  rules:
+  - host: llm.example.com
+    http:
+      paths: [{path: /v1, pathType: Prefix, backend: {service: {name: chat, port: {number: 8000}}}}]
+"""
+_TRAEFIK = "traefik.ingress.kubernetes.io/router."
+_NGINX = "nginx.ingress.kubernetes.io/"
+_CERTIFICATES = (
+    "alb.ingress.kubernetes.io/certificate-arn",
+    "ingress.gcp.kubernetes.io/pre-shared-cert",
+    "networking.gke.io/managed-certificates",
+)
+"""Annotations by which controllers of clouds are given a certificate for all hosts of an Ingress."""
+
+_REPAIRS = {
+    "Ingress": "Name it under tls, with a Secret that has its certificate.",
+    "IngressRoute": "Write tls with a secretName or a certResolver.",
+    "HTTPRoute": "Attach the route to a listener with HTTPS alone (sectionName).",
+}
+
+
+def _tls(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    local: list[str] = context.settings["localHosts"]
+    middlewares = Middlewares(stack)
+    for item in edges(stack, *EDGES):
+        told: set[str] = set()
+        for found in routes(item):
+            if isinstance(found, Doubt):
+                yield item, found
+                continue
+            try:
+                if found.host in told or is_local(found.host, local):
+                    continue
+                if _is_served(found, middlewares) and _is_clear(found, stack, context):
+                    told.add(found.host)
+                    shown = f"host '{found.host}'" if found.host else "every host"
+                    yield (
+                        item,
+                        f"{shown} is served without TLS; API keys and prompts travel in clear. {_REPAIRS[item.kind]}",
+                    )
+            except Doubt as doubt:
+                yield item, doubt
+
+
+def _is_served(route: Route, middlewares: Middlewares) -> bool:
+    """Whether anything is answered at all but that https is to be used."""
+    if route.edge.kind != "Ingress" and not route.backends:
+        return False
+    for _, spec in middlewares.of(route):
+        if spec is not None and (
+            spec.get("redirectScheme", "scheme").text() == "https"
+            or (spec.get("redirectRegex", "replacement").text() or "").startswith("https://")
+        ):
+            return False
+    return True
+
+
+def _is_clear(route: Route, stack: Stack, context: Context) -> bool:
+    """Whether a host is answered without TLS."""
+    encrypted: list[str] = context.settings["tlsEntryPoints"]
+    if route.edge.kind == "HTTPRoute":
+        return any(_has_clear_listener(parent, route, stack) for parent in parents_of(route.edge))
+    if route.edge.kind == "IngressRoute":
+        points = [point.text() for point in route.edge.properties.get("spec", "entryPoints").items()]
+        return not route.is_encrypted and not (points and all(point in encrypted for point in points))
+    return _is_clear_ingress(route.edge, route.host, encrypted)
+
+
+def _is_clear_ingress(edge: Object, host: str, encrypted: list[str]) -> bool:
+    entries = edge.properties.get("spec", "tls").items()
+    # An entry without hosts is for all of the controller's.
+    hosts = {name.text() or "" for entry in entries for name in entry.get("hosts").items() or [Value("")]}
+    if "" in hosts or host in hosts or f"*.{host.partition('.')[2]}" in hosts:
+        # ingress-nginx sends plain requests on to https, unless it is told not to.
+        return annotation(edge, f"{_NGINX}ssl-redirect").text() == "false" and not _forces(edge)
+    points = (annotation(edge, f"{_TRAEFIK}entrypoints").text() or "").split(",")
+    return not (
+        _forces(edge)
+        or annotation(edge, f"{_TRAEFIK}tls").text() == "true"
+        or all(point.strip() in encrypted for point in points)
+        or any(annotation(edge, key).text() for key in _CERTIFICATES)
+    )
+
+
+def _forces(edge: Object) -> bool:
+    return annotation(edge, f"{_NGINX}force-ssl-redirect").text() == "true"
+
+
+def _has_clear_listener(parent: Value, route: Route, stack: Stack) -> bool:
+    """Whether a Gateway of the stack takes requests of a route without TLS; of those of others nobody knows."""
+    name, section = parent.get("name").text(), parent.get("sectionName").text()
+    namespace, port = parent.get("namespace").text() or route.edge.namespace, parent.get("port").integer()
+    for gateway in edges(stack, "Gateway"):
+        if (gateway.namespace, gateway.name) != (namespace, name):
+            continue
+        for listener in gateway.properties.get("spec", "listeners").items():
+            chosen = section in (None, listener.get("name").text()) and port in (None, listener.get("port").integer())
+            host = listener.get("hostname").text() or ""
+            if chosen and listener.get("protocol").text() == "HTTP" and _meet(host, route.host):
+                return True
+    return False
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether some host is of both; `*.` stands for any beginning, and nothing for every host."""
+    if "" in (one, other) or one == other:
+        return True
+    return any(a.startswith("*.") and b.endswith(a[1:]) for a, b in ((one, other), (other, one)))
+
+
+INGRESS_TLS = Rule(
+    name="ingress-tls",
+    title="Every host of the edge has TLS.",
+    description=(
+        "Without it API keys, prompts and answers cross the network readable, and who reads a key has it for good. "
+        "Redirects to https are left alone, and so is what a Gateway of another stack does with an HTTPRoute: it is "
+        "not to be seen here."
+    ),
+    remediation="Name the host under tls, with a Secret of type kubernetes.io/tls.",
+    severity="error",
+    references=(
+        "polaris tlsSettingsMissing",
+        "gatekeeper httpsonly",
+        "kyverno require-ingress-https",
+        "kubescape C-0263",
+    ),
+    of_stack=_tls,
+    kinds=frozenset(EDGES),
+    settings={
+        "localHosts": LOCAL_HOSTS,
+        "tlsEntryPoints": Setting(
+            default=["websecure"],
+            description="Traefik's entry points that have TLS themselves, as websecure has in its chart and in k3s.",
+        ),
+    },
+    bad=_INGRESS + _RULES,
+    good=_INGRESS + "  tls: [{hosts: [llm.example.com], secretName: llm-tls}]\n" + _RULES,
+)
+
+RULES = (INGRESS_TLS,)
