@@ -23,7 +23,7 @@ def apply(properties: dict[str, Any], edits: Iterable[Edit]) -> bool:
     for edit in edits:
         holder, key = _holder(properties, edit.path)
         old = holder[key] if isinstance(holder, list) else holder.get(key)
-        if _is_closed(old):
+        if _holds_closed(old):
             raise Refused(_path(edit))
         if edit.value is REMOVE:
             changed |= _removed(holder, key)
@@ -66,6 +66,12 @@ def _removed(holder: Any, key: Any) -> bool:
 def _is_closed(value: Any) -> bool:
     """Whether `value` is a secret, an asset, or not known yet."""
     return (isinstance(value, dict) and SIGNATURE in value) or (isinstance(value, str) and value in UNKNOWNS)
+
+
+def _holds_closed(value: Any) -> bool:
+    """Whether `value` is closed, or something in it, which would be lost with it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return _is_closed(value) or any(_holds_closed(item) for item in inner)
 
 
 def _path(edit: Edit) -> str:

@@ -117,6 +117,10 @@ def hidden(value: Value) -> Value:
     return Value(value.raw, value.path, partial=value.partial, is_secret=True)
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None), list})
+"""What stands for itself: looked at first, as asking whether something is a Mapping is slow."""
+
+
 class Value:
     """A value of an object, and where it is."""
 
@@ -131,7 +135,7 @@ class Value:
             partial: whether absence means nothing, as in a patch.
             is_secret: whether it is part of a secret, or may be one: no message shows it.
         """
-        while isinstance(raw, Mapping) and raw.get(SIGNATURE) == SECRET:
+        while type(raw) not in _PLAIN and isinstance(raw, Mapping) and raw.get(SIGNATURE) == SECRET:
             raw, is_secret = raw.get("value"), True
         self.raw = raw
         self.path = path
@@ -239,6 +243,8 @@ class Value:
         return None if number is None else Fraction(number)
 
     def _mapping(self) -> Mapping[str, Any] | None:
+        if type(self.raw) is dict and SIGNATURE not in self.raw:
+            return self.raw
         raw = self._known()
         if raw is not None and (not isinstance(raw, Mapping) or SIGNATURE in raw):
             raise Malformed(self.path, self._shown(), "a mapping")
