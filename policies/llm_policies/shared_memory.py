@@ -1,15 +1,27 @@
-"""Rules about /dev/shm, over which the workers of one engine talk."""
+"""Rules about /dev/shm, over which the workers of one engine talk, and other volumes in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
 
-from llm_policies.pods import Container
-from llm_policies.rule import Context, Rule
+from llm_policies.objects import Object
+from llm_policies.pods import Container, Pod
+from llm_policies.rule import Context, Edit, Rule, Said
+from llm_policies.values import Value, each
 
 _MIB = 2**20
+_GIB = 2**30
 _CONTAINER_DEFAULT = Fraction(64 * _MIB)
+_UNBOUNDED = Fraction(2**63)
+"""Of a volume without a limit in a pod without one: it grows until the node is full, which is shm-unbounded's subject."""
+
+_PATH = "/dev/shm"
+
+_MESH_PROXIES = frozenset(
+    {"istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"}
+)
+"""Containers of service meshes, whose own injected volumes in memory hold a certificate or a socket."""
 
 
 def needed_bytes(workers: int) -> int:
@@ -17,38 +29,202 @@ def needed_bytes(workers: int) -> int:
     return (512 + 512 * workers) * _MIB
 
 
-def _too_small(container: Container, _: Context) -> Iterator[str]:
-    if container.workers > 1 and (size := _shm_bytes(container)) < needed_bytes(container.workers):
-        yield (
-            f"{container.name}: /dev/shm is {_mebibytes(size)}; TP {container.tensor_parallel} needs >= "
-            f"{_mebibytes(needed_bytes(container.workers))}. Too small fails later with SIGBUS."
-        )
+def _workers(container: Container) -> int:
+    """Workers that share this container's /dev/shm: of an engine over several nodes, no more than it has GPUs."""
+    workers = container.workers
+    if container.has_flag("--nnodes", "--distributed-executor-backend") and 0 < container.gpus < workers:
+        return container.gpus
+    return workers
 
 
-def _shm_bytes(container: Container) -> Fraction:
-    """What /dev/shm can hold: its volume's limit, and never more than the memory limits of the pod together."""
-    volume = container.pod.mounted_at(container, "/dev/shm")
+def _memory_volume(pod: Pod, container: Container) -> Value | None:
+    """The volume at /dev/shm, if it is one in memory."""
+    volume = pod.mounted_at(container, _PATH)
     if volume is None or volume.get("emptyDir", "medium").text() != "Memory":
+        return None
+    return volume
+
+
+def _is_the_nodes(pod: Pod, container: Container) -> bool:
+    """Whether its /dev/shm is the node's: what that holds is not to be seen here, and other rules tell of it."""
+    volume = pod.mounted_at(container, _PATH)
+    if volume is None:
+        return pod.spec.get("hostIPC").boolean() is True
+    return volume.get("hostPath").exists
+
+
+def _memory_limit(pod: Pod) -> Fraction | None:
+    """Memory limits of the pod together; None where a container has none, nor the pod itself."""
+    whole = pod.spec.get("resources", "limits", "memory").quantity()
+    if whole:
+        return whole
+    limits = [other.limit("memory") for other in pod.main_containers]
+    # A limit of 0 is none.
+    return sum((limit for limit in limits if limit), Fraction(0)) if all(limits) else None
+
+
+def _shm_bytes(pod: Pod, container: Container) -> Fraction:
+    """What /dev/shm can hold: its volume's limit, and never more than the memory limits of the pod together."""
+    volume = _memory_volume(pod, container)
+    if volume is None:
         return _CONTAINER_DEFAULT
     size = volume.get("emptyDir", "sizeLimit").quantity()
-    bounds = [size] if size else []
-    limits = [other.limit("memory") for other in container.pod.main_containers]
-    if all(limit is not None for limit in limits):
-        bounds.append(sum((limit for limit in limits if limit is not None), Fraction(0)))
-    # Without any bound it grows until the node is out of memory: another rule's subject.
-    return min(bounds, default=Fraction(2**63))
+    # The kubelet takes a 0 for no limit.
+    return min([*([size] if size else []), *([limit] if (limit := _memory_limit(pod)) else [])], default=_UNBOUNDED)
 
 
-def _mebibytes(size: Fraction | int) -> str:
+def _lacks_room(container: Container) -> bool:
+    pod, workers = container.pod, _workers(container)
+    return workers > 1 and not _is_the_nodes(pod, container) and _shm_bytes(pod, container) < needed_bytes(workers)
+
+
+def _too_small(container: Container, _: Context) -> Iterator[str]:
+    if not _lacks_room(container):
+        return
+    pod = container.pod
+    needed, held = mebibytes(needed_bytes(_workers(container))), mebibytes(_shm_bytes(pod, container))
+    volume = pod.mounted_at(container, _PATH)
+    is_in_memory = volume is None or _memory_volume(pod, container) is not None
+    stages = f" x PP {container.pipeline_parallel}" if container.pipeline_parallel > 1 else ""
+    limit = _memory_limit(pod)
+    grow = " and a memory limit above" if limit is not None and limit < needed_bytes(_workers(container)) else ""
+    yield (
+        f"{container.name}: /dev/shm is {held if is_in_memory else 'a volume that is not in memory'}; TP "
+        f"{container.tensor_parallel}{stages} needs >= {needed}. Too small fails later with SIGBUS. Mount an emptyDir "
+        f"of medium Memory with a sizeLimit of {needed}{grow} at /dev/shm."
+    )
+
+
+def mebibytes(size: Fraction | int) -> str:
+    """`size` in bytes as a quantity, rounded down to whole Mi."""
     return f"{int(size) // _MIB}Mi"
 
+
+def _own_bytes(container: Container) -> int:
+    """Host memory of an engine besides: the process's, and about 1 GiB for each worker's GPU context."""
+    return (2 + _workers(container)) * _GIB if container.engine in ("vllm", "tgi") else 0
+
+
+def _own_limit(container: Container) -> Fraction | None:
+    """The memory that the kernel lets it have; None for any."""
+    # A limit of 0 is none.
+    return container.limit("memory") or container.pod.spec.get("resources", "limits", "memory").quantity() or None
+
+
+def _has_headroom(container: Container, size: Fraction | int) -> bool:
+    """Whether its memory limit holds `size` of a volume in memory, all of it used, and the engine itself."""
+    limit = _own_limit(container)
+    return limit is None or limit >= size + _own_bytes(container)
+
+
+def _make_room(item: Object, _: Context) -> Iterator[Edit]:
+    names: dict[tuple[str | int, ...], list[str | None]] = {}
+    for path, container in item.containers_with_paths():
+        needed = needed_bytes(_workers(container))
+        if container.role == "ephemeral" or not _lacks_room(container) or not _has_headroom(container, needed):
+            continue
+        source = {"medium": "Memory", "sizeLimit": mebibytes(needed)}
+        volumes = container.pod.spec.get("volumes").items()
+        volume = container.pod.mounted_at(container, _PATH)
+        spec = path[:-2]
+        if volume is not None and volume.get("emptyDir").exists:
+            index = [other.path for other in volumes].index(volume.path)
+            yield from (Edit((*spec, "volumes", index, "emptyDir", key), value) for key, value in source.items())
+        elif not _mounts_something(container):
+            there = names.setdefault(spec, [other.get("name").text() for other in volumes])
+            name = next(n for n in ("shm", *(f"shm-{i}" for i in range(2, len(there) + 3))) if n not in there)
+            yield Edit((*spec, "volumes", len(there)), {"name": name, "emptyDir": source})
+            there.append(name)
+            mounts = container.value.get("volumeMounts").items()
+            yield Edit((*path, "volumeMounts", len(mounts)), {"name": name, "mountPath": _PATH})
+
+
+def _mounts_something(container: Container) -> bool:
+    """Whether anything is mounted at /dev/shm, be it a volume that is not there."""
+    return any(
+        (mount.get("mountPath").text() or "").rstrip("/") == _PATH
+        for mount in container.value.get("volumeMounts").items()
+    )
+
+
+def _users(pod: Pod, volume: Value) -> list[Container]:
+    """Containers that mount it, without those of service meshes."""
+    name = volume.get("name").text()
+    return [
+        container
+        for container in pod.containers
+        if container.name not in _MESH_PROXIES
+        and any(mount.get("name").text() == name for mount in container.value.get("volumeMounts").items())
+    ]
+
+
+def _unbounded(pod: Pod, _: Context) -> Iterator[Said]:
+    def judge(volume: Value) -> Iterator[Said]:
+        if volume.get("emptyDir", "medium").text() != "Memory" or not (users := _users(pod, volume)):
+            return
+        name, size = volume.get("name").text(), volume.get("emptyDir", "sizeLimit").quantity()
+        # The kubelet takes a 0 for no limit.
+        if not size:
+            yield (
+                f"volume '{name}' is in memory and has no sizeLimit: tmpfs pages count against the memory limit, so "
+                "what grows there ends the server, or its node's neighbours. Add a sizeLimit, and headroom for it."
+            )
+            return
+        for container in users:
+            limit = _own_limit(container)
+            if limit is not None and not _has_headroom(container, size):
+                own = _own_bytes(container)
+                besides = f" + {mebibytes(own)} of the engine's own" if own else ""
+                yield (
+                    f"{container.name}: memory limit {mebibytes(limit)} < {mebibytes(size)} of volume '{name}'"
+                    f"{besides}: tmpfs pages count against the memory limit, so a full volume ends the server. Raise "
+                    f"the limit to {mebibytes(size + own)} or more."
+                )
+
+    yield from each(pod.spec.get("volumes").items(), judge)
+
+
+def _bound(item: Object, _: Context) -> Iterator[Edit]:
+    for path, pod in zip(item.pod_paths, item.pods, strict=True):
+        for index, volume in enumerate(pod.spec.get("volumes").items()):
+            if volume.get("emptyDir", "medium").text() != "Memory" or volume.get("emptyDir", "sizeLimit").quantity():
+                continue
+            sizes = [_fitting(container) for container in _users(pod, volume) if _own_bytes(container)]
+            if sizes and all(sizes):
+                size = min(size for size in sizes if size)
+                yield Edit((*path, "spec", "volumes", index, "emptyDir", "sizeLimit"), mebibytes(size))
+
+
+def _fitting(container: Container) -> Fraction | None:
+    """What its /dev/shm may hold, 2Gi or 1Gi for each worker where the memory limit allows it; None for too little."""
+    workers, limit = _workers(container), _own_limit(container)
+    usual = Fraction(max(2, workers) * _GIB)
+    size = usual if limit is None else min(usual, limit - _own_bytes(container))
+    return size if size >= (needed_bytes(workers) if workers > 1 else _CONTAINER_DEFAULT) else None
+
+
+_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: chat}
+spec:
+  containers:
+  - name: vllm
+    image: vllm/vllm-openai:v0.33.0
+    args: [org/model, --tensor-parallel-size=2]
+"""
+_MOUNTED = """\
+    resources: {limits: {memory: 16Gi}}
+    volumeMounts: [{name: shm, mountPath: /dev/shm}]
+  volumes:
+"""
 
 SHM_TOO_SMALL = Rule(
     name="shm-too-small",
     title="/dev/shm has room for the workers of tensor and pipeline parallelism.",
     description=(
         "A container gets 64 MB of it. Pages are allocated lazily, so the server starts, and is killed by SIGBUS under "
-        "load."
+        "load. vLLM's queues take 640, 1120 and 2080 MiB for 2, 4 and 8 workers, and NCCL has its own."
     ),
     remediation=(
         "Mount an emptyDir of medium Memory at /dev/shm with a sizeLimit of 512Mi + 512Mi x (TP x PP) or more, and a "
@@ -57,30 +233,28 @@ SHM_TOO_SMALL = Rule(
     severity="error",
     references=("llm-d#352", "vLLM shm_broadcast.py", "vllm#1710"),
     of_container=_too_small,
-    bad="""\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-    args: [org/model, --tensor-parallel-size=2]
-""",
-    good="""\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-    args: [org/model, --tensor-parallel-size=2]
-    resources: {limits: {memory: 16Gi}}
-    volumeMounts: [{name: shm, mountPath: /dev/shm}]
-  volumes:
-  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}
-""",
+    remediate=_make_room,
+    bad=_POD,
+    good=_POD + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}\n",
 )
 
-RULES = (SHM_TOO_SMALL,)
+SHM_UNBOUNDED = Rule(
+    name="shm-unbounded",
+    title="A volume in memory has a limit, and the container's memory holds it.",
+    description=(
+        "An emptyDir of medium Memory is the memory of whoever writes to it: its pages count against the memory limit "
+        "until they are deleted, and without a sizeLimit it grows until the kernel ends the server. The limit has to "
+        "hold the volume and the engine itself, 2 GiB and 1 GiB for each worker. What a killed worker leaves in "
+        "/dev/shm stays while the pod lives; a command that clears it before it starts the engine makes room again. "
+        "Volumes that a service mesh injects for its own proxy are not looked at."
+    ),
+    remediation="Add a sizeLimit, and raise the memory limit by as much.",
+    severity="warn",
+    references=("llm-d#364", "KubeAI ('TODO: Set size limit')", "Kubernetes: emptyDir of medium Memory"),
+    of_pod=_unbounded,
+    remediate=_bound,
+    bad=_POD + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory}}\n",
+    good=_POD + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}\n",
+)
+
+RULES = (SHM_TOO_SMALL, SHM_UNBOUNDED)
