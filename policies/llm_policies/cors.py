@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -18,33 +17,30 @@ _RELEASE = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?:\.\d{1,4})?(?:[.+-].*)?")
 _CLOSED_SINCE = (0, 33)
 """vLLM 0.16 lets every origin in unless told otherwise, 0.33 none; what is between is not known for each."""
 
+_ORIGINS = re.compile(r"--allowed[-_]origins[= ]([^;&|\n]*?)(?= --|$|[;&|\n])")
+"""What vLLM is given, a list in JSON that a shell's text may have with blanks."""
+
+_STAR = re.compile(r"(?:^|[\s\[,'\"])\*(?:$|[\s\],'\"])")
+"""An origin that is `*` alone, as vLLM's server matches it: not `https://*.example.com`."""
+
 _EVERY_ORIGIN = frozenset({"*", "http://*", "https://*"})
 
 
 def _any_origin(container: Container) -> str | None:
     """Why any web page may call the engine; None where it is not so."""
     if container.engine == "vllm":
-        given = container.option("--allowed-origins")
-        if given is not None:
-            return "--allowed-origins has '*'" if "*" in _listed(given) else None
+        given = _ORIGINS.findall(" ".join(container.words))
+        if given:
+            return "--allowed-origins has '*'" if _STAR.search(given[-1]) else None
         release = _RELEASE.fullmatch(tag(container.image))
         if release is not None and (int(release[1]), int(release[2])) < _CLOSED_SINCE:
             return "--allowed-origins is not given, and before 0.33 that may be '*'"
     elif container.engine == "ollama":
         variable = container.variable("OLLAMA_ORIGINS")
-        if variable is not None and _EVERY_ORIGIN & set(_listed(variable.text() or "")):
+        origins = "" if variable is None else variable.text() or ""
+        if any(origin.strip(" \"'") in _EVERY_ORIGIN for origin in origins.split(",")):
             return "OLLAMA_ORIGINS has '*'"
     return None
-
-
-def _listed(text: str) -> list[str]:
-    """The items of a list in JSON, as vLLM has it, or between commas, as Ollama has it."""
-    text = text.strip("'")
-    try:
-        items = json.loads(text)
-    except (ValueError, RecursionError):
-        items = text.strip("[]").split(",")
-    return [str(item).strip().strip("\"'") for item in items] if isinstance(items, list) else [str(items)]
 
 
 def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
