@@ -14,7 +14,7 @@ _MIB = 2**20
 _GIB = 2**30
 _CONTAINER_DEFAULT = Fraction(64 * _MIB)
 _UNBOUNDED = Fraction(2**63)
-"""Of a volume without a limit in a pod without one: it grows until the node is full, which is shm-unbounded's subject."""
+"""Of a volume without a limit in a pod without one: it grows until the node is full. That is shm-unbounded's."""
 
 _PATH = "/dev/shm"
 

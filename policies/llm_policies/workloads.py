@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llm_policies.objects import Object
+from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said
-from llm_policies.values import each
+from llm_policies.values import Value, each
 
 _RUN_TO_END = frozenset({"Job", "CronJob"})
 """Kinds whose pods end by themselves: nobody waits for them to be ready."""
@@ -25,15 +25,18 @@ spec:
 """
 
 
+_ASKED = (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))
+
+
 def _resources(container: Container, _: Context) -> Iterator[Said]:
     if container.role == "ephemeral":
         return  # Kubernetes lets them have none
-    resources = container.value.get("resources")
+    # What the whole pod has (spec.resources) its containers share.
+    own, whole = container.value.get("resources"), container.pod.spec.get("resources")
     lacking = [
         f"{'request' if key == 'requests' else 'limit'} of {what}"
-        for key, what in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))
-        # A limit without a request is its own request.
-        if not resources.get(key, what).exists and not (key == "requests" and resources.get("limits", what).exists)
+        for key, what in _ASKED
+        if not (_asks(own, key, what) or _asks(whole, key, what))
     ]
     if lacking:
         yield (
@@ -42,12 +45,21 @@ def _resources(container: Container, _: Context) -> Iterator[Said]:
         )
 
 
+def _asks(resources: Value, key: str, what: str) -> bool:
+    """Whether it is set: 0 is as good as nothing, and a limit without a request is its own request."""
+    amount = resources.get(key, what).quantity()
+    if amount is None and key == "requests":
+        amount = resources.get("limits", what).quantity()
+    return bool(amount)
+
+
 RESOURCES_SET = Rule(
     name="resources-set",
     title="Containers say what they need of their node.",
     description=(
         "The scheduler counts requests alone. Without one of memory a server is put where there is none left, and the "
-        "kernel ends it, or its neighbour, while weights load."
+        "kernel ends it, or its neighbour, while weights load. Init containers and sidecars count as well; what the "
+        "whole pod has (spec.resources) counts for each of its containers. A LimitRange is not seen."
     ),
     remediation="Set requests of cpu and memory, and a limit of memory.",
     severity="error",
@@ -58,28 +70,46 @@ RESOURCES_SET = Rule(
 )
 
 
+_HANDLERS = ("httpGet", "exec", "grpc", "tcpSocket")
+
+
 def _probes(item: Object, _: Context) -> Iterator[Said]:
     def judge(container: Container) -> Iterator[Said]:
-        if container.engine is None and container.gpus == 0:
+        # A training on a GPU serves nobody; what has GPUs and a port does.
+        if not (container.serves or (container.engine is None and container.gpus and _has_port(container))):
             return
-        has = {name: container.value.get(f"{name}Probe").exists for name in ("startup", "readiness", "liveness")}
-        if has["liveness"] and not has["startup"]:
-            yield (
-                f"{container.name}: liveness without startupProbe kills the server while weights load. Add a "
-                "startupProbe with a budget of the load time."
-            )
-        elif not has["startup"]:
-            yield (
-                f"{container.name}: no startupProbe, so nothing says how long weights may load. Add one with a budget "
-                "of the load time."
-            )
+        has = {name: _asks_something(container.value.get(f"{name}Probe")) for name in ("startup", "readiness")}
+        # Ollama is up at once, and loads a model when it is first asked for it.
+        if not has["startup"] and container.engine != "ollama":
+            if _asks_something(container.value.get("livenessProbe")):
+                yield (
+                    f"{container.name}: liveness without startupProbe kills the server while weights load. Add a "
+                    "startupProbe with a budget of the load time."
+                )
+            else:
+                yield (
+                    f"{container.name}: no startupProbe, so nothing says how long weights may load. Add one with a "
+                    "budget of the load time."
+                )
         if not has["readiness"]:
             yield (
                 f"{container.name}: no readinessProbe, so requests come before the model is loaded. Add one of /health."
+                if container.engine != "ollama"
+                else f"{container.name}: no readinessProbe, so requests come before the server is up. Add one of /."
             )
 
-    if item.kind not in _RUN_TO_END:
-        yield from each((c for pod in item.pods for c in pod.main_containers), judge)
+    if item.kind == "Pod" and item.properties.get("spec", "restartPolicy").text() == "Never":
+        return  # as a Job
+    yield from each((c for pod in item.serving_pods for c in pod.main_containers), judge)
+
+
+def _has_port(container: Container) -> bool:
+    return bool(container.value.get("ports").items())
+
+
+def _asks_something(probe: Value) -> bool:
+    """Whether it is there, and says what to ask."""
+    return probe.exists and any(probe.get(handler).exists for handler in _HANDLERS)
 
 
 PROBES_SET = Rule(
@@ -87,12 +117,14 @@ PROBES_SET = Rule(
     title="A server is asked whether it is up, and given the time to come up.",
     description=(
         "Weights take minutes to load. Without a readinessProbe requests come before; with a livenessProbe alone the "
-        "server is killed while it loads, for ever."
+        "server is killed while it loads, for ever. A server is a container with an engine, or with GPUs and a port. "
+        "Ollama needs no startupProbe, as it is up before it loads; Jobs and pods that are not restarted need none."
     ),
     remediation="Add a startupProbe with a budget of the load time, and a readinessProbe.",
     severity="error",
     references=("kube-score pod-probes", "CKV_K8S_8, 9", "gatekeeper requiredprobes"),
     of_object=_probes,
+    kinds=POD_BEARING - _RUN_TO_END,
     bad=_POD + "        livenessProbe: {httpGet: {path: /health, port: 8000}}\n",
     good=_POD
     + """\
@@ -107,39 +139,46 @@ _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def _has_key(container: Container) -> bool:
-    named = any(name == "VLLM_API_KEY" for name, _ in container.environment)
-    return container.engine == "vllm" and (named or container.has_flag("--api-key"))
+    """Whether vLLM asks for a key; one that is set from elsewhere counts, an empty text is none."""
+    written = container.variable("VLLM_API_KEY")
+    is_set = written is not None and (written.is_unknown or written.text() != "")
+    return container.engine == "vllm" and (is_set or container.has_flag("--api-key"))
 
 
-def _refused_probes(container: Container) -> Iterator[tuple[str, str]]:
-    """Key and path of the probes that the engine's own key refuses."""
-    if not _has_key(container):
-        return
-    for key in _PROBES:
-        request = container.value.get(key, "httpGet")
-        path = request.get("path").text() or "/"
-        headers = [(header.get("name").text() or "").lower() for header in request.get("httpHeaders").items()]
-        below = any(path == prefix or path.startswith((f"{prefix}/", f"{prefix}?")) for prefix in _NEED_A_KEY)
-        if below and "authorization" not in headers:
-            yield key, path
+def _refused(container: Container, probe: Value) -> str | None:
+    """The path that a probe asks, where the engine's own key refuses it."""
+    request = probe.get("httpGet")
+    path = request.get("path").text() or "/"
+    if not any(path == prefix or path.startswith((f"{prefix}/", f"{prefix}?")) for prefix in _NEED_A_KEY):
+        return None
+    headers = [(header.get("name").text() or "").lower() for header in request.get("httpHeaders").items()]
+    return path if "authorization" not in headers and _has_key(container) else None
 
 
 def _probe_key(container: Container, _: Context) -> Iterator[Said]:
-    for key, path in _refused_probes(container):
-        yield f"{container.name}: {key} {path} answers 401, since the server asks for a key there; use /health."
+    def judge(key: str) -> Iterator[Said]:
+        if (path := _refused(container, container.value.get(key))) is not None:
+            yield (
+                f"{container.name}: {key} {path} answers 401, since the server asks for a key there, so it is never "
+                "ready, or killed. Use /health."
+            )
+
+    if container.engine == "vllm":
+        yield from each(_PROBES, judge)
 
 
 def _ask_health(item: Object, _: Context) -> Iterator[Edit]:
     for path, container in item.containers_with_paths():
-        for key, _path in _refused_probes(container):
-            yield Edit((*path, key, "httpGet", "path"), "/health")
+        for key in _PROBES:
+            if container.engine == "vllm" and _refused(container, container.value.get(key)) is not None:
+                yield Edit((*path, key, "httpGet", "path"), "/health")
 
 
 PROBE_NEEDS_KEY = Rule(
     name="probe-needs-key",
     title="Probes ask where no key is needed.",
     description=(
-        "vLLM with a key refuses /v1, /v2 and /inference without it: the probe fails, and the server is never ready, "
+        "With a key vLLM refuses /v1, /v2, /inference and /cohere without it: the probe fails, and the server is never ready, "
         "or killed."
     ),
     remediation="Ask /health.",
