@@ -37,6 +37,8 @@ def _serves(container: Container) -> bool:
     """Whether it is Ollama's server: its clients take OLLAMA_HOST for where they ask, loopback too."""
     if container.engine != "ollama" or not (container.role == "main" or container.is_sidecar):
         return False
+    if container.pod.owner_kind in ("Job", "CronJob"):
+        return False  # a server that it starts is for itself
     # The image's own entrypoint is `/bin/ollama`, its argument `serve`.
     words = [part for word in container.words for part in word.split()]
     return not words or "serve" in words
