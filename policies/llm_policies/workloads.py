@@ -178,8 +178,8 @@ PROBE_NEEDS_KEY = Rule(
     name="probe-needs-key",
     title="Probes ask where no key is needed.",
     description=(
-        "With a key vLLM refuses /v1, /v2, /inference and /cohere without it: the probe fails, and the server is never ready, "
-        "or killed."
+        "With a key vLLM refuses /v1, /v2, /inference and /cohere without it: the probe fails, and the server is never "
+        "ready, or killed."
     ),
     remediation="Ask /health.",
     severity="error",
