@@ -2,39 +2,159 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from llm_policies.objects import Object, Stack
+from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Rule, Said
-from llm_policies.selectors import matches
-from llm_policies.values import Doubt
+from llm_policies.values import Doubt, Undecided, Value
 
-
-def _closes_ingress(policy: Object) -> bool:
-    """Whether it limits who comes in: by default it does, whatever it says of the way out."""
-    types = [kind.text() for kind in policy.properties.get("spec", "policyTypes").items()]
-    return not types or "Ingress" in types
+_CALICO = ("projectcalico.org", "crd.projectcalico.org")
+_CALICO_PAIR = re.compile(r"""\s*([\w./-]+)\s*==\s*(?:'([^']*)'|"([^"]*)")\s*""")
+_CLUSTER_WIDE = ("GlobalNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+_USUAL_PORTS = {"vllm": 8000, "sglang": 30000, "ollama": 11434, "llamacpp": 8080, "tgi": 80}
+_POLICIES = ("NetworkPolicy", "CiliumNetworkPolicy", *_CLUSTER_WIDE)
 
 
 def _unprotected(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
+    policies = stack.of(*_POLICIES)
     for workload in stack.workloads():
         if workload.kind in ("Job", "CronJob"):
             continue  # nothing listens there for others
         try:
+            there = [p for p in policies if p.kind in _CLUSTER_WIDE or p.namespace == workload.namespace]
             for pod in workload.pods:
-                if pod.engines and not any(
-                    policy.namespace == workload.namespace
-                    and _closes_ingress(policy)
-                    and matches(policy.properties.get("spec", "podSelector"), dict(pod.labels))
-                    for policy in stack.of("NetworkPolicy")
-                ):
-                    yield (
-                        workload,
-                        f"no NetworkPolicy selects '{workload.name}'; any pod can call the model API, past keys and "
-                        "limits of the edge. Add one that lets the gateway in.",
-                    )
+                if pod.engines:
+                    yield from ((workload, said) for said in _judged(workload, pod, there))
         except Doubt as doubt:
             yield workload, doubt
+
+
+def _judged(workload: Object, pod: Pod, policies: list[Object]) -> Iterator[Said]:
+    doubts: list[Doubt] = []
+    closed, opened = False, ""
+    for policy in policies:
+        try:
+            if _closes_ingress(policy) and _selects(policy, pod):
+                closed = True
+                opened = opened or (policy.name if any(_lets_all_in(policy, engine) for engine in pod.engines) else "")
+        except Doubt as doubt:
+            doubts.append(doubt)
+    if opened:
+        yield (
+            f"NetworkPolicy '{opened}' lets everyone in to '{workload.name}'; any pod can call the model API, past "
+            "keys and limits of the edge. Say under 'from' who may."
+        )
+    elif not closed and not doubts:
+        yield (
+            f"no NetworkPolicy selects '{workload.name}'; any pod can call the model API, past keys and "
+            "limits of the edge. Add one that lets the gateway in."
+        )
+    elif not closed:
+        yield from doubts
+
+
+def _closes_ingress(policy: Object) -> bool:
+    """Whether it limits who comes in: by default it does, whatever it says of the way out."""
+    spec = policy.properties.get("spec")
+    if policy.kind.startswith("Cilium"):
+        # With a list, also an empty one, all else is closed.
+        return spec.get("ingress").raw is not None or spec.get("ingressDeny").raw is not None
+    if policy.group in _CALICO:
+        types = [kind.text() for kind in spec.get("types").items()]
+        # Without types: Ingress, unless there are rules for the way out alone.
+        return "Ingress" in types if types else spec.get("ingress").raw is not None or spec.get("egress").raw is None
+    types = [kind.text() for kind in spec.get("policyTypes").items()]
+    return not types or "Ingress" in types
+
+
+def _selects(policy: Object, pod: Pod) -> bool:
+    spec = policy.properties.get("spec")
+    if policy.kind.startswith("Cilium"):
+        return _matches(spec.get("endpointSelector"), pod)
+    if policy.group in _CALICO:
+        return _matches_calico(spec.get("selector").text() or "all()", pod)
+    # Without a selector: every pod of the namespace.
+    return _matches(spec.get("podSelector"), pod)
+
+
+def _matches(selector: Value, pod: Pod) -> bool:
+    """Whether a LabelSelector selects a pod; an empty one selects all.
+
+    Raises:
+        Doubt: it cannot be read, or a label that it asks for is not known yet.
+    """
+    for key, value in selector.get("matchLabels").pairs():
+        if _label(pod, key) != value.text():
+            return False
+    for expression in selector.get("matchExpressions").items():
+        label = _label(pod, expression.get("key").text() or "")
+        values = [value.text() for value in expression.get("values").items()]
+        match expression.get("operator").text():
+            case "In":
+                holds = label in values
+            case "NotIn":
+                holds = label not in values
+            case "Exists":
+                holds = label is not None
+            case "DoesNotExist":
+                holds = label is None
+            case _:
+                holds = False
+        if not holds:
+            return False
+    return True
+
+
+def _matches_calico(selector: str, pod: Pod) -> bool:
+    """As `_matches`, of Calico's language; of it `all()` and `a == 'b' && ...` are read, and others select nothing."""
+    if selector.strip() == "all()":
+        return True
+    pairs = [_CALICO_PAIR.fullmatch(part) for part in selector.split("&&")]
+    return all(pair is not None and _label(pod, pair[1]) == (pair[2] or pair[3]) for pair in pairs)
+
+
+def _label(pod: Pod, key: str) -> str | None:
+    # Cilium says from where it has a label.
+    value = pod.template.get("metadata", "labels", key.removeprefix("k8s:"))
+    if value.is_unknown:
+        raise Undecided(value.path)
+    return value.text()
+
+
+def _lets_all_in(policy: Object, engine: Container) -> bool:
+    """Whether some rule lets everyone in to the engine, so that the policy is as good as none."""
+    if policy.group in _CALICO or policy.kind.startswith("Cilium"):
+        return False  # they have more ways to say whom they let in than are read here
+    own = _ports(engine)
+    for rule in policy.properties.get("spec", "ingress").items():
+        sources = rule.get("from").items()
+        if not sources or any(_is_everyone(source) for source in sources):
+            to = [_port(port.get("port")) for port in rule.get("ports").items()] or [None]
+            if any(port is None or port in own for port in to):
+                return True
+    return False
+
+
+def _is_everyone(source: Value) -> bool:
+    block, namespaces, pods = source.get("ipBlock"), source.get("namespaceSelector"), source.get("podSelector")
+    if block.raw is not None:
+        return block.get("cidr").text() in ("0.0.0.0/0", "::/0") and not block.get("except").items()
+    return namespaces.raw is not None and not namespaces.pairs() and not pods.pairs()
+
+
+def _ports(engine: Container) -> set[str | int | None]:
+    """Numbers and names of the ports that an engine has: its usual one, where it declares none."""
+    ports = engine.value.get("ports").items()
+    if not ports:
+        return {_USUAL_PORTS.get(engine.engine or "")}
+    return {port.get("containerPort").integer() for port in ports} | {port.get("name").text() for port in ports}
+
+
+def _port(port: Value) -> str | int | None:
+    """A port as a policy names it; None for every one."""
+    return port.text() if isinstance(port.raw, str) else port.integer()
 
 
 _SERVER = """\
@@ -52,7 +172,8 @@ NETWORK_POLICY = Rule(
     title="Model servers are reached by those alone who should.",
     description=(
         "Without a NetworkPolicy every pod of the cluster reaches the engine's port. Ollama has no keys at all, and "
-        "vLLM's protect some of its paths only."
+        "vLLM's protect some of its paths only. Policies of Cilium count, and those of Calico that select all pods or "
+        "those with certain labels."
     ),
     remediation="Add a NetworkPolicy that selects the pods, with Ingress, and lets in the gateway and Prometheus.",
     severity="warn",

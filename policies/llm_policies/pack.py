@@ -7,6 +7,9 @@ from llm_policies import (
     edge_tls,
     engines,
     exposure,
+    gpu_memory,
+    gpu_pools,
+    gpu_scheduling,
     gpus,
     images,
     ingress,
@@ -20,6 +23,7 @@ from llm_policies import (
     shared_memory,
     shutdown,
     startup,
+    timeouts,
     volumes,
     workloads,
 )
@@ -38,6 +42,9 @@ _SUBJECTS = (
     startup,
     rollouts,
     gpus,
+    gpu_memory,
+    gpu_scheduling,
+    gpu_pools,
     shared_memory,
     volumes,
     autoscaling,
@@ -47,6 +54,7 @@ _SUBJECTS = (
     edge_tls,
     ingress,
     exposure,
+    timeouts,
 )
 _RULES = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
 

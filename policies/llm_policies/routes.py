@@ -79,6 +79,9 @@ class Route:
     filters: tuple[Value, ...] = ()
     """Of the Gateway API."""
 
+    timeouts: Value | None = None
+    """Of the Gateway API."""
+
     is_encrypted: bool = False
     """Whether the route itself takes TLS alone (Traefik)."""
 
@@ -257,6 +260,7 @@ def _of_gateway_route(edge: Object) -> Iterator[Route | Doubt]:
                         places=places or ("",),
                         conditions=conditions,
                         filters=filters,
+                        timeouts=rule.get("timeouts"),
                     )
         except Doubt as doubt:
             yield doubt

@@ -1,0 +1,288 @@
+"""Rules about answers that take long, and come word by word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from fractions import Fraction
+
+from llm_policies.middlewares import Middlewares
+from llm_policies.objects import Object, Stack
+from llm_policies.paths import normalised
+from llm_policies.reach import Network
+from llm_policies.routes import EDGES, Route, annotation, class_of, edges, is_a, routes
+from llm_policies.rule import Context, Edit, Rule, Said, Setting
+from llm_policies.values import Doubt, Malformed, Value
+
+_INGRESS_NGINX = "nginx.ingress.kubernetes.io/"
+_F5_NGINX = "nginx.org/"
+_MODEL_PATHS = ("/v1", "/api/generate", "/api/chat", "/api/embed", "/completion")
+_OLLAMA_PORT = 11434
+
+_SERVICES = Setting(
+    default=["*llm*", "*llama*", "*tgi*", "*sglang*", "*inference*"],
+    description="Services that models are behind, by patterns of their names: what of a stack leads to an engine is "
+    "found by itself, what leads to a gateway before it is not.",
+)
+
+_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|s|m|h))+", re.ASCII)
+_PARTS = re.compile(r"([0-9.]+)(ms|s|m|h)")
+_SECONDS = {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)}
+
+
+def _is_for_models(route: Route, context: Context) -> bool:
+    """Whether a route is a model's, by what is to be seen of itself: its path, and names and ports of Services."""
+    patterns: list[str] = context.settings["services"]
+    for start in route.starts:
+        if any(f"{path}/" in f"{normalised(start)}/" for path in _MODEL_PATHS):
+            return True
+    return any(
+        backend.port == _OLLAMA_PORT or any(fnmatchcase(backend.name, pattern) for pattern in patterns)
+        for backend in route.backends
+    )
+
+
+def _of_object(item: Object, context: Context, judge: Callable[[Route], Iterator[Said]]) -> Iterator[Said]:
+    """What `judge` says of the routes that are seen to be a model's."""
+    for found in routes(item):
+        if isinstance(found, Doubt):
+            yield found
+        elif _is_for_models(found, context):
+            yield from judge(found)
+
+
+def _of_stack(
+    stack: Stack, context: Context, judge: Callable[[Route], Iterator[Said]]
+) -> Iterator[tuple[Object, Said]]:
+    """What `judge` says of the routes that only the whole stack shows to be a model's."""
+    network = Network(stack)
+    for item in edges(stack, *EDGES):
+        for found in routes(item):
+            try:
+                if (
+                    not isinstance(found, Doubt)  # told for the object already
+                    and not _is_for_models(found, context)
+                    and any(network.engines(backend) for backend in found.backends)
+                ):
+                    yield from ((item, said) for said in judge(found))
+            except Doubt as doubt:
+                yield item, doubt
+
+
+def _nginx(edge: Object) -> str | None:
+    """The beginning of the annotations by which an Ingress speaks to its nginx; None where it is seen to have none."""
+    if edge.kind != "Ingress":
+        return None
+    keys = [key for key, _ in edge.properties.get("metadata", "annotations").pairs()]
+    name = class_of(edge).lower()
+    if any(key.startswith(_F5_NGINX) for key in keys):
+        return _F5_NGINX
+    if "nginx" in name or (not name and any(key.startswith(_INGRESS_NGINX) for key in keys)):
+        return _INGRESS_NGINX
+    return None
+
+
+def seconds(value: Value) -> Fraction | None:
+    """A duration as Go writes it, e.g. `1m30s`, or a number of seconds; None of nothing.
+
+    Raises:
+        Doubt: it is neither.
+    """
+    if value.raw is None or not isinstance(value.raw, str):
+        whole = value.integer()
+        return None if whole is None else Fraction(whole)
+    text = value.text() or ""
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        return Fraction(int(text))
+    if _DURATION.fullmatch(text) is None:
+        raise Malformed(value.path, value.raw, "a duration such as 120s")
+    return sum((Fraction(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text)), Fraction(0))
+
+
+def _told(duration: Fraction) -> str:
+    return f"{float(duration):g}s"
+
+
+def _read_timeout(edge: Object, prefix: str, context: Context) -> tuple[Fraction, bool]:
+    """Seconds without a word after which nginx gives up, and whether the Ingress says so itself."""
+    value = annotation(edge, f"{prefix}proxy-read-timeout")
+    text = value.text()
+    if text is None:
+        return Fraction(context.settings["defaultReadTimeoutSeconds"]), False
+    if prefix == _INGRESS_NGINX and not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        # The controller takes no unit, and ignores what it does not take.
+        raise Malformed(value.path, text, "a whole number of seconds")
+    return seconds(value) or Fraction(0), True
+
+
+def _cuts(route: Route, context: Context) -> Iterator[Said]:
+    needed = Fraction(context.settings["requestTimeoutSeconds"])
+    prefix = _nginx(route.edge)
+    if prefix is not None:
+        given, said = _read_timeout(route.edge, prefix, context)
+        if given < needed:
+            shown = _told(given) if said else f"{_told(given)} (the controller's default)"
+            yield (
+                f"read timeout {shown} < request {_told(needed)}: long prompts get 504. Set the annotation "
+                f"{prefix}proxy-read-timeout to '{_timeout(prefix, needed)}' or more."
+            )
+    for key in ("request", "backendRequest") if route.timeouts is not None else ():
+        value = (route.timeouts or Value(None)).get(key)
+        limit = seconds(value)
+        # 0 is no limit.
+        if limit and limit < needed:
+            yield (
+                f"{value.path} {_told(limit)} < request {_told(needed)}: long prompts get 504. Set it to "
+                f"{_told(needed)} or more, or to 0s."
+            )
+
+
+def _timeout(prefix: str, needed: Fraction) -> str:
+    return f"{int(needed)}" if prefix == _INGRESS_NGINX else f"{int(needed)}s"
+
+
+def _times_out(item: Object, context: Context) -> Iterator[Said]:
+    if is_a(item, "ServersTransport"):
+        value = item.properties.get("spec", "forwardingTimeouts", "responseHeaderTimeout")
+        needed, limit = Fraction(context.settings["requestTimeoutSeconds"]), seconds(value)
+        # Traefik's default is 0, which is no limit.
+        if limit and limit < needed:
+            yield (
+                f"{value.path} {_told(limit)} < request {_told(needed)}: an answer that is not streamed has its header "
+                f"at its end, and gets 504. Set it to {_told(needed)} or more, or to 0s."
+            )
+    elif item.kind in EDGES and is_a(item, item.kind):
+        yield from _of_object(item, context, lambda route: _cuts(route, context))
+
+
+def _longer(item: Object, context: Context) -> Iterator[Edit]:
+    prefix = _nginx(item)
+    if prefix is not None and any(isinstance(said, str) for said in _times_out(item, context)):
+        needed = Fraction(context.settings["requestTimeoutSeconds"])
+        yield Edit(("metadata", "annotations", f"{prefix}proxy-read-timeout"), _timeout(prefix, needed))
+
+
+_INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: edge
+  annotations: {ANNOTATION}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: llm.example.com
+    http:
+      paths: [{path: /v1, pathType: Prefix, backend: {service: {name: chat, port: {number: 8000}}}}]
+"""
+
+INGRESS_TIMEOUT = Rule(
+    name="ingress-timeout",
+    title="The edge waits as long as a model may think.",
+    description=(
+        "nginx gives up after 60 s without a word, and a long prompt takes longer before its first one. Traefik does "
+        "not, unless a ServersTransport says so; of the Gateway API what a route says itself is looked at. Not read: "
+        "an nginx's ConfigMap (say what it has in defaultReadTimeoutSeconds), Traefik's arguments and files, and what "
+        "the controller does of an Ingress without a class."
+    ),
+    remediation="Set nginx.ingress.kubernetes.io/proxy-read-timeout, without a unit, to the longest request.",
+    severity="error",
+    references=("ingress-nginx proxy-read-timeout", "gateway.networking.k8s.io HTTPRouteTimeouts"),
+    of_object=_times_out,
+    of_stack=lambda stack, context: _of_stack(stack, context, lambda route: _cuts(route, context)),
+    kinds=frozenset({*EDGES, "ServersTransport"}),
+    settings={
+        "requestTimeoutSeconds": Setting(default=120, description="Seconds that the longest request may take."),
+        "defaultReadTimeoutSeconds": Setting(
+            default=60, description="Seconds that the nginx waits for which an Ingress says nothing."
+        ),
+        "services": _SERVICES,
+    },
+    remediate=_longer,
+    bad=_INGRESS.replace("ANNOTATION", 'nginx.ingress.kubernetes.io/proxy-read-timeout: "60"'),
+    good=_INGRESS.replace("ANNOTATION", 'nginx.ingress.kubernetes.io/proxy-read-timeout: "600"'),
+)
+
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+
+def _buffers(route: Route) -> Iterator[Said]:
+    prefix = _nginx(route.edge)
+    if prefix is None:
+        return
+    value = annotation(route.edge, f"{prefix}proxy-buffering")
+    text = value.text()
+    # What is not said is off with ingress-nginx, and on with F5's.
+    on, off = (("on",), ("off", None)) if prefix == _INGRESS_NGINX else ((*_TRUE, None), _FALSE)
+    if text in on:
+        shown = "on" if text is not None else "on where nothing is said"
+        yield (
+            f"{prefix}proxy-buffering is {shown}: buffering holds the token stream back. Set the annotation to "
+            f"'{off[0] if prefix == _INGRESS_NGINX else 'False'}'."
+        )
+    elif text not in off:
+        raise Malformed(value.path, text, "on or off" if prefix == _INGRESS_NGINX else "True or False")
+
+
+def _holds_back(item: Object, context: Context) -> Iterator[Said]:
+    if is_a(item, "Ingress"):
+        yield from _of_object(item, context, _buffers)
+
+
+def _holds_back_together(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    yield from _of_stack(stack, context, _buffers)
+    network, middlewares = Network(stack), Middlewares(stack)
+    for item in edges(stack, *EDGES):
+        for found in routes(item):
+            if isinstance(found, Doubt):
+                yield item, found
+                continue
+            try:
+                names = [name for name, spec in middlewares.of(found) if spec is not None and _is_buffer(spec)]
+                if names and (
+                    _is_for_models(found, context) or any(network.engines(backend) for backend in found.backends)
+                ):
+                    yield (
+                        item,
+                        f"'{found.host}{found.path}' goes through the middleware '{names[0]}', which collects a whole "
+                        "answer before it passes any of it on: buffering holds the token stream back. Take it away.",
+                    )
+            except Doubt as doubt:
+                yield item, doubt
+
+
+def _is_buffer(spec: Value) -> bool:
+    # Whatever it is there for, e.g. the size of requests: it collects answers too.
+    return spec.get("buffering").raw is not None
+
+
+def _unbuffered(item: Object, context: Context) -> Iterator[Edit]:
+    prefix = _nginx(item)
+    if prefix is not None and any(isinstance(said, str) for said in _holds_back(item, context)):
+        value = "off" if prefix == _INGRESS_NGINX else "False"
+        yield Edit(("metadata", "annotations", f"{prefix}proxy-buffering"), value)
+
+
+INGRESS_BUFFERING = Rule(
+    name="ingress-buffering",
+    title="The edge passes on each word as it comes.",
+    description=(
+        "An edge that collects answers shows nothing for a minute, and then all at once; clients take the silence for "
+        "an outage. ingress-nginx buffers where it is told to, F5's nginx unless it is told not to, Traefik with the "
+        "buffering middleware, also where that is meant to limit requests. ConfigMaps and snippets are not read."
+    ),
+    remediation="Set nginx.ingress.kubernetes.io/proxy-buffering to off; take the buffering middleware off the route.",
+    severity="error",
+    references=("ingress-nginx proxy-buffering", "Traefik buffering middleware"),
+    of_object=_holds_back,
+    of_stack=_holds_back_together,
+    kinds=frozenset(EDGES),
+    settings={"services": _SERVICES},
+    remediate=_unbuffered,
+    bad=_INGRESS.replace("ANNOTATION", 'nginx.ingress.kubernetes.io/proxy-buffering: "on"'),
+    good=_INGRESS.replace("ANNOTATION", 'nginx.ingress.kubernetes.io/proxy-buffering: "off"'),
+)
+
+RULES = (INGRESS_TIMEOUT, INGRESS_BUFFERING)
