@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import NamedTuple
 
+from llm_policies.nodes import open_to, pools_of
 from llm_policies.objects import Object, Stack
+from llm_policies.pods import Container
+from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
-from llm_policies.values import Doubt, Value
+from llm_policies.scalers import HPA, SCALERS, least_and_most, scalers
+from llm_policies.values import Doubt
 
-_HPA = "HorizontalPodAutoscaler"
-_SCALERS = frozenset({_HPA, "ScaledObject"})
-_RUNNING = ("vllm_num_requests_running", "vllm:num_requests_running", "num_requests_running")
-_DEFAULT_MAX_NUM_SEQS = 256
-"""vLLM's own --max-num-seqs where nothing is said, on cards with less than 70 GB; 1024 above."""
+_DEFAULT_MAX_NUM_SEQS, _LARGE_MAX_NUM_SEQS, _LARGE_MIB = 256, 1024, 70 * 1024
+"""vLLM's own --max-num-seqs where nothing is said: 1024 on cards of 70 GiB or more (but the A100: 256 there too)."""
 
 _SCALER = """\
 apiVersion: autoscaling/v2
@@ -23,26 +27,13 @@ spec:
 """
 
 
-def least_and_most(scaler: Object) -> tuple[int, int]:
-    """Fewest and most pods of an autoscaler; Kubernetes' own defaults, and KEDA's, where nothing is said."""
-    spec = scaler.properties.get("spec")
-    keys = ("minReplicas", "maxReplicas") if scaler.kind == _HPA else ("minReplicaCount", "maxReplicaCount")
-    least, most = (spec.get(key).integer() for key in keys)
-    own = (1, 1) if scaler.kind == _HPA else (0, 100)
-    return (own[0] if least is None else least), (own[1] if most is None else most)
-
-
-def target_of(scaler: Object, stack: Stack) -> Object | None:
-    """The workload that it scales, if it is in the stack."""
-    target = scaler.properties.get("spec", "scaleTargetRef")
-    kind, name = target.get("kind").text() or "Deployment", target.get("name").text()
-    return next((item for item in stack.of(kind) if item.name == name and item.namespace == scaler.namespace), None)
-
-
 def _range(item: Object, _: Context) -> Iterator[Said]:
     least, most = least_and_most(item)
-    if most <= least:
-        yield f"HPA '{item.name}' can never scale ({least}..{most}). Raise the most, or drop the autoscaler."
+    if item.kind == HPA and not item.properties.get("spec", "maxReplicas").exists:
+        yield f"HPA '{item.name}' has no maxReplicas, which Kubernetes refuses. Write it, above minReplicas."
+    elif most <= least:
+        kind = "HPA" if item.kind == HPA else item.kind
+        yield f"{kind} '{item.name}' can never scale ({least}..{most}). Raise the most, or drop the autoscaler."
 
 
 HPA_RANGE = Rule(
@@ -53,7 +44,7 @@ HPA_RANGE = Rule(
     severity="error",
     references=("polaris hpaMaxAvailability", "gatekeeper horizontalpodautoscaler"),
     of_object=_range,
-    kinds=_SCALERS,
+    kinds=SCALERS,
     bad=_SCALER + "  minReplicas: 2\n  maxReplicas: 2\n",
     good=_SCALER + "  minReplicas: 1\n  maxReplicas: 4\n",
 )
@@ -61,20 +52,18 @@ HPA_RANGE = Rule(
 
 def _fights(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     first: dict[int, Object] = {}
-    for scaler in stack.of(*_SCALERS):
+    for scaler, target in scalers(stack):
+        if isinstance(target, Doubt):
+            yield scaler, target
+            continue
+        if target is None:
+            continue
+        if (other := first.setdefault(id(target), scaler)) is not scaler:
+            yield scaler, f"scales '{target.name}', as {other.id} does: each undoes the other. Keep one."
+            continue
         try:
-            target = target_of(scaler, stack)
-            if target is None:
-                continue
-            if id(target) in first:
-                yield (
-                    scaler,
-                    f"scales '{target.name}', as {first[id(target)].id} does: each undoes the other. Keep one.",
-                )
-                continue
-            first[id(target)] = scaler
             replicas = target.properties.get("spec", "replicas")
-            if replicas.exists and not any(path.strip("[]\"'") in _REPLICAS for path in target.ignores_changes):
+            if replicas.exists and not any(_is_replicas(path) for path in target.ignores_changes):
                 shown = "?" if replicas.is_unknown else replicas.integer()
                 yield (
                     target,
@@ -82,10 +71,13 @@ def _fights(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
                     "drop spec.replicas, or let Pulumi ignore its changes.",
                 )
         except Doubt as doubt:
-            yield scaler, doubt
+            yield target, doubt
 
 
-_REPLICAS = ("spec.replicas", "spec", 'spec["replicas"')
+def _is_replicas(path: str) -> bool:
+    """Whether a path of Pulumi's `ignore_changes` covers spec.replicas: `spec.replicas`, `spec["replicas"]`, `spec`."""
+    return re.sub(r"""\[["']?([^"'\]]*)["']?\]""", r".\1", path).lstrip(".") in ("*", "spec", "spec.*", "spec.replicas")
+
 
 _TARGET = """\
 apiVersion: apps/v1
@@ -106,40 +98,82 @@ HPA_REPLICAS_FIGHT = Rule(
     severity="error",
     references=("kube-score deployment-targeted-by-hpa-does-not-have-replicas-configured", "pulumi-kubernetes#2491"),
     of_stack=_fights,
-    kinds=frozenset({*_SCALERS, "Deployment", "StatefulSet"}),
+    kinds=frozenset({*SCALERS, "Deployment", "StatefulSet"}),
     bad=f"{_SCALER}  maxReplicas: 4\n---\n{_TARGET}  replicas: 2\n",
     good=f"{_SCALER}  maxReplicas: 4\n---\n{_TARGET}",
 )
 
 
-def running_target(metric: Value) -> int | None:
-    """The target of a metric that counts running requests; None for others."""
-    kind = {"Pods": "pods", "External": "external", "Object": "object"}.get(metric.get("type").text() or "")
-    if kind is None or metric.get(kind, "metric", "name").text() not in _RUNNING:
-        return None
-    average = metric.get(kind, "target", "averageValue").quantity()
-    value = metric.get(kind, "target", "value").quantity() if average is None else average
-    return None if value is None else int(value)
+class _Target(NamedTuple):
+    """What a metric of running requests is to come to."""
+
+    value: Fraction
+    is_average: bool
+    """Over the pods; else of all of them together."""
 
 
-def _unreachable(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    for scaler in stack.of(_HPA):
-        try:
-            target = target_of(scaler, stack)
-            engines = [c for pod in target.pods for c in pod.engines if c.engine == "vllm"] if target else []
-            if not engines:
-                continue
-            most = int(engines[0].number("--max-num-seqs") or _DEFAULT_MAX_NUM_SEQS)
-            for metric in scaler.properties.get("spec", "metrics").items():
-                wanted = running_target(metric)
-                if wanted is not None and wanted >= most:
-                    yield (
-                        scaler,
-                        f"running requests are capped at max-num-seqs {most}; target {wanted} is never passed, so no "
-                        "pod is ever added. Use waiting requests, or lower it.",
-                    )
-        except Doubt as doubt:
-            yield scaler, doubt
+def _targets(scaler: Object) -> Iterator[_Target]:
+    """The targets of metrics that count running requests alone: with those that wait there is no end to them."""
+    spec = scaler.properties.get("spec")
+    if scaler.kind == HPA:
+        for metric in spec.get("metrics").items():
+            own = metric.get({"Pods": "pods", "External": "external"}.get(metric.get("type").text() or "", "none"))
+            if _counts_running(own.get("metric", "name").text()):
+                target = own.get("target")
+                average, value = target.get("averageValue").quantity(), target.get("value").quantity()
+                if (found := value if average is None else average) is not None:
+                    yield _Target(found, average is not None)
+        return
+    for trigger in spec.get("triggers").items():
+        if trigger.get("type").text() == "prometheus" and _counts_running(trigger.get("metadata", "query").text()):
+            threshold = trigger.get("metadata", "threshold").quantity()
+            if threshold is not None:
+                # KEDA's own kind of target is an average.
+                yield _Target(threshold, trigger.get("metricType").text() != "Value")
+
+
+def _counts_running(text: str | None) -> bool:
+    return text is not None and "num_requests_running" in text and "num_requests_waiting" not in text
+
+
+def _unreachable(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    pools = pools_of(stack, context) or {}
+    for scaler, target in scalers(stack):
+        if isinstance(target, Doubt):
+            yield scaler, target
+        elif target is not None:
+            try:
+                yield from ((scaler, said) for said in _beyond_reach(scaler, target, pools))
+            except Doubt as doubt:
+                yield scaler, doubt
+
+
+def _beyond_reach(scaler: Object, target: Object, pools: Mapping[str, Pool]) -> Iterator[str]:
+    engines = [container for pod in target.pods for container in pod.engines if container.engine == "vllm"]
+    if not engines:
+        return
+    most = sum(_most_running(container, pools) for container in engines)
+    pods = max(1, least_and_most(scaler)[0])
+    for wanted, is_average in _targets(scaler):
+        reached = most if is_average else most * pods
+        if wanted >= reached:
+            own = "" if engines[0].has_flag("--max-num-seqs") else " (vLLM's own)"
+            yield (
+                f"running requests are capped at max-num-seqs {reached}{own}; target {float(wanted):g} is never "
+                "passed, so no pod is ever added. Use waiting requests, or lower it."
+            )
+
+
+def _most_running(container: Container, pools: Mapping[str, Pool]) -> int:
+    """Requests that run at once in a pod: of each engine of a data-parallel one, which the metric adds up."""
+    told = container.number("--max-num-seqs")
+    if told is None:
+        memory = {pool.memory_mib for pool in open_to(container.pod, pools).values()}
+        is_large = bool(memory) and all(mib is not None and mib >= _LARGE_MIB for mib in memory)
+        told = Fraction(_LARGE_MAX_NUM_SEQS if is_large else _DEFAULT_MAX_NUM_SEQS)
+    local = container.number("--data-parallel-size-local", "-dpl")
+    copies = container.number("--data-parallel-size", "-dp") if local is None else local
+    return int(told) * (1 if copies is None else max(1, int(copies)))
 
 
 _METRIC = """\
@@ -161,7 +195,7 @@ HPA_TARGET_UNREACHABLE = Rule(
     severity="error",
     references=("vLLM --max-num-seqs",),
     of_stack=_unreachable,
-    kinds=frozenset({_HPA}),
+    kinds=SCALERS,
     bad=_SCALER + _METRIC.format(target=300) + _TARGET,
     good=_SCALER + _METRIC.format(target=50) + _TARGET,
 )

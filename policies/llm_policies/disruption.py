@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from llm_policies.autoscaling import least_and_most, target_of
 from llm_policies.objects import Object, Stack, texts
 from llm_policies.rule import Context, Edit, Rule, Said
+from llm_policies.scalers import least_and_most, target_of
 from llm_policies.values import Doubt, Value
 
 _PDB = "PodDisruptionBudget"

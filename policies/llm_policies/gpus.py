@@ -1,15 +1,14 @@
-"""Rules about GPUs that a pod asks for, and how its engine uses them."""
+"""Rules about GPUs that a pod asks for, and the runtime that hands them over."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from llm_policies.objects import Object
-from llm_policies.pods import GPU_RESOURCES, Container, Pod
+from llm_policies.pods import TENSOR_PARALLEL, Container, Pod, is_gpu
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Value, each
-
-_LEAST_UTILIZATION, _MOST_UTILIZATION = 0.80, 0.95
 
 _POD = """\
 apiVersion: v1
@@ -21,32 +20,90 @@ spec:
     image: vllm/vllm-openai:v0.33.0
 """
 
+_DATA_PARALLEL = ("--data-parallel-size", "-dp", "--dp-size", "--dp")
+_LOCAL = ("--data-parallel-size-local", "-dpl")
+_RANK = ("--data-parallel-rank", "-dpn")
+_PREFILL = ("--prefill-context-parallel-size", "-pcp")
+_ONE_NODE = ("", "mp", "uni")
+# Words by which a shell puts in what stands elsewhere: `vllm serve $MODEL $VLLM_ARGS`.
+_ELSEWHERE = re.compile(r"\$[({]?\w*(?:ARGS|OPTS|OPTIONS|FLAGS|PARAMS)|\$[@*]|\$\{[@*]", re.IGNORECASE)
+
 
 def _parallelism(container: Container, _: Context) -> Iterator[Said]:
-    if container.engine not in ("vllm", "tgi") or container.has_flag("--nnodes", "--distributed-executor-backend"):
-        return  # over several nodes each pod has a part of the GPUs
-    local = container.number("--data-parallel-size-local", "-dpl") or container.number("--data-parallel-size", "-dp")
-    copies = max(1, int(local or 1))
-    wanted, gpus = container.workers * copies, container.gpus
-    told = container.option("--tensor-parallel-size", "-tp", "--num-shard") is not None or container.workers > 1
-    if gpus == 0 and not told:
-        return  # on the CPU, or on GPUs that are handed over otherwise
+    if container.engine not in TENSOR_PARALLEL or _is_of_several_nodes(container) or _gets_gpus_otherwise(container):
+        return
+    names = TENSOR_PARALLEL[container.engine]
+    told = container.has_flag(*names, "--pipeline-parallel-size", "--pp-size", "-pp", *_DATA_PARALLEL, *_PREFILL)
+    gpus = container.gpus
+    if not told and (gpus == 0 or container.engine == "tgi" or _is_told_elsewhere(container)):
+        return  # TGI takes all GPUs that it finds
+    if told and any(container.has_flag(name) and container.number(name) is None for name in names):
+        return  # by what a shell finds out
+    copies, prefill = _copies(container), max(1, int(container.number(*_PREFILL) or 1))
+    wanted = container.workers * prefill * copies
     if gpus != wanted:
-        repair = f"Ask for {wanted}, or set --tensor-parallel-size={max(1, gpus // container.pipeline_parallel)}."
-        times = f" x DP {copies}" if copies > 1 else ""
+        more = (f" x PCP {prefill}" if prefill > 1 else "") + (f" x DP {copies}" if copies != 1 else "")
+        rest = container.pipeline_parallel * prefill * copies
+        fitting = f", or set {names[0]}={gpus // rest}" if rest and gpus and gpus % rest == 0 else ""
         yield (
             f"{container.name} asks for {gpus} GPU but TP {container.tensor_parallel} x PP "
-            f"{container.pipeline_parallel}{times} = {wanted}: the engine starts one worker for each, so it "
-            f"{'would lack some and fail' if gpus < wanted else 'leaves the others idle'}. {repair}"
+            f"{container.pipeline_parallel}{more} = {wanted}: the engine starts one worker for each, so it "
+            f"{'would lack some and fail' if gpus < wanted else 'leaves the others idle'}. Ask for {wanted}{fitting}."
         )
+
+
+def _is_of_several_nodes(container: Container) -> bool:
+    """Whether its pod has a part of the engine's GPUs only."""
+    nodes = container.number("--nnodes", "-n")
+    return (
+        container.pod.owner_kind == "LeaderWorkerSet"
+        or (nodes is not None and nodes != 1)
+        or (container.option("--distributed-executor-backend") or "") not in _ONE_NODE
+        or container.option("--data-parallel-backend") == "ray"
+        or any("ray start" in word or "multi-node-serving" in word for word in container.words)
+    )
+
+
+def _gets_gpus_otherwise(container: Container) -> bool:
+    """Whether its GPUs are not among its limits: claimed, handed over by the runtime, or none as it is on the CPU."""
+    visible = container.variable("NVIDIA_VISIBLE_DEVICES")
+    return container.gpus == 0 and (
+        bool(container.value.get("resources", "claims").items())
+        or (visible is not None and visible.text() not in ("", "none", "void"))
+        or is_on_cpu(container)
+    )
+
+
+def is_on_cpu(container: Container) -> bool:
+    """Whether it is vLLM's image for the CPU, whose workers are no GPUs."""
+    return re.search(r"(?<![a-z])cpu(?![a-z])", container.image.lower()) is not None
+
+
+def _is_told_elsewhere(container: Container) -> bool:
+    """Whether its options may be in a file or in a script."""
+    if container.has_flag("--config") or any(_ELSEWHERE.search(word) for word in container.words):
+        return True
+    line = " ".join(container.words)
+    own = container.value.get("command").exists
+    return own and not any(start in line for start in ("vllm serve", "vllm.entrypoints", "sglang.launch_server"))
+
+
+def _copies(container: Container) -> int:
+    """Engines that work side by side in one pod (data parallel)."""
+    if container.has_flag(*_RANK) or container.has_flag("--enable-dp-attention"):
+        return 1  # one rank a pod; SGLang's attention divides the GPUs that there are
+    local = container.number(*_LOCAL)
+    copies = container.number(*_DATA_PARALLEL) if local is None else local
+    return 1 if copies is None else max(0, int(copies))
 
 
 GPU_COUNT = Rule(
     name="gpu-count-matches-parallelism",
     title="An engine asks for the GPUs that it uses.",
     description=(
-        "vLLM starts one worker for each GPU of tensor x pipeline parallelism. With fewer it fails at the start; with "
-        "more the others stay idle, and nobody else gets them."
+        "An engine starts one worker for each GPU of tensor x pipeline x data parallelism. With fewer it fails at the "
+        "start; with more the others stay idle, and nobody else gets them. Engines over several nodes (Ray, --nnodes, "
+        "LeaderWorkerSet) are not judged, nor options in a file or a script, nor GPUs by resource claims."
     ),
     remediation="Set limits['nvidia.com/gpu'] to --tensor-parallel-size x --pipeline-parallel-size.",
     severity="error",
@@ -57,27 +114,23 @@ GPU_COUNT = Rule(
 )
 
 
-def _is_gpu(resource: str) -> bool:
-    """Whether `resource` is a GPU, a slice of one (`nvidia.com/gpu.shared`), or a part (`nvidia.com/mig-...`)."""
-    return resource.startswith((*GPU_RESOURCES, "nvidia.com/mig-", "gpu.intel.com/"))
-
-
 def _asked(container: Container, key: str) -> dict[str, Value]:
-    return {name: value for name, value in container.value.get("resources", key).pairs() if _is_gpu(name)}
+    return {name: value for name, value in container.value.get("resources", key).pairs() if is_gpu(name)}
 
 
 def _requests(container: Container, _: Context) -> Iterator[Said]:
     limits, requests = _asked(container, "limits"), _asked(container, "requests")
 
     def judge(resource: str) -> Iterator[Said]:
-        limit = limits[resource].quantity() if resource in limits else None
-        request = requests[resource].quantity() if resource in requests else limit
+        # Kubernetes reads null, which charts leave where nothing is set, as 0.
+        limit = (limits[resource].quantity() or 0) if resource in limits else None
+        request = (requests[resource].quantity() or 0) if resource in requests else limit
         if limit is None:
             yield (
                 f"{container.name}: {resource} is under requests only, which Kubernetes refuses. GPU quantity must be "
                 "an equal integer in requests and limits: write it under limits."
             )
-        elif limit.denominator != 1:
+        elif limit % 1 or limit < 0:
             yield (
                 f"{container.name}: {resource} is {float(limit):g}, but GPUs are whole. Write a whole number; several "
                 "pods share one by time-slicing on the node."
@@ -89,16 +142,19 @@ def _requests(container: Container, _: Context) -> Iterator[Said]:
             )
 
     yield from each(sorted({*limits, *requests}), judge)
-    vendors = {resource.partition("/")[0] for resource in (*limits, *requests)}
+    vendors = {name.partition("/")[0] for name, value in (*limits.items(), *requests.items()) if value.quantity()}
     if len(vendors) > 1:
         yield f"{container.name}: asks for GPUs of {' and '.join(sorted(vendors))}; no node has both. Choose one."
 
 
 def _copy_limit(item: Object, _: Context) -> Iterator[Edit]:
+    """The limit is what a container gets; where there is none, the request says what is meant."""
     for path, container in item.containers_with_paths():
         limits, requests = _asked(container, "limits"), _asked(container, "requests")
         for resource, request in requests.items():
-            if resource in limits and limits[resource].quantity() != request.quantity():
+            if resource not in limits:
+                yield Edit((*path, "resources", "limits", resource), request.raw)
+            elif limits[resource].quantity() != request.quantity():
                 yield Edit((*path, "resources", "requests", resource), limits[resource].raw)
 
 
@@ -118,42 +174,9 @@ GPU_REQUEST = Rule(
 )
 
 
-def _utilization(container: Container, _: Context) -> Iterator[Said]:
-    written = container.option("--gpu-memory-utilization", "--cuda-memory-fraction")
-    value = container.number("--gpu-memory-utilization", "--cuda-memory-fraction")
-    if written is None or container.engine not in ("vllm", "tgi"):
-        return
-    if value is None or not 0 < value <= 1:
-        yield (
-            f"{container.name}: --gpu-memory-utilization {written} is no part of a GPU, so the engine refuses to "
-            f"start. Keep {_LEAST_UTILIZATION}-{_MOST_UTILIZATION}."
-        )
-    elif value > _MOST_UTILIZATION:
-        yield (
-            f"{container.name}: --gpu-memory-utilization {written} leaves too little for peaks, so it runs out of "
-            f"memory in use. Keep {_LEAST_UTILIZATION:.2f}-{_MOST_UTILIZATION}."
-        )
-
-
-GPU_MEMORY_UTILIZATION = Rule(
-    name="gpu-memory-utilization",
-    title="An engine leaves some of a GPU's memory free.",
-    description=(
-        "vLLM takes the part of the memory that it is told, at the start. Peaks of activations come on top: above 0.95 "
-        "it runs out in use, not at the start. Less than 0.80 is only right where others share the GPU."
-    ),
-    remediation="Keep 0.80 to 0.95; 0.88 to 0.92 is safe.",
-    severity="warn",
-    references=("vLLM --gpu-memory-utilization",),
-    of_container=_utilization,
-    bad=_POD + "    args: [org/model, --gpu-memory-utilization=0.98]\n",
-    good=_POD + "    args: [org/model, --gpu-memory-utilization=0.92]\n",
-)
-
-
 def _lacks_runtime(pod: Pod, context: Context) -> bool:
     named = pod.spec.get("runtimeClassName").text()
-    nvidia = any(container.limit("nvidia.com/gpu") for container in pod.containers)
+    nvidia = pod.gpus_of(lambda resource: resource.startswith("nvidia.com/") and is_gpu(resource)) > 0
     return nvidia and not named and context.settings["defaultRuntime"] != "nvidia"
 
 
@@ -161,7 +184,7 @@ def _runtime_class(pod: Pod, context: Context) -> Iterator[Said]:
     if _lacks_runtime(pod, context):
         yield (
             f"runtimeClassName: {context.settings['runtimeClass']} is missing; on k3s the container will not see the "
-            "driver, unless nvidia is its default runtime."
+            "driver, unless nvidia is its default runtime. Name it, or set defaultRuntime of this rule to nvidia."
         )
 
 
@@ -176,7 +199,8 @@ RUNTIME_CLASS = Rule(
     title="A pod with GPUs runs under NVIDIA's runtime.",
     description=(
         "k3s finds NVIDIA's runtime and makes a RuntimeClass for it, and uses it for no pod that does not name it. The "
-        "GPU is counted, and the container has no driver."
+        "GPU is counted, and the container has no driver. Where the nodes' default runtime hands GPUs over, as on most "
+        "managed clusters and with the GPU operator, set defaultRuntime to nvidia."
     ),
     remediation="Write runtimeClassName: nvidia, or tell the rule that it is the node's default runtime.",
     severity="error",
@@ -194,4 +218,4 @@ RUNTIME_CLASS = Rule(
     + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
 )
 
-RULES = (GPU_COUNT, GPU_REQUEST, GPU_MEMORY_UTILIZATION, RUNTIME_CLASS)
+RULES = (GPU_COUNT, GPU_REQUEST, RUNTIME_CLASS)

@@ -6,27 +6,70 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor
 
-from llm_policies.objects import Object
-from llm_policies.rule import Context, Rule, Setting
-from llm_policies.values import Value
+from llm_policies.gpu_pools import asked, lasting
+from llm_policies.objects import Object, Stack
+from llm_policies.placing import demands, fit, gpus_of
+from llm_policies.rule import Context, Edit, Rule, Said, Setting
+from llm_policies.values import Doubt, Value
 
 _DEFAULT = Fraction(1, 4)
 """Kubernetes' own maxSurge and maxUnavailable, of the replicas."""
 
 
 def _deadlock(item: Object, context: Context) -> Iterator[str]:
-    wanted = sum(pod.gpus for pod in item.pods)
-    spec = item.properties.get("spec")
-    written = spec.get("replicas").integer()
-    replicas = 1 if written is None else written
-    if wanted == 0 or replicas == 0 or _replaces_in_place(spec.get("strategy"), replicas):
+    """By the number of spare GPUs that somebody has told; strictly, none, where nobody has declared pools either."""
+    gpus, spare = _surging_gpus(item), _spare(item, context)
+    if spare is not None and spare < gpus:
+        yield _message(item)
+
+
+def _deadlock_in_pools(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    """By what the declared pools have left for one more pod, when all of the stack is placed."""
+    if context.pools is None:
         return
+    found, _ = asked(stack, context.pools)
+    total = lasting(found)
+    if not fit(total, context.pools):
+        return  # then not even the old pods run: gpu-pool-oversubscribed
+    for item in stack.of("Deployment"):
+        try:
+            if (
+                id(item) in found
+                and _spare(item, context) is None
+                and _surging_gpus(item)
+                and not fit(total + demands(item, 1, context.pools), context.pools)
+            ):
+                yield item, _message(item)
+        except Doubt:
+            continue  # told of the single object
+
+
+def _spare(item: Object, context: Context) -> float | None:
+    """GPUs on one node that are told to be free for a new pod; None where the pools are to be counted."""
+    if (told := _named(item, context)) is not None:
+        return told
+    spare: float = context.settings["spareGpus"]
+    is_counted = context.pools is not None and any(gpus_of(pod) for pod in item.pods)
+    return None if is_counted and spare == 0 else spare
+
+
+def _named(item: Object, context: Context) -> float | None:
+    """The same as it is told of this workload; None where nobody has named it, and 0 where that is no number."""
     by_workload = context.settings["spareGpusByWorkload"]
-    if by_workload.get(f"{item.namespace}/{item.name}", context.settings["spareGpus"]) < wanted:
-        yield (
-            f"rollout of '{item.name}' needs a spare GPU and there is none: new pod Pending, old pod kept. "
-            "Use Recreate, or maxSurge 0 / maxUnavailable 1."
-        )
+    name = f"{item.namespace}/{item.name}"
+    if name not in by_workload:
+        return None
+    told = by_workload[name]
+    return told if isinstance(told, int | float) else 0
+
+
+def _surging_gpus(item: Object) -> int:
+    """GPUs of a pod that a rollout starts before an old one goes; 0 where it has none, or an old one goes first."""
+    gpus = sum(pod.gpus for pod in item.pods)
+    written = item.properties.get("spec", "replicas").integer()
+    replicas = 1 if written is None else written
+    in_place = gpus == 0 or replicas == 0 or _replaces_in_place(item.properties.get("spec", "strategy"), replicas)
+    return 0 if in_place else gpus
 
 
 def _replaces_in_place(strategy: Value, replicas: int) -> bool:
@@ -40,18 +83,51 @@ def _replaces_in_place(strategy: Value, replicas: int) -> bool:
     return least > 0 or ceil(_DEFAULT * replicas if surge is None else surge) == 0
 
 
+def _message(item: Object) -> str:
+    return (
+        f"rollout of '{item.name}' needs a spare GPU and there is none: new pod Pending, old pod kept. "
+        "Use Recreate, or maxSurge 0 / maxUnavailable 1."
+    )
+
+
+def _take_over_in_place(item: Object, context: Context) -> Iterator[Edit]:
+    """Only where somebody knows of this workload's GPUs: with one to spare, an outage would be for nothing."""
+    if _named(item, context) is None:
+        return
+    if item.properties.get("spec", "replicas").integer() == 1:
+        yield Edit(("spec", "strategy"), {"type": "Recreate"})
+    else:  # also where an autoscaler says how many
+        in_place = {"maxSurge": 0, "maxUnavailable": 1}
+        yield Edit(("spec", "strategy"), {"type": "RollingUpdate", "rollingUpdate": in_place})
+
+
+_DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  replicas: 1
+  template:
+    spec:
+      containers:
+      - {name: vllm, image: "vllm/vllm-openai:v0.33.0", resources: {limits: {nvidia.com/gpu: 1}}}
+"""
+
 GPU_ROLLOUT_DEADLOCK = Rule(
     name="gpu-rollout-deadlock",
     title="A rollout does not wait for a GPU that nobody has.",
     description=(
         "With RollingUpdate the new pod starts before the old one ends. Where all GPUs are taken it stays Pending, and "
-        "the rollout hangs for ever."
+        "the rollout hangs for ever. With declared pools the GPUs of the stack are counted; without, none is spare "
+        "unless a setting says so. It is mended for workloads that spareGpusByWorkload names: of others nobody knows."
     ),
     remediation="Use Recreate with one replica, and maxSurge 0 with maxUnavailable 1 with more.",
     severity="error",
     references=("LLMKube#196", "airunway#400", "kserve#4618"),
     of_object=_deadlock,
+    of_stack=_deadlock_in_pools,
     kinds=frozenset({"Deployment"}),
+    remediate=_take_over_in_place,
     settings={
         "spareGpus": Setting(
             default=0, description="GPUs on one node that are free when every replica of the stack is placed."
@@ -60,29 +136,8 @@ GPU_ROLLOUT_DEADLOCK = Rule(
             default={}, description="The same by Deployment ('namespace/name'), where nodes differ."
         ),
     },
-    bad="""\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: chat}
-spec:
-  replicas: 1
-  template:
-    spec:
-      containers:
-      - {name: vllm, image: "vllm/vllm-openai:v0.33.0", resources: {limits: {nvidia.com/gpu: 1}}}
-""",
-    good="""\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: chat}
-spec:
-  replicas: 1
-  strategy: {type: Recreate}
-  template:
-    spec:
-      containers:
-      - {name: vllm, image: "vllm/vllm-openai:v0.33.0", resources: {limits: {nvidia.com/gpu: 1}}}
-""",
+    bad=_DEPLOYMENT,
+    good=_DEPLOYMENT.replace("replicas: 1\n", "replicas: 1\n  strategy: {type: Recreate}\n"),
 )
 
 RULES = (GPU_ROLLOUT_DEADLOCK,)

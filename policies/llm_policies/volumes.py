@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llm_policies.autoscaling import least_and_most, target_of
 from llm_policies.objects import Object, Stack
 from llm_policies.rule import Context, Rule, Said, Setting
+from llm_policies.scalers import least_and_most, target_of
 from llm_policies.values import Doubt
 
 _CLAIM = "PersistentVolumeClaim"

@@ -1,0 +1,68 @@
+"""Autoscalers, Kubernetes' own and KEDA's: what they scale, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llm_policies.objects import Object, Stack
+from llm_policies.values import Doubt
+
+HPA = "HorizontalPodAutoscaler"
+KEDA = "ScaledObject"
+SCALERS = frozenset({HPA, KEDA})
+
+
+def least_and_most(scaler: Object) -> tuple[int, int]:
+    """Fewest and most pods of an autoscaler: what is written, else Kubernetes' own defaults, or KEDA's."""
+    spec = scaler.properties.get("spec")
+    if scaler.kind == HPA:
+        least, most = spec.get("minReplicas").integer(), spec.get("maxReplicas").integer()
+        least = 1 if least is None else least
+        return least, (least if most is None else most)  # Kubernetes refuses one without a most
+    idle, least, most = (spec.get(key).integer() for key in ("idleReplicaCount", "minReplicaCount", "maxReplicaCount"))
+    if idle is not None:
+        least = idle  # between idle and the least it has the least
+    return (0 if least is None else least), (100 if most is None else most)
+
+
+def owners(item: Object) -> list[tuple[str, str]]:
+    """Kind and name of what has made an object, as a cluster's own list of objects says."""
+    found = []
+    for owner in item.properties.get("metadata", "ownerReferences").items():
+        found.append((owner.get("kind").text() or "", owner.get("name").text() or ""))
+    return found
+
+
+def scalers(stack: Stack) -> Iterator[tuple[Object, Object | Doubt | None]]:
+    """Every autoscaler with its workload; None where that is not in the stack, a doubt where it cannot be told.
+
+    Without those that KEDA has made of a ScaledObject: they are its own.
+    """
+    found = stack.of(*SCALERS)
+    by_name = {(item.kind, item.namespace, item.name): item for item in stack.workloads()} if found else {}
+    for scaler in found:
+        try:
+            if any(kind == KEDA for kind, _ in owners(scaler)):
+                continue
+            target = scaler.properties.get("spec", "scaleTargetRef")
+            # KEDA's own default is a Deployment; Kubernetes demands the kind.
+            kind, name = target.get("kind").text() or "Deployment", target.get("name").text() or ""
+            yield scaler, by_name.get((kind, scaler.namespace, name))
+        except Doubt as doubt:
+            yield scaler, doubt
+
+
+def target_of(scaler: Object, stack: Stack) -> Object | None:
+    """The workload that one autoscaler scales, if it is in the stack.
+
+    Raises:
+        Doubt: it cannot be told yet.
+    """
+    target = scaler.properties.get("spec", "scaleTargetRef")
+    kind, name = target.get("kind").text() or "Deployment", target.get("name").text()
+    return next((item for item in stack.of(kind) if item.name == name and item.namespace == scaler.namespace), None)
+
+
+def scaled(stack: Stack) -> dict[int, Object]:
+    """The autoscaler of each workload that has one, by the workload's `id()`."""
+    return {id(target): scaler for scaler, target in scalers(stack) if isinstance(target, Object)}
