@@ -184,7 +184,7 @@ def _of_document(text: str, file: str, first_line: int) -> Iterator[Found]:
         mark = getattr(error, "problem_mark", None)
         why = getattr(error, "problem", None) or "it has a character that YAML does not allow"
         hint = " It looks like a chart's template: give what `helm template` prints." if _TEMPLATE.search(text) else ""
-        line = first_line + (mark.line if mark is not None else 0)
+        line = first_line + min(mark.line if mark is not None else 0, max(0, len(text.splitlines()) - 1))
         yield Unreadable(file=file, line=line, why=f"is not YAML: {why}.{hint}")
     except _Wrong as wrong:
         yield Unreadable(file=file, line=first_line + wrong.line, why=str(wrong))

@@ -50,6 +50,9 @@ class Checked:
     findings: Sequence[Located]
     """By file and line; those of one object stand together."""
 
+    passed_over: Sequence[str]
+    """Kinds of others, of which no rule knows what they mean: a controller makes pods of some."""
+
     skipped: Sequence[Skipped]
     unreadable: Sequence[Unreadable]
 
@@ -132,9 +135,20 @@ def check(
         rules=rules,
         objects=[(item, written[id(item)].file, _own_line(item, written[id(item)])) for item in objects],
         findings=located,
+        passed_over=_passed_over(objects),
         skipped=skipped,
         unreadable=unreadable,
     )
+
+
+def _passed_over(objects: Iterable[Object]) -> list[str]:
+    known = {kind for rule in RULES for kind in rule.kinds or ()}
+    others = {
+        f"{item.kind} ({item.group})"
+        for item in objects
+        if item.kind not in known and "." in item.group and not item.group.endswith(".k8s.io")
+    }
+    return sorted(others)
 
 
 _WEIGHTS: dict[Weight, int] = {"error": 0, "warning": 1, "excepted": 2}
@@ -159,7 +173,8 @@ def _own_line(item: Object, manifest: Manifest) -> int:
 
 _DOUBTED = re.compile(r"cannot be judged: (.+?) is ")
 _NAMED = re.compile(r"'([^']+)'|(--[a-z][a-z-]+)|\b([A-Z][A-Z0-9]*_[A-Z0-9_]+)\b")
-_WORD = re.compile(r"[A-Za-z][A-Za-z]+")
+_FIELD = re.compile(r"\b(?:[a-z]+(?:[A-Z][a-zA-Z]*)+|privileged)\b")
+"""A field's name within a message: other words, such as `requests`, are English as well."""
 
 
 def _line(finding: Finding, parts: dict[str, Part]) -> int:
@@ -175,9 +190,8 @@ def _line(finding: Finding, parts: dict[str, Part]) -> int:
         for part in below.values():
             if part.text == wanted or (named[2] and part.text is not None and part.text.startswith(wanted)):
                 return part.line
-    for word in _WORD.findall(finding.message):
-        ends = [path for path in below if path.endswith(f".{word}") or path == word]
-        if ends and (word not in ("name", "image") or container is not None):
+    for field in _FIELD.findall(finding.message):
+        if ends := [path for path in below if path.endswith(f".{field}")]:
             return below[min(ends, key=len)].line
     return _nearest(within, parts)
 

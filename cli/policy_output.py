@@ -60,6 +60,8 @@ def _text(checked: Checked) -> str:
             for found in of_object
         ]
         lines.append("")
+    if checked.passed_over:
+        lines.append(_printable(f"passed over, as no rule knows what they mean: {', '.join(checked.passed_over)}."))
     lines += [_printable(f"skipped {s.file}:{s.line}: {s.why}.") for s in checked.skipped]
     lines += [_printable(f"unreadable {problem}") for problem in checked.unreadable]
     return "\n".join([*lines, summary(checked)])
@@ -86,6 +88,7 @@ def _json(checked: Checked) -> dict[str, Any]:
             }
             for found in checked.findings
         ],
+        "passedOver": list(checked.passed_over),
         "skipped": [{"file": s.file, "line": s.line, "why": s.why} for s in checked.skipped],
         "unreadable": [{"file": u.file, "line": u.line, "why": u.why} for u in checked.unreadable],
     }

@@ -77,7 +77,7 @@ def write(rules: Sequence[Rule], docs: Path) -> list[Path]:
 
 
 def _kinds(rule: Rule) -> str:
-    what = "together" if rule.of_stack is not None else ""
+    what = "" if rule.of_stack is None else "one by one and together" if rule.judges_single else "together"
     if rule.kinds is None:
         kinds = "every kind"
     elif rule.kinds >= POD_BEARING:
