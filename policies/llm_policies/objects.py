@@ -86,7 +86,7 @@ class Object:
     @cached_property
     def secrets(self) -> frozenset[str]:
         """The texts in it that the program marks as secret."""
-        return frozenset(secret_texts(self.properties.raw, marked=self.properties.is_secret))
+        return frozenset(secret_texts(self.properties.raw))
 
     @property
     def labels(self) -> Mapping[str, str]:

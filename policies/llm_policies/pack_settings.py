@@ -40,7 +40,9 @@ _RULE = partial(
     references=("kyverno PolicyException",),
     kinds=None,
     settings={
-        "exceptions": Setting(default=[], description="Exceptions: rule, object, reason, owner, until."),
+        "exceptions": Setting(
+            default=[], description="Exceptions: rule, object, reason, owner, until.", items="object"
+        ),
         "namespaces": Setting(default={}, description="Levels by namespace, then by rule or `all`."),
         "pools": Setting(
             default={}, description="GPU nodes by pool: nodes, gpus, memoryMiB, timeSlices, labels, taints."

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llm_policies.rule import REMOVE, Edit
-from llm_policies.values import SIGNATURE, UNKNOWNS
+from llm_policies.values import SECRET, SIGNATURE, UNKNOWNS
 
 
 class Refused(Exception):
@@ -35,7 +35,7 @@ def apply(properties: dict[str, Any], edits: Iterable[Edit]) -> bool:
 
 def _holder(properties: dict[str, Any], path: tuple[str | int, ...]) -> tuple[Any, Any]:
     """The mapping or list that holds the last key of `path`."""
-    here: Any = properties
+    here: Any = _opened(properties)
     for position, key in enumerate(path[:-1]):
         if isinstance(here, list) and isinstance(key, int) and key < len(here):
             here = here[key]
@@ -45,6 +45,7 @@ def _holder(properties: dict[str, Any], path: tuple[str | int, ...]) -> tuple[An
             here = here[key]
         else:
             raise Refused(".".join(map(str, path)))
+        here = _opened(here)
         if _is_closed(here):
             raise Refused(".".join(map(str, path)))
     last = path[-1]
@@ -61,6 +62,13 @@ def _removed(holder: Any, key: Any) -> bool:
         return False
     del holder[key]
     return True
+
+
+def _opened(value: Any) -> Any:
+    """The mapping or list that is marked as secret as a whole, for one secret in it: the mark stays around it."""
+    while isinstance(value, dict) and value.get(SIGNATURE) == SECRET and isinstance(value.get("value"), dict | list):
+        value = value["value"]
+    return value
 
 
 def _is_closed(value: Any) -> bool:

@@ -36,9 +36,13 @@ class Setting:
 
     description: str
 
+    items: str = "string"
+    """Type of the items of a list."""
+
     def schema(self) -> dict[str, Any]:
         """Its JSON schema, by which the engine checks an environment's value."""
-        return {**_schema(self.default), "default": self.default, "description": self.description}
+        found = {**_schema(self.default), "default": self.default, "description": self.description}
+        return {**found, "items": {"type": self.items}} if isinstance(self.default, list) else found
 
 
 def _schema(value: Any) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def _schema(value: Any) -> dict[str, Any]:
         case str():
             return {"type": "string"}
         case list():
-            return {"type": "array", "items": {"type": "string"}}
+            return {"type": "array"}
         case _:
             return {"type": "object"}
 

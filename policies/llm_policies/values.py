@@ -85,22 +85,50 @@ def shown(value: object) -> str:
 _SHORTEST_SECRET = 3
 """Characters; what is shorter is in any text by chance, and Pulumi's own output does not hide it either."""
 
+_SHORTEST_NEAR_SECRET = 8
+_FREE_TEXT = ("value", "args", "command", "data", "stringData")
 
-def secret_texts(raw: Any, *, marked: bool = False) -> Iterator[str]:
-    """The texts within `raw`, as JSON has it, that are marked as secret; all of them where it is itself `marked`."""
+
+def secret_texts(raw: Any) -> Iterator[str]:
+    """The texts within `raw`, as JSON has it, that are secret or may be.
+
+    One secret variable makes the provider mark the whole list of containers. Of such a list only those texts count that
+    may hold a secret: the values of variables, words of commands, data. A container's name would be hidden otherwise.
+    """
     match raw:
         case {} if raw.get(SIGNATURE) == SECRET:
-            yield from secret_texts(raw.get("value"), marked=True)
+            inner = raw.get("value")
+            if isinstance(inner, str):
+                yield from _long(inner, _SHORTEST_SECRET)
+            else:
+                yield from _near_secrets(inner, free=False)
+                yield from secret_texts(inner)
         case {}:
             for key, value in raw.items():
-                if marked and isinstance(key, str) and len(key) >= _SHORTEST_SECRET and key != SIGNATURE:
-                    yield key
-                yield from secret_texts(value, marked=marked)
+                yield from secret_texts(value)
+                if key in ("data", "stringData") and isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET:
+                    yield from _near_secrets(value.get("value"), free=True)
         case list() | tuple():
             for value in raw:
-                yield from secret_texts(value, marked=marked)
-        case str() if marked and len(raw) >= _SHORTEST_SECRET:
-            yield raw
+                yield from secret_texts(value)
+
+
+def _near_secrets(raw: Any, *, free: bool) -> Iterator[str]:
+    """The texts of a marked mapping or list that may be what it is marked for: all where it is `free` text."""
+    match raw:
+        case {}:
+            for key, value in raw.items():
+                yield from _near_secrets(value, free=free or key in _FREE_TEXT)
+        case list() | tuple():
+            for value in raw:
+                yield from _near_secrets(value, free=free)
+        case str() if free:
+            yield from _long(raw, _SHORTEST_NEAR_SECRET)
+
+
+def _long(text: str, shortest: int) -> Iterator[str]:
+    if len(text) >= shortest and text not in UNKNOWNS:
+        yield text
 
 
 def each(items: Iterable[_Item], judge: Callable[[_Item], Iterable[str | Doubt]]) -> Iterator[str | Doubt]:

@@ -212,6 +212,16 @@ def test_a_secret_is_judged_and_never_shown(rule: Rule) -> None:
                 assert [f.message for f in with_secret if secret in f.message] == [], path
 
 
+def test_one_secret_variable_hides_itself_and_no_name() -> None:
+    """The provider marks the whole list that it is in."""
+    variable = {"name": "HF_TOKEN", "value": CANARY}
+    container = {"name": "vllm", "image": f"vllm/vllm-openai:{CANARY}", "env": [variable, {"name": CANARY}]}
+    marked = {SIGNATURE: SECRET, "value": [container, {"name": "other", "image": "other:latest"}]}
+    found = all_findings([{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": marked}}], pulumi=True)
+    assert [f.message for f in found if CANARY in f.message] == []
+    assert any("other: image 'other:latest' is mutable" in f.message for f in found)
+
+
 def secrets_and_unknowns(value: Any) -> Counter[str]:
     """What a remediation may not touch, with its keys: of a list the others may move up."""
     closed: Counter[str] = Counter()
@@ -219,7 +229,9 @@ def secrets_and_unknowns(value: Any) -> Counter[str]:
         item = at(value, path)
         if (isinstance(item, dict) and SIGNATURE in item) or (isinstance(item, str) and item in UNKNOWNS):
             keys = [key if isinstance(key, str) else "*" for key in path]
-            closed[json.dumps([*keys, item], sort_keys=True)] += 1
+            # Of a list or mapping that is secret as a whole the mark must stay, and each secret in it.
+            whole = isinstance(item, dict) and isinstance(item.get("value"), dict | list)
+            closed[json.dumps([*keys, None if whole else item], sort_keys=True)] += 1
     return closed
 
 
