@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Rule, Said
-from llm_policies.values import Doubt, Undecided, Value
+from llm_policies.values import Doubt, Value
 
 _CALICO = ("projectcalico.org", "crd.projectcalico.org")
 _CALICO_PAIR = re.compile(r"""\s*([\w./-]+)\s*==\s*(?:'([^']*)'|"([^"]*)")\s*""")
 _CLUSTER_WIDE = ("GlobalNetworkPolicy", "CiliumClusterwideNetworkPolicy")
-_USUAL_PORTS = {"vllm": 8000, "sglang": 30000, "ollama": 11434, "llamacpp": 8080, "tgi": 80}
+_USUAL_PORTS: dict[str | None, int] = {"vllm": 8000, "sglang": 30000, "ollama": 11434, "llamacpp": 8080, "tgi": 80}
 _POLICIES = ("NetworkPolicy", "CiliumNetworkPolicy", *_CLUSTER_WIDE)
 
 
@@ -118,8 +118,6 @@ def _matches_calico(selector: str, pod: Pod) -> bool:
 def _label(pod: Pod, key: str) -> str | None:
     # Cilium says from where it has a label.
     value = pod.template.get("metadata", "labels", key.removeprefix("k8s:"))
-    if value.is_unknown:
-        raise Undecided(value.path)
     return value.text()
 
 
@@ -128,13 +126,16 @@ def _lets_all_in(policy: Object, engine: Container) -> bool:
     if policy.group in _CALICO or policy.kind.startswith("Cilium"):
         return False  # they have more ways to say whom they let in than are read here
     own = _ports(engine)
-    for rule in policy.properties.get("spec", "ingress").items():
-        sources = rule.get("from").items()
-        if not sources or any(_is_everyone(source) for source in sources):
-            to = [_port(port.get("port")) for port in rule.get("ports").items()] or [None]
-            if any(port is None or port in own for port in to):
-                return True
-    return False
+    return any(_opens(rule, own) for rule in policy.properties.get("spec", "ingress").items())
+
+
+def _opens(rule: Value, own: set[str | int | None]) -> bool:
+    """Whether a rule lets everyone in to one of the ports `own`."""
+    sources = rule.get("from").items()
+    if sources and not any(_is_everyone(source) for source in sources):
+        return False
+    ports = [_port(port.get("port")) for port in rule.get("ports").items()]
+    return not ports or any(port is None or port in own for port in ports)
 
 
 def _is_everyone(source: Value) -> bool:
@@ -148,7 +149,7 @@ def _ports(engine: Container) -> set[str | int | None]:
     """Numbers and names of the ports that an engine has: its usual one, where it declares none."""
     ports = engine.value.get("ports").items()
     if not ports:
-        return {_USUAL_PORTS.get(engine.engine or "")}
+        return {_USUAL_PORTS.get(engine.engine)}
     return {port.get("containerPort").integer() for port in ports} | {port.get("name").text() for port in ports}
 
 
