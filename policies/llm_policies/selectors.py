@@ -2,104 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from llm_policies.objects import Object, Stack, texts
+from llm_policies.labels import has, matches, may_be_in, selected, selects_all
+from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Pod
 from llm_policies.rule import Context, Rule, Said
-from llm_policies.values import Doubt, Value
+from llm_policies.scalers import SCALERS, owners
+from llm_policies.values import Doubt, Undecided, Value
 
-_SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
-_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy", "ServiceMonitor", "PodMonitor", *_SCALERS)
+_MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
+_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy", *_MONITORS, *sorted(SCALERS))
+
+_OF_THE_CLUSTER = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""Namespaces with pods that no stack makes."""
+
+_MAKE_NO_PODS = frozenset(
+    {
+        *("traefik.io", "traefik.containo.us", "keda.sh", "cert-manager.io", "acme.cert-manager.io", "cilium.io"),
+        *("networking.istio.io", "security.istio.io", "policy.linkerd.io", "kyverno.io", "bitnami.com"),
+        *("external-secrets.io", "projectcalico.org", "crd.projectcalico.org", "inference.networking.x-k8s.io"),
+    }
+)
+"""Groups of custom resources of which no pod is made; those of Kubernetes itself end in .k8s.io, or have no dot."""
+
+_MONITORING_THAT_RUNS = frozenset({"Prometheus", "PrometheusAgent", "Alertmanager", "ThanosRuler"})
+
+_Meant = Callable[[Value], bool]
 
 
-def matches(selector: Value, labels: dict[str, str]) -> bool:
-    """Whether a LabelSelector (matchLabels and matchExpressions) selects `labels`; an empty one selects all.
+def _makes_unseen_pods(item: Object) -> bool:
+    """Whether pods come of it that are no objects of the stack: of a Helm release, or by an operator."""
+    if item.kind in POD_BEARING:
+        return False
+    if item.group == "monitoring.coreos.com":
+        return item.kind in _MONITORING_THAT_RUNS
+    return "." in item.group and not item.group.endswith(".k8s.io") and item.group not in _MAKE_NO_PODS
+
+
+def _namespace(item: Object) -> str:
+    """Its namespace; a Helm release has it elsewhere.
 
     Raises:
-        Doubt: it cannot be read.
+        Doubt: it is not known yet.
     """
-    if not texts(selector.get("matchLabels")).items() <= labels.items():
-        return False
-    for expression in selector.get("matchExpressions").items():
-        key, operator = expression.get("key").text() or "", expression.get("operator").text()
-        values = {value.text() for value in expression.get("values").items()}
-        found = {
-            "In": labels.get(key) in values,
-            "NotIn": labels.get(key) not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }.get(operator or "", False)
-        if not found:
-            return False
-    return True
+    if item.group == "helm.sh":
+        return item.properties.get("namespace").text() or "default"
+    item.properties.get("metadata", "namespace").text()
+    return item.namespace
 
 
-def _selects_some(item: Object, stack: Stack) -> bool:
-    """Whether the object selects a pod, or a Service, of the stack."""
-    spec = item.properties.get("spec")
-    if item.kind in ("ServiceMonitor", "PodMonitor"):
-        anywhere = spec.get("namespaceSelector").exists
-        others = stack.of("Service") if item.kind == "ServiceMonitor" else stack.workloads()
-        return any(
-            (anywhere or other.namespace == item.namespace)
-            and any(matches(spec.get("selector"), own) for own in _own(other))
-            for other in others
+def _unless_unseen(
+    item: Object, namespaces: Iterable[str], kinds: Iterable[str], stack: Stack, said: str
+) -> Said | None:
+    """`said` of an object that finds nothing; None where what it means may be none of the stack's.
+
+    Args:
+        namespaces: where it looks.
+        kinds: what it looks for.
+    """
+    there = set(namespaces)
+    for maker in stack.objects:
+        if _makes_unseen_pods(maker) and _namespace(maker) in there:
+            return Undecided(f"what {maker.kind} '{maker.name}' makes")
+    own = {namespace.name for namespace in stack.of("Namespace")}
+    own |= {other.namespace for kind in kinds for other in stack.of(kind) if other is not item}
+    return said if there and there <= own - _OF_THE_CLUSTER else None
+
+
+def _nothing(item: Object, stack: Stack, is_meant: _Meant, what: str) -> Said | None:
+    """What to say of an object that selects no pod in its namespace."""
+    elsewhere, _ = selected(stack, None, is_meant)
+    if elsewhere:
+        return (
+            f"{item.kind}/{item.name} selects nothing in namespace '{item.namespace}', so {what}; such pods are in "
+            f"'{elsewhere[0][0].namespace}'. Put it there."
         )
-    selector = spec.get("podSelector" if item.kind == "NetworkPolicy" else "selector")
-    return any(
-        matches(selector, dict(pod.labels))
-        for workload in stack.workloads()
-        if workload.namespace == item.namespace
-        for pod in workload.pods
-    )
+    said = f"{item.kind}/{item.name} selects nothing, so {what}. Write the labels of the pods that it is for."
+    return _unless_unseen(item, [item.namespace], POD_BEARING, stack, said)
 
 
-def _own(item: Object) -> list[dict[str, str]]:
-    """Labels of a Service, or of the pods of a workload."""
-    return [dict(pod.labels) for pod in item.pods] or [dict(item.labels)]
+def _pods(item: Object, stack: Stack, is_meant: _Meant) -> list[Pod]:
+    """The pods that it selects in its namespace.
+
+    Raises:
+        Doubt: it may select some.
+    """
+    found, doubts = selected(stack, _namespace(item), is_meant)
+    if not found and doubts:
+        raise doubts[0]
+    return [pod for _, pod in found]
 
 
 def _dangling(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     for item in stack.of(*_KINDS):
         try:
-            if item.kind == "Service":
-                yield from _of_service(item, stack)
-            elif item.kind in _SCALERS:
-                target = item.properties.get("spec", "scaleTargetRef")
-                kind, name = target.get("kind").text() or "Deployment", target.get("name").text()
-                if not any(o.name == name and o.namespace == item.namespace for o in stack.of(kind)):
-                    yield item, f"{item.kind}/{item.name} scales {kind} '{name}', which is not there. Name one that is."
-            elif not _selects_some(item, stack):
-                yield item, f"{item.kind}/{item.name} selects nothing. Write the labels of the pods that it is for."
+            if not owners(item):  # one that is made by another object is that one's
+                yield from ((item, said) for said in _of(item, stack) if said is not None)
         except Doubt as doubt:
             yield item, doubt
 
 
-def _of_service(item: Object, stack: Stack) -> Iterator[tuple[Object, Said]]:
-    selector = texts(item.properties.get("spec", "selector"))
-    if not selector:
+def _of(item: Object, stack: Stack) -> Iterator[Said | None]:
+    if item.kind == "Service":
+        yield from _of_service(item, stack)
+    elif item.kind in _MONITORS:
+        yield from _of_monitor(item, stack)
+    elif item.kind in SCALERS:
+        yield from _of_scaler(item, stack)
+    else:
+        key, what = (
+            ("podSelector", "it protects nothing")
+            if item.kind == "NetworkPolicy"
+            else ("selector", "it keeps no pod from being evicted")
+        )
+        selector = item.properties.get("spec", key)
+        # A policy of all pods is for whatever comes; a budget without any selector is one of none.
+        if selects_all(selector) and (selector.exists or item.kind == "NetworkPolicy"):
+            return
+
+        def is_meant(labels: Value) -> bool:
+            return selector.exists and matches(labels, selector)
+
+        if not _pods(item, stack, is_meant):
+            yield _nothing(item, stack, is_meant, what)
+
+
+def _of_service(item: Object, stack: Stack) -> Iterator[Said | None]:
+    spec = item.properties.get("spec")
+    selector = spec.get("selector")
+    if not selector.pairs() or spec.get("type").text() == "ExternalName":
         return  # its endpoints come from elsewhere
-    pods = [
-        pod
-        for workload in stack.workloads()
-        if workload.namespace == item.namespace
-        for pod in workload.pods
-        if selector.items() <= pod.labels.items()
-    ]
+
+    def is_meant(labels: Value) -> bool:
+        return has(labels, selector)
+
+    pods = _pods(item, stack, is_meant)
     if not pods:
-        yield item, f"Service/{item.name} selects nothing. Write the labels of the pods that it is for."
+        yield _nothing(item, stack, is_meant, "it refuses every connection")
         return
     names = {name for pod in pods for name in _port_names(pod)}
-    for port in item.properties.get("spec", "ports").items():
+    for port in spec.get("ports").items():
+        # Raw, since it may be a number too, which needs no name.
         target = port.get("targetPort")
-        named = isinstance(target.raw, str) and not target.is_unknown and not target.raw.isdecimal()
-        if named and target.raw not in names:
+        name = target.text() if isinstance(target.raw, str) else None
+        if name is not None and not name.isdecimal() and name not in names:
             yield (
-                item,
-                f"Service/{item.name}: targetPort '{target.raw}' is no port of its pods, so every connection is "
-                "refused. Name a port of a container.",
+                f"Service/{item.name}: targetPort '{name}' is no port of its pods, so every connection is refused. "
+                "Name a port of a container."
             )
+
+
+def _of_monitor(item: Object, stack: Stack) -> Iterator[Said | None]:
+    spec = item.properties.get("spec")
+    where = spec.get("namespaceSelector")
+    anywhere = where.get("any").boolean() is True
+    named = [name.text() or "" for name in where.get("matchNames").items()]
+    namespaces = named or [_namespace(item)]
+    names: set[str] = set()
+    count = 0
+    if item.kind == "ServiceMonitor":
+        for service in stack.of("Service"):
+            inside = anywhere or any(may_be_in(service, namespace) for namespace in namespaces)
+            if inside and matches(service.properties.get("metadata", "labels"), spec.get("selector")):
+                count += 1
+                names |= {port.get("name").text() or "" for port in service.properties.get("spec", "ports").items()}
+    else:
+        for namespace in [None] if anywhere else namespaces:
+            found, doubts = selected(stack, namespace, lambda labels: matches(labels, spec.get("selector")))
+            if not found and doubts:
+                raise doubts[0]
+            count += len(found)
+            names |= {name for _, pod in found for name in _port_names(pod)}
+    if count == 0:
+        what = "Services" if item.kind == "ServiceMonitor" else "pods"
+        said = f"{item.kind}/{item.name} selects nothing, so nothing is scraped. Write the labels of the {what}."
+        kinds = ("Service",) if item.kind == "ServiceMonitor" else POD_BEARING
+        if not anywhere:
+            yield _unless_unseen(item, namespaces, kinds, stack, said)
+        return
+    for endpoint in spec.get(_MONITORS[item.kind]).items():
+        port = endpoint.get("port").text()
+        if port is not None and port not in names:
+            yield (
+                f"{item.kind}/{item.name}: port '{port}' is none of what it selects, so nothing is scraped. Name a "
+                "port that is there."
+            )
+
+
+def _of_scaler(item: Object, stack: Stack) -> Iterator[Said | None]:
+    target = item.properties.get("spec", "scaleTargetRef")
+    # KEDA's own default.
+    kind, name = target.get("kind").text() or "Deployment", target.get("name").text()
+    namespace = _namespace(item)
+    doubts: list[Doubt] = []
+    for other in stack.of(kind):
+        try:
+            if may_be_in(other, namespace) and other.properties.get("metadata", "name").text() == name:
+                return
+        except Doubt as doubt:
+            doubts.append(doubt)
+    if doubts:
+        raise doubts[0]
+    said = (
+        f"{item.kind}/{item.name} scales {kind} '{name}', which is not there, so nothing is scaled. Name one that is."
+    )
+    yield _unless_unseen(item, [namespace], POD_BEARING, stack, said)
 
 
 def _port_names(pod: Pod) -> set[str]:
@@ -127,7 +235,9 @@ DANGLING_SELECTOR = Rule(
     title="What points at something finds it.",
     description=(
         "A Service whose labels no pod has refuses every connection; a budget, an autoscaler or a NetworkPolicy that "
-        "finds nothing does nothing, without a word."
+        "finds nothing does nothing, without a word. Objects are held against those of the same stack, or the same "
+        "files: where these make nothing in a namespace, or something else makes pods there (a Helm release, an "
+        "operator), what an object means may be none of them."
     ),
     remediation="Write the labels (or the name, or the port) of what is meant.",
     severity="error",
