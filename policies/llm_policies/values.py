@@ -248,15 +248,17 @@ class Value:
             return None
         if isinstance(raw, bool) or not isinstance(raw, int | float) or raw != raw or raw in _INFINITE or raw % 1:
             raise Malformed(self.path, self._shown(), "a whole number")
+        if abs(raw) > _LARGEST:
+            raise Malformed(self.path, self._shown(), "a whole number")
         return int(raw)
 
     def quantity(self) -> Fraction | None:
-        """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0, or None."""
+        """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0, capped as Kubernetes does it, or None."""
         raw = self._known()
         if raw is None:
             return None
         try:
-            return quantity(raw)
+            return max(-_LARGEST, min(_LARGEST, quantity(raw)))
         except ValueError:
             raise Malformed(self.path, self._shown(), "a Kubernetes quantity") from None
 
@@ -307,6 +309,9 @@ class _Hidden:
                 return "a mapping"
         return "a text"
 
+
+_LARGEST = Fraction(2**63 - 1)
+"""Of numbers in Kubernetes: int64."""
 
 _INFINITE = (float("inf"), float("-inf"))
 

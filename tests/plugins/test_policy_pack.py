@@ -142,9 +142,12 @@ def test_a_remediation_shows_in_the_preview_and_is_deployed_and_a_secret_stays_o
     assert container["securityContext"] == {"privileged": False}
     assert container["env"] == [{"name": "HF_TOKEN", "value": TOKEN}]
     state = workspace.state()["kubernetes:apps/v1:Deployment::chat"]
-    # For one secret in it, the provider marks the whole list.
-    assert "ciphertext" in state["inputs"]["spec"]["template"]["spec"]["containers"]
-    for text in (shown.output, made.output, json.dumps(workspace.state())):
+    # For one secret in it, the provider marks the whole list; an export shows it.
+    containers = state["inputs"]["spec"]["template"]["spec"]["containers"]
+    assert json.loads(containers["plaintext"])[0]["securityContext"] == {"privileged": False}
+    stored = "".join(file.read_text() for file in (tmp_path / "backend").rglob("*.json"))
+    assert "ciphertext" in stored
+    for text in (shown.output, made.output, stored):
         assert TOKEN not in text
     assert re.search(r"\[advisory\].*secret-in-env", made.output)
 
