@@ -42,16 +42,14 @@ def _tls(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
     local: list[str] = context.settings["localHosts"]
     middlewares = Middlewares(stack)
     for item in edges(stack, *EDGES):
-        told: set[str] = set()
         for found in routes(item):
             if isinstance(found, Doubt):
                 yield item, found
                 continue
             try:
-                if found.host in told or is_local(found.host, local):
+                if is_local(found.host, local):
                     continue
                 if _is_served(found, middlewares) and _is_clear(found, stack, context):
-                    told.add(found.host)
                     shown = f"host '{found.host}'" if found.host else "every host"
                     yield (
                         item,
@@ -88,8 +86,8 @@ def _is_clear(route: Route, stack: Stack, context: Context) -> bool:
 def _is_clear_ingress(edge: Object, host: str, encrypted: list[str]) -> bool:
     entries = edge.properties.get("spec", "tls").items()
     # An entry without hosts is for all of the controller's.
-    hosts = {name.text() or "" for entry in entries for name in entry.get("hosts").items() or [Value("")]}
-    if "" in hosts or host in hosts or f"*.{host.partition('.')[2]}" in hosts:
+    hosts = {name.text() for entry in entries for name in entry.get("hosts").items() or [Value(None)]}
+    if None in hosts or host in hosts or f"*.{host.partition('.')[2]}" in hosts:
         # ingress-nginx sends plain requests on to https, unless it is told not to.
         return annotation(edge, f"{_NGINX}ssl-redirect").text() == "false" and not _forces(edge)
     points = (annotation(edge, f"{_TRAEFIK}entrypoints").text() or "").split(",")
@@ -109,15 +107,15 @@ def _has_clear_listener(parent: Value, route: Route, stack: Stack) -> bool:
     """Whether a Gateway of the stack takes requests of a route without TLS; of those of others nobody knows."""
     name, section = parent.get("name").text(), parent.get("sectionName").text()
     namespace, port = parent.get("namespace").text() or route.edge.namespace, parent.get("port").integer()
-    for gateway in edges(stack, "Gateway"):
-        if (gateway.namespace, gateway.name) != (namespace, name):
-            continue
-        for listener in gateway.properties.get("spec", "listeners").items():
-            chosen = section in (None, listener.get("name").text()) and port in (None, listener.get("port").integer())
-            host = listener.get("hostname").text() or ""
-            if chosen and listener.get("protocol").text() == "HTTP" and _meet(host, route.host):
-                return True
-    return False
+    return any(
+        section in (None, listener.get("name").text())
+        and port in (None, listener.get("port").integer())
+        and listener.get("protocol").text() == "HTTP"
+        and _meet(listener.get("hostname").text() or "", route.host)
+        for gateway in edges(stack, "Gateway")
+        if (gateway.namespace, gateway.name) == (namespace, name)
+        for listener in gateway.properties.get("spec", "listeners").items()
+    )
 
 
 def _meet(one: str, other: str) -> bool:
