@@ -53,13 +53,12 @@ def _claimed(route: Route, first: dict[_Key, Route], default: str) -> Iterator[t
     for place in route.places:
         key = (route.edge.kind, place or default, route.host, path, route.exact, route.conditions)
         other = first.setdefault(key, route)
-        if other is not route and (other.edge is not route.edge or other.backends != route.backends):
+        if other.edge is not route.edge or other.backends != route.backends:
             yield (
                 route.edge,
                 f"'{route.host}{route.path}' is claimed by both '{_told(other, route)}' and '{_told(route, other)}', "
                 "so which one answers is chance. Give each a path of its own.",
             )
-            return
 
 
 def _told(route: Route, other: Route) -> str:
