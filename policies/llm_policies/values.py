@@ -253,7 +253,7 @@ class Value:
         return int(raw)
 
     def quantity(self) -> Fraction | None:
-        """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0, capped as Kubernetes does it, or None."""
+        """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0, capped as Kubernetes does, or None."""
         raw = self._known()
         if raw is None:
             return None

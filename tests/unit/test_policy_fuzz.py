@@ -190,7 +190,12 @@ def test_no_field_makes_a_bad_object_pass_by_being_odd(rule: Rule, odd: str) -> 
         for path in places(document):
             value = UNKNOWN if odd == "unknown" else UNFIT[type(at(document, path))]
             changed = [*found[:index], put(document, path, value), *found[index + 1 :]]
-            if path[0] in IDENTITY or findings(rule, objects_of(changed, pulumi=False)):
+            # A Node is a cluster's own report, and no rule's subject: one that cannot be read is as none.
+            if (
+                path[0] in IDENTITY
+                or document.get("kind") == "Node"
+                or findings(rule, objects_of(changed, pulumi=False))
+            ):
                 continue
             if not names_it(all_findings(changed, pulumi=False), path):
                 passed.append(f"{document.get('kind')}: {'.'.join(map(str, path))}")
