@@ -68,11 +68,16 @@ def down(stack: Stack = "dev", yes: Yes = False) -> None:
 
 
 @app.command("policy-config")
-def policy_config(stack: Stack = "dev") -> None:
+def policy_config(
+    stack: Stack = "dev",
+    levels: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="In place of policies/levels/<stack>.yaml.")
+    ] = None,
+) -> None:
     """Print what `pulumi --policy-pack-config` takes: the stack's levels, and which GPUs its plan leaves free."""
     with _explained():
         deployment = _deployment(stack, yes=False)
-        print(json.dumps(deployment.policy_config(deployment.plan()), indent=2))
+        print(json.dumps(deployment.policy_config(deployment.plan(), levels), indent=2))
 
 
 @app.command()

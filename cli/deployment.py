@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from cli.edge import Access, endpoints, preparation, stream_chat
 from cli.lab_spec import lab_spec
-from cli.policies import policy_config, read_levels
+from cli.levels import read_levels
+from cli.policies import policy_config
 from cli.pulumi import PREPARED, Pulumi
 from lab.lab import Lab
 from planning.plan import Plan, plan_source
@@ -217,9 +218,10 @@ class Deployment:
         file.write_text(json.dumps(self.policy_config(planned), indent=2))
         return ["--policy-pack", str(REPOSITORY / "policies"), "--policy-pack-config", str(file)]
 
-    def policy_config(self, planned: Plan) -> dict[str, Any]:
+    def policy_config(self, planned: Plan, levels: Path | None = None) -> dict[str, Any]:
         """What the policy pack is told of this stack."""
-        return policy_config(read_levels(REPOSITORY / "policies" / "levels" / f"{self.stack}.yaml"), planned)
+        own = REPOSITORY / "policies" / "levels" / f"{self.stack}.yaml"
+        return policy_config(read_levels(levels or own), planned)
 
     def _confirmation(self) -> list[str]:
         return ["--yes"] if self.assume_yes or not sys.stdin.isatty() else []

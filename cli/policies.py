@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from planning.catalogue import gpu_models
-from planning.plan import Plan
-from planning.vllm import VllmPlan
-from toolchain.paths import REPOSITORY
-from toolchain.steps import StepFailed
-
-# The pack is a project of its own, which Pulumi starts in its folder.
-sys.path.append(str(REPOSITORY / "policies"))
-
-from llm_policies.environment import (  # found by the line above
+from llm_policies.environment import (
     Environment,
     PackSettingsError,
     engine_config,
     read_environment,
 )
-from llm_policies.pack import RULES  # found by the line above
+from llm_policies.pack import RULES
+
+from planning.catalogue import gpu_models
+from planning.plan import Plan
+from planning.vllm import VllmPlan
+from toolchain.steps import StepFailed
 
 _TAINT = "nvidia.com/gpu=present:NoSchedule"
-
-
-def read_levels(file: Path) -> dict[str, Any]:
-    """The levels of an environment; without a file of its own each rule keeps its own level, the strict one.
-
-    Raises:
-        StepFailed: the file is no mapping in YAML.
-    """
-    if not file.exists():
-        return {}
-    try:
-        levels = yaml.safe_load(file.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise StepFailed(f"{file.name} is not YAML: {' '.join(str(error).split())}.") from None
-    if not isinstance(levels, dict):
-        raise StepFailed(f"{file.name}: expected a mapping with levels, rules, namespaces, exceptions or pools.")
-    return levels
 
 
 def environment_of(levels: Mapping[str, Any], plan: Plan) -> Environment:
@@ -56,10 +31,8 @@ def environment_of(levels: Mapping[str, Any], plan: Plan) -> Environment:
     Raises:
         StepFailed: with every mistake of `levels`.
     """
-    rules = dict(levels.get("rules") or {})
-    for name, known in _known(plan).items():
-        said = rules.get(name, {})
-        rules[name] = {**known, **(said if isinstance(said, Mapping) else {"level": said})}
+    said = levels.get("rules") or {}
+    rules = said if not isinstance(said, Mapping) else {**said, **_with_known(said, plan)}
     try:
         return read_environment({"pools": _pools(plan), **levels, "rules": rules}, RULES)
     except PackSettingsError as error:
@@ -69,6 +42,14 @@ def environment_of(levels: Mapping[str, Any], plan: Plan) -> Environment:
 def policy_config(levels: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """What `pulumi --policy-pack-config` takes; arguments and errors as for `environment_of`."""
     return engine_config(environment_of(levels, plan), RULES)
+
+
+def _with_known(rules: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """What `rules` say of those that are told something of the plan; what is written goes before it."""
+    return {
+        name: {**known, **(said if isinstance(said := rules.get(name, {}), Mapping) else {"level": said})}
+        for name, known in _known(plan).items()
+    }
 
 
 def _known(plan: Plan) -> dict[str, dict[str, Any]]:

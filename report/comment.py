@@ -60,7 +60,8 @@ def comment(
         Section(head=f"{marker(stack)}\n## Preview of {code(stack)}: {_headline(preview, findings, problems)}"),
         _lost(losses(preview)),
         _failures(preview, problems),
-        _policies(findings),
+        _policies([finding for finding in findings if not finding.excepted]),
+        _exceptions([finding for finding in findings if finding.excepted]),
         _restarts(preview, plan),
         _changes(preview),
         *(_groups(preview, operation) for operation in ("create", "delete", "import", "read", "refresh", "other")),
@@ -104,6 +105,17 @@ def _policies(findings: Sequence[Finding]) -> Section:
         items=[
             f"- **{'mandatory' if finding.mandatory else 'advisory'}** {code(finding.rule)}, {code(finding.about)}: "
             f"{code(finding.message, longest=_LONGEST_MESSAGE)}"
+            for finding in findings
+        ],
+    )
+
+
+def _exceptions(findings: Sequence[Finding]) -> Section:
+    """What would be refused or told if nobody had excepted it: reviewers see who answers for it, and until when."""
+    return Section(
+        head="### Exceptions from policies" if findings else "",
+        items=[
+            f"- {code(finding.rule)}, {code(finding.about)}: {code(finding.message, longest=_LONGEST_MESSAGE)}"
             for finding in findings
         ],
     )

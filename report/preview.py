@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,9 @@ _SILENT = frozenset({"same", "discard-replaced", "remove-pending-replace", "read
 
 _NOISE = ("preview failed", "an unhandled error occurred: program exited with non-zero exit code: 1")
 """Diagnostics that only say that there are others."""
+
+
+_EXCEPTED = re.compile(r" Excepted until \d{4}-\d\d-\d\d, owner ")
 
 
 class PreviewError(Exception):
@@ -92,6 +96,11 @@ class Finding:
     rule: str
     about: str
     message: str
+
+    @property
+    def excepted(self) -> bool:
+        """Whether an exception covers it: the pack ends the message with its last day, its owner and its reason."""
+        return not self.mandatory and _EXCEPTED.search(self.message) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

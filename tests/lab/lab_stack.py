@@ -64,6 +64,17 @@ class Stack:
             check=check,
         )
 
+    def policies(self, levels: str, folder: Path) -> tuple[str, ...]:
+        """Arguments for the CLI: the pack with the levels of an environment, compiled into `folder`."""
+        command = [str(self.folder / "bin" / "llmctl"), "policy-config", "--stack", self.name]
+        file = self.folder / "policies" / "levels" / f"{levels}.yaml"
+        environment = {**os.environ, "KUBECONFIG": str(self.lab.kubeconfig)}
+        done = subprocess.run(
+            [*command, "--levels", str(file)], env=environment, capture_output=True, text=True, check=True
+        )
+        (folder / "policies.json").write_text(done.stdout)
+        return "--policy-pack", str(self.folder / "policies"), "--policy-pack-config", str(folder / "policies.json")
+
     def steps(self) -> list[tuple[str, str]]:
         """What a preview would do: (operation, type::name) of everything that is not `same`."""
         preview = json.loads(self.pulumi("preview", "--json").stdout)

@@ -71,12 +71,10 @@ def test_a_change_is_previewed_as_one_update_and_applied_as_planned(stack: Stack
     eventually(lambda: stack.post("/v1/chat/completions", _CHAT).status_code == 200, 20, "an answer")
 
 
-def test_a_mandatory_violation_is_refused_and_nothing_changes(stack: Stack) -> None:
+def test_a_mandatory_violation_is_refused_and_nothing_changes(stack: Stack, tmp_path: Path) -> None:
     before = stack.get("deployment", "chat")
     stack.edit("chat", {"image": "docker.io/vllm/vllm-openai:latest"})
-    pack = ("--policy-pack", str(stack.folder / "policies"))
-    levels = ("--policy-pack-config", str(stack.folder / "policies" / "levels" / "prod.json"))
-    refused = stack.pulumi("up", "--yes", *pack, *levels, check=False)
+    refused = stack.pulumi("up", "--yes", *stack.policies("prod", tmp_path), check=False)
     assert refused.returncode != 0
     message = "vllm: image 'docker.io/vllm/vllm-openai:latest' is mutable; pin a release tag or @sha256 digest."
     assert message in refused.stdout
@@ -84,10 +82,8 @@ def test_a_mandatory_violation_is_refused_and_nothing_changes(stack: Stack) -> N
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
-def test_an_advisory_violation_is_told_and_does_not_stop_a_preview(stack: Stack) -> None:
-    pack = ("--policy-pack", str(stack.folder / "policies"))
-    levels = ("--policy-pack-config", str(stack.folder / "policies" / "levels" / "dev.json"))
-    told = stack.pulumi("preview", *pack, *levels)
+def test_an_advisory_violation_is_told_and_does_not_stop_a_preview(stack: Stack, tmp_path: Path) -> None:
+    told = stack.pulumi("preview", *stack.policies("dev", tmp_path))
     assert "[advisory]" in told.stdout
     assert "is mutable" in told.stdout
     stack.edit("chat", {"image": None})

@@ -30,7 +30,7 @@ def test_it_comes_up_and_answers(example: Stack) -> None:
     answers = [line.removeprefix("It answers: ") for line in said.splitlines() if line.startswith("It answers: ")]
     assert answers, said
     assert all(answer.strip() for answer in answers), said
-    # Without a file of levels every rule is mandatory: what it breaks would have stopped it.
+    # Without a file of levels what is an error is refused: what it breaks would have stopped it.
     assert "Policies:" in said, said
     assert "[mandatory]" not in said, said
 

@@ -20,16 +20,16 @@ _IDENTITY = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commi
 
 @pytest.fixture(scope="module")
 def deployed(stack: Stack) -> Iterator[Stack]:
-    """The dev stack, deployed, with production's levels of policies: every rule mandatory."""
+    """The dev stack, deployed, with production's levels of policies: what is an error is refused."""
     levels = stack.folder / "policies" / "levels"
-    kept = (levels / "dev.json").read_text()
+    kept = (levels / "dev.yaml").read_text()
     stack.edit("chat", {"profile": "balanced"})  # as it is committed, whatever other tests made of it
     stack.make("up")
     for command in (["init", "--quiet"], ["add", "."], [*_IDENTITY, "commit", "--quiet", "--message", "reviewed"]):
         subprocess.run(["git", *command], cwd=stack.folder, check=True)
-    (levels / "dev.json").write_text((levels / "prod.json").read_text())
+    (levels / "dev.yaml").write_text((levels / "prod.yaml").read_text())
     yield stack
-    (levels / "dev.json").write_text(kept)
+    (levels / "dev.yaml").write_text(kept)
     # The workflow rolled out by a kubeconfig of its own, and the stack stays with it.
     stack.make("down", KUBECONFIG=str(_home(stack) / ".llm-serving-dev.kubeconfig"))
 

@@ -232,6 +232,33 @@ def test_mandatory_findings_come_first() -> None:
     ]
 
 
+EXCEPTED = "chat is privileged. Excepted until 2027-01-01, owner ops: it loads the driver"
+
+
+def test_exceptions_are_a_list_of_their_own() -> None:
+    """Whoever reviews sees what is let through, until when, and who answers for it."""
+    events = [
+        {"policyEvent": {"policyName": name, "message": f"d\n{message}", "enforcementLevel": level}}
+        for name, message, level in (
+            ("privileged", EXCEPTED, "advisory"),
+            ("seccomp", "chat has no seccomp profile.", "advisory"),
+            ("hostpath", "an exception may be written: Excepted until it is mended.", "advisory"),
+            ("image-tag-mutable", EXCEPTED, "mandatory"),  # no message can except what the engine refuses
+        )
+    ]
+    preview = read_preview(json.dumps(recorded("same")))
+    found = read_findings("\n".join(json.dumps(event) for event in events), preview.scrub)
+    told = comment(preview, stack="dev", findings=found)
+    policies, _, exceptions = told.partition("### Exceptions from policies\n")
+    assert [line for line in exceptions.splitlines() if line.startswith("- ")] == [
+        f"- `privileged`, `the stack`: `{EXCEPTED}`"
+    ]
+    assert [rule for rule in ("privileged", "seccomp", "hostpath", "image-tag-mutable") if f"`{rule}`" in policies] == [
+        *("seccomp", "hostpath", "image-tag-mutable")
+    ]
+    assert "Exceptions" not in comment(preview, stack="dev", findings=found[:1])
+
+
 @every_stack
 def test_every_model_of_a_stack_has_a_row(raw: Raw) -> None:
     told = text_of(recorded("same"), plan=plan(settings_of(raw)))

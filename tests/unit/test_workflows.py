@@ -150,7 +150,7 @@ def test_the_event_log_is_not_kept() -> None:
         ({"Pulumi_dot_prod_dot_yaml": "b"}, ["prod"]),
         ({"Pulumi_dot_dev_dot_yaml": "b"}, ["dev"]),
         ({"settings__stack_dot_py": "b"}, ["prod", "dev"]),
-        ({"policies__levels__prod_dot_json": "b"}, ["prod", "dev"]),
+        ({"policies__levels__prod_dot_yaml": "b"}, ["prod", "dev"]),
         ({"requirements_dot_lock": "b"}, ["prod", "dev"]),
         ({"README": "b"}, []),
         ({"docs__stack_dot_py": "b"}, []),
