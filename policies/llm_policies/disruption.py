@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 
-from llm_policies.objects import Object, Stack, texts
+from llm_policies.labels import matches, selected
+from llm_policies.objects import Object, Stack
 from llm_policies.rule import Context, Edit, Rule, Said
-from llm_policies.scalers import least_and_most, target_of
+from llm_policies.scalers import least_and_most, owners, scaled
 from llm_policies.values import Doubt, Value
 
 _PDB = "PodDisruptionBudget"
@@ -27,14 +28,15 @@ def _is_nothing(value: Value) -> bool:
 
 
 def _is_all(value: Value) -> bool:
-    """Whether it is 100% or more."""
-    raw = value.raw
-    return isinstance(raw, str) and raw.endswith("%") and (value.share(1) or 0) >= 1
+    """Whether it is 100% or more: a share of nothing is nothing, a number of pods is not."""
+    return value.exists and value.share(0) == 0 and (value.share(100) or 0) >= 100
 
 
 def _blocks(item: Object, _: Context) -> Iterator[Said]:
     spec = item.properties.get("spec")
-    if _is_nothing(spec.get("maxUnavailable")) or _is_all(spec.get("minAvailable")):
+    unavailable, available = spec.get("maxUnavailable"), spec.get("minAvailable")
+    # Where neither is said, Kubernetes expects no pods, and lets none go.
+    if not (unavailable.exists or available.exists) or _is_nothing(unavailable) or _is_all(available):
         yield (
             f"PDB '{item.name}' allows 0 evictions: kubectl drain of the GPU node never ends. Use maxUnavailable: 1."
         )
@@ -50,7 +52,8 @@ PDB_BLOCKS_DRAIN = Rule(
     title="A node can be drained.",
     description=(
         "A budget that lets no pod go keeps `kubectl drain` waiting for ever, and with it every upgrade of the node. "
-        "What depends on the number of pods is judged by pdb-blocks-last-pod, over the whole stack."
+        "So does one that says neither number. What depends on the number of pods is judged by pdb-blocks-last-pod, "
+        "over the whole stack."
     ),
     remediation="Use maxUnavailable: 1.",
     severity="error",
@@ -63,32 +66,53 @@ PDB_BLOCKS_DRAIN = Rule(
 )
 
 
-def _fewest_pods(workload: Object, stack: Stack) -> int | None:
-    """Pods that it has at least; None for kinds that have no number."""
-    if workload.kind not in ("Deployment", "StatefulSet", "ReplicaSet"):
+def _fewest_pods(workload: Object, scaler: Object | None) -> int | None:
+    """Pods that it has at least; None for kinds whose number nobody writes, or whose pods end by themselves."""
+    if scaler is not None:
+        # One that is scaled to nothing has one pod before it has none.
+        return max(1, least_and_most(scaler)[0])
+    if workload.kind == "Pod":
+        return 1
+    if workload.kind not in ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"):
         return None
-    for scaler in stack.of("HorizontalPodAutoscaler", "ScaledObject"):
-        if target_of(scaler, stack) is workload:
-            return least_and_most(scaler)[0]
     replicas = workload.properties.get("spec", "replicas").integer()
     return 1 if replicas is None else replicas
 
 
+def _selected_pods(item: Object, stack: Stack, by: Mapping[int, Object]) -> int | None:
+    """How many pods of the stack a budget is for, at least; None where that cannot be counted.
+
+    Raises:
+        Doubt: it is not known yet.
+    """
+    selector = item.properties.get("spec", "selector")
+    if not selector.exists:
+        return None  # of no pods
+    found, doubts = selected(stack, item.namespace, lambda labels: matches(labels, selector))
+    if doubts:
+        raise doubts[0]
+    counts = [_fewest_pods(workload, by.get(id(workload))) for workload, _ in found if not owners(workload)]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 def _last_pod(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    for item in stack.of(_PDB):
+    budgets = stack.of(_PDB)
+    by = scaled(stack) if budgets else {}
+    for item in budgets:
         try:
-            spec = item.properties.get("spec")
-            if not spec.get("minAvailable").exists or _is_all(spec.get("minAvailable")):
-                continue
-            for workload in stack.selected(item.namespace, texts(spec.get("selector", "matchLabels"))):
-                pods = _fewest_pods(workload, stack)
-                least = spec.get("minAvailable").share(pods or 0)
-                if pods and least is not None and ceil(least) >= pods:
-                    yield (
-                        item,
-                        f"PDB '{item.name}' wants {ceil(least)} of the {pods} pods of '{workload.name}', so it allows "
-                        "0 evictions: kubectl drain of the GPU node never ends. Use maxUnavailable: 1.",
-                    )
+            wanted = item.properties.get("spec", "minAvailable")
+            if not wanted.exists or _is_all(wanted):
+                continue  # told by pdb-blocks-drain
+            pods = _selected_pods(item, stack, by)
+            least = ceil(wanted.share(pods or 0) or 0)
+            if pods and least >= pods:
+                whose = "1 pod" if pods == 1 else f"the {pods} pods that it is for"
+                yield (
+                    item,
+                    f"PDB '{item.name}' wants {least} of {whose}, so it allows 0 evictions: kubectl drain of the GPU "
+                    "node never ends. Use maxUnavailable: 1.",
+                )
         except Doubt as doubt:
             yield item, doubt
 
@@ -109,8 +133,9 @@ PDB_BLOCKS_LAST_POD = Rule(
     name="pdb-blocks-last-pod",
     title="A budget lets one of the pods that there are go.",
     description=(
-        "minAvailable: 1 of a server with one pod is as good as none may go. An autoscaler may bring a server down to "
-        "its fewest pods, so these count."
+        "A minAvailable of 1 for a server with one pod lets none go. An autoscaler may bring a server down to "
+        "its fewest pods, so these count. Pods of all workloads that a budget selects count together; one that selects "
+        "a DaemonSet or a Job is not judged."
     ),
     remediation="Use maxUnavailable: 1, whatever the number of pods.",
     severity="error",

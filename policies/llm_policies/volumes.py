@@ -2,79 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 
-from llm_policies.objects import Object, Stack
+from llm_policies.labels import matches, may_be_in, of_pod
+from llm_policies.nodes import open_to, pools_of
+from llm_policies.objects import POD_BEARING, Object, Stack
+from llm_policies.placing import PASSING, gpus_of, largest
+from llm_policies.pods import Pod
+from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said, Setting
-from llm_policies.scalers import least_and_most, target_of
-from llm_policies.values import Doubt
+from llm_policies.scalers import least_and_most, scaled
+from llm_policies.values import Doubt, Value, each
 
 _CLAIM = "PersistentVolumeClaim"
 _GIB = 2**30
+_SPARE = Fraction(11, 10)
+"""Of the model's size: a file system keeps some for itself, and a download has files of its own."""
+
+_HOSTNAME = "kubernetes.io/hostname"
+_OF_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
-def _most_pods(workload: Object, stack: Stack) -> int:
-    """Pods that it may come to, those of a surge not counted."""
-    for scaler in stack.of("HorizontalPodAutoscaler", "ScaledObject"):
-        if target_of(scaler, stack) is workload:
-            return least_and_most(scaler)[1]
-    replicas = workload.properties.get("spec", "replicas").integer()
-    return 1 if replicas is None else replicas
+def _most_pods(workload: Object, by: Mapping[int, Object]) -> int | None:
+    """Pods that it may come to, those of a surge not counted; None for one on each node."""
+    if workload.kind == "DaemonSet":
+        return None
+    if (scaler := by.get(id(workload))) is not None:
+        return least_and_most(scaler)[1]
+    path = {
+        "Pod": None,
+        "Job": ("spec", "parallelism"),
+        "CronJob": ("spec", "jobTemplate", "spec", "parallelism"),
+    }.get(workload.kind, ("spec", "replicas"))
+    written = workload.properties.get(*path).integer() if path else None
+    pods = 1 if written is None else written
+    if workload.kind == "LeaderWorkerSet":
+        size = workload.properties.get("spec", "leaderWorkerTemplate", "size").integer()
+        pods *= 1 if size is None else size
+    return pods
 
 
 def _surges(workload: Object) -> bool:
     """Whether an update starts a pod before it ends one."""
+    if workload.kind != "Deployment":
+        return False
     strategy = workload.properties.get("spec", "strategy")
-    if workload.kind != "Deployment" or strategy.get("type").text() == "Recreate":
+    if strategy.get("type").text() == "Recreate":
         return False
     surge = strategy.get("rollingUpdate", "maxSurge").share(1)
-    return surge is None or surge > 0
+    return surge is None or surge > 0  # 25% where nothing is said: rounded up, one
 
 
-def _claims(workload: Object) -> list[str]:
+def _mounting(workload: Object, claim: str) -> list[Pod]:
+    """Its pods that mount `claim`."""
     return [
-        name
+        pod
         for pod in workload.pods
-        for volume in pod.spec.get("volumes").items()
-        if (name := volume.get("persistentVolumeClaim", "claimName").text())
+        if any(
+            volume.get("persistentVolumeClaim", "claimName").text() == claim
+            for volume in pod.spec.get("volumes").items()
+        )
     ]
 
 
-def _is_spread(workload: Object) -> bool:
-    """Whether its pods may not be on one node."""
-    if workload.kind == "DaemonSet":
-        return True
-    return any(
-        bool(pod.spec.get("affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution").items())
-        for pod in workload.pods
-    )
+def _why_spread(workload: Object, pod: Pod, pods: int, pools: Mapping[str, Pool] | None) -> str | None:
+    """What keeps `pods` of a workload from being on one node; None where nothing is known to."""
+    terms = pod.spec.get("affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+    labels = of_pod(workload, pod)
+    for term in terms.items():
+        # Of another's pods it may well be on the node of its own; without a selector it is of none.
+        selector = term.get("labelSelector")
+        if selector.exists and matches(labels, selector):
+            return "keep apart (podAntiAffinity)"
+    for constraint in pod.spec.get("topologySpreadConstraints").items():
+        skew = constraint.get("maxSkew").integer()
+        hard = constraint.get("whenUnsatisfiable").text() != "ScheduleAnyway"
+        if hard and constraint.get("topologyKey").text() == _HOSTNAME and pods > (1 if skew is None else skew):
+            return "keep apart (topologySpreadConstraints)"
+    gpus = gpus_of(pod)
+    if gpus and pools is not None:
+        room = largest(open_to(pod, pools), pools)
+        if 0 < room < pods * gpus:
+            return f"want {pods * gpus} GPUs, of which no node has more than {room}"
+    return None
 
 
-def _access_mode(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    claims = {(claim.namespace, claim.name): claim for claim in stack.of(_CLAIM)}
-    for workload in stack.workloads():
+def _judged(
+    claim: Object, mode: str, workload: Object, by: Mapping[int, Object], pools: Mapping[str, Pool] | None
+) -> Iterator[str]:
+    """What one workload cannot do with a volume of one pod, or of one node."""
+    if not (mounting := _mounting(workload, claim.name)):
+        return
+    pods, where = _most_pods(workload, by), f"'{workload.name}'"
+    if pods is None:
+        yield f"'{claim.name}' is {mode}; the pods of {where}, one on each node, cannot mount it. Use ReadWriteMany."
+    elif mode == "ReadWriteOncePod":
+        if pods > 1:
+            yield (
+                f"'{claim.name}' is ReadWriteOncePod; {pods} pods of {where} cannot mount it, and all but one stay "
+                "Pending. Use ReadWriteMany, or one replica."
+            )
+        elif pods == 1 and _surges(workload):
+            yield (
+                f"'{claim.name}' is ReadWriteOncePod; the new pod of a rollout of {where} cannot mount it beside the "
+                "old one, and stays Pending. Use Recreate."
+            )
+    elif pods > 1 and (why := _why_spread(workload, mounting[0], pods, pools)) is not None:
+        yield (
+            f"'{claim.name}' is ReadWriteOnce; {pods} pods of {where} on several nodes cannot mount it, and they "
+            f"{why}. Use ReadWriteMany, or a volume for each."
+        )
+
+
+def _mode(claim: Object) -> str | None:
+    """The access mode of a volume that is one pod's, or one node's; None where several nodes may have it."""
+    modes = {mode.text() for mode in claim.properties.get("spec", "accessModes").items()}
+    if not modes or modes - _OF_ONE_NODE:
+        return None
+    return "ReadWriteOnce" if "ReadWriteOnce" in modes else "ReadWriteOncePod"
+
+
+def _access_mode(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    claims = stack.of(_CLAIM)
+    by = scaled(stack) if claims else {}
+    pools = pools_of(stack, context)
+    for claim in claims:
         try:
-            for name in _claims(workload):
-                claim = claims.get((workload.namespace, name))
-                if claim is None:
-                    continue
-                modes = [mode.text() for mode in claim.properties.get("spec", "accessModes").items()]
-                pods = _most_pods(workload, stack)
-                if modes == ["ReadWriteOncePod"] and (pods > 1 or _surges(workload)):
-                    why = f"{pods} pods" if pods > 1 else "the new pod of a rollout beside the old one"
-                    yield (
-                        claim,
-                        f"'{name}' is ReadWriteOncePod; {why} of '{workload.name}' cannot mount it, and stay Pending. "
-                        "Use RWX, or Recreate with one replica.",
-                    )
-                elif modes == ["ReadWriteOnce"] and (pods > 1 or workload.kind == "DaemonSet") and _is_spread(workload):
-                    yield (
-                        claim,
-                        f"'{name}' is ReadWriteOnce; the pods of '{workload.name}', each on a node of its own, cannot "
-                        "mount it. Use RWX, or a volume for each.",
-                    )
+            if (mode := _mode(claim)) is None:
+                continue
+            for key in ("name", "namespace"):
+                claim.properties.get("metadata", key).text()  # not known yet: a doubt
         except Doubt as doubt:
-            yield workload, doubt
+            yield claim, doubt
+            continue
+        users = []
+        for workload in stack.workloads():
+            if not may_be_in(workload, claim.namespace):
+                continue
+            try:
+                yield from ((claim, said) for said in _judged(claim, mode, workload, by, pools))
+                if workload.kind not in PASSING and _mounting(workload, claim.name):
+                    users.append(workload.name)
+            except Doubt as doubt:
+                yield workload, doubt
+        if mode == "ReadWriteOncePod" and len(users) > 1:
+            names = ", ".join(f"'{name}'" for name in users)
+            yield (
+                claim,
+                f"'{claim.name}' is ReadWriteOncePod; {names} cannot all mount it, and all but one stay Pending. Use "
+                "ReadWriteMany, or a volume for each.",
+            )
 
 
 _WORKLOAD = """\
@@ -102,28 +180,45 @@ PVC_ACCESS_MODE = Rule(
     title="All pods of a workload can mount its volume.",
     description=(
         "ReadWriteOncePod is one pod's, ReadWriteOnce one node's. The second pod, or the first of a rollout, stays "
-        "Pending."
+        "Pending. Pods are on several nodes where they keep apart, where there is one on each node, or where no "
+        "declared pool has a node with the GPUs of all; else Kubernetes may put them on one, and nothing is said."
     ),
     remediation="Use ReadWriteMany, or one replica with Recreate.",
     severity="error",
     references=("kyverno readwriteonce-pod", "Kubernetes: access modes"),
     of_stack=_access_mode,
-    kinds=frozenset({_CLAIM}),
+    kinds=POD_BEARING | {_CLAIM},
     bad=_VOLUME + "  accessModes: [ReadWriteOncePod]\n" + _WORKLOAD,
     good=_VOLUME + "  accessModes: [ReadWriteMany]\n" + _WORKLOAD,
 )
 
 
 def _too_small(item: Object, context: Context) -> Iterator[Said]:
-    size = item.properties.get("spec", "resources", "requests", "storage").quantity()
-    model = context.settings["modelBytesByClaim"].get(f"{item.namespace}/{item.name}")
-    if size is None:
-        yield f"PVC '{item.name}' asks for no storage, which Kubernetes refuses. Set resources.requests.storage."
-    elif model is not None and size < 1.1 * model:
-        yield (
-            f"PVC {float(size) / _GIB:.1f} GiB < model {1.1 * model / _GIB:.1f} GiB with a tenth to spare, so the "
-            "download ends on a full disk; note k3s local-path does not enforce size. Ask for more."
-        )
+    sizes = Value(context.settings["modelBytesByClaim"], "rules.pvc-too-small.modelBytesByClaim")
+
+    def judge(claim: tuple[str, Value]) -> Iterator[Said]:
+        name, spec = claim
+        size = spec.get("resources", "requests", "storage").quantity()
+        model = sizes.get(f"{item.namespace}/{name}").quantity()
+        if not size:
+            yield f"PVC '{name}' asks for no storage, which Kubernetes refuses. Set resources.requests.storage."
+        elif model is not None and size < _SPARE * model:
+            yield (
+                f"PVC '{name}' has {float(size) / _GIB:.1f} GiB < 1.1 x model {float(model) / _GIB:.1f} GiB, so the "
+                "download ends on a full disk, again and again; note k3s local-path does not enforce size. Ask for "
+                f"{-(-_SPARE * model // _GIB)}Gi or more."
+            )
+
+    yield from each(_claim_specs(item), judge)
+
+
+def _claim_specs(item: Object) -> Iterator[tuple[str, Value]]:
+    """Name and specification of a claim, or of those that a StatefulSet makes for each pod, without its number."""
+    if item.kind == _CLAIM:
+        yield item.name, item.properties.get("spec")
+        return
+    for template in item.properties.get("spec", "volumeClaimTemplates").items():
+        yield f"{template.get('metadata', 'name').text()}-{item.name}", template.get("spec")
 
 
 PVC_TOO_SMALL = Rule(
@@ -132,16 +227,20 @@ PVC_TOO_SMALL = Rule(
     description=(
         "A download that ends on a full disk begins again at the next start, for ever. Few classes let a volume grow, "
         "and none lets it shrink. How large the models are is told by the setting `modelBytesByClaim`; without it only "
-        "a claim without any size is found."
+        "a claim without any size is found: a small volume may be meant for something else."
     ),
     remediation="Ask for 1.1 times the files; twice them where they are converted on the volume.",
     severity="error",
     references=("local-path-provisioner ('The capacity limit will be ignored')",),
     of_object=_too_small,
-    kinds=frozenset({_CLAIM}),
+    kinds=frozenset({_CLAIM, "StatefulSet"}),
     settings={
         "modelBytesByClaim": Setting(
-            default={}, description="Bytes of the models that a claim ('namespace/name') has to hold."
+            default={},
+            description=(
+                "Bytes of the models that a claim ('namespace/name') has to hold; twice as many where they are "
+                "converted on it. A StatefulSet's claims are named without the pod's number."
+            ),
         )
     },
     bad="""\
