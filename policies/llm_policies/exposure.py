@@ -6,7 +6,7 @@ objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
@@ -15,53 +15,65 @@ from llm_policies.pods import Container
 from llm_policies.reach import Network, services
 from llm_policies.routes import EDGES, LOCAL_HOSTS, WAYS_IN, Backend, Route, edges, is_local, routes
 from llm_policies.rule import Context, Rule, Said, Setting
-from llm_policies.values import Doubt, Undecided, Value
+from llm_policies.values import Doubt, Value, hidden
 
-_KEYS = {
+_KEYS: dict[str | None, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "vllm": (("VLLM_API_KEY",), ("--api-key",)),
     "sglang": ((), ("--api-key",)),
     "llamacpp": (("LLAMA_API_KEY",), ("--api-key", "--api-key-file")),
     "tgi": (("API_KEY",), ("--api-key",)),
-    "ollama": ((), ()),
 }
 """Variables and options that make an engine ask for a key; Ollama has none."""
 
 
-def _asks_for_key(engine: Container, stack: Stack, namespace: str) -> bool:
-    """Whether the engine itself asks for a key under its public API; an empty one is none."""
-    variables, options = _KEYS[engine.engine or "ollama"]
-    if any(engine.option(option) for option in options):
-        return True
-    unknown: Value | None = None
-    for entry in engine.value.get("env").items():
-        name = entry.get("name")
-        if name.is_unknown:
-            unknown = name
-        elif name.raw in variables:
-            value = entry.get("value")
-            reference = entry.get("valueFrom", "secretKeyRef")
-            if value.is_unknown or value.raw:
+def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
+    """Whether the engine itself asks for a key under its public API; an empty one is none.
+
+    Raises:
+        Doubt: nothing that is known says so, and something that may say so is not known.
+    """
+    variables, options = _KEYS.get(engine.engine, ((), ()))
+    doubts: list[Doubt] = []
+    checks: list[Callable[[], bool]] = [
+        *((lambda option=option: bool(engine.option(option))) for option in options),
+        *((lambda entry=entry: _is_key(entry, variables)) for entry in engine.value.get("env").items() if variables),
+        *(
+            (lambda source=source: not _keys_of(source, workload, stack).isdisjoint(variables))
+            for source in engine.value.get("envFrom").items()
+        ),
+    ]
+    for check in checks:
+        try:
+            if check():
                 return True
-            if reference.raw is not None and reference.get("optional").boolean() is not True:
-                return True
-    for source in engine.value.get("envFrom").items():
-        if variables and _brings(source, variables, stack, namespace):
-            return True
-    if variables and unknown is not None:
-        raise Undecided(unknown.path)
+        except Doubt as doubt:
+            doubts.append(doubt)
+    if doubts:
+        raise doubts[0]
     return False
 
 
-def _brings(source: Value, variables: tuple[str, ...], stack: Stack, namespace: str) -> bool:
-    """Whether a Secret of the stack that becomes variables has one of `variables`; what is in others nobody knows."""
+def _is_key(entry: Value, variables: tuple[str, ...]) -> bool:
+    """Whether a variable is one of `variables`, and is sure to be set to something."""
+    if entry.get("name").text() not in variables:
+        return False
+    value = hidden(entry.get("value"))
+    references = [entry.get("valueFrom", kind) for kind in ("secretKeyRef", "configMapKeyRef")]
+    return bool(value.is_unknown or value.text()) or any(
+        reference.raw is not None and reference.get("optional").boolean() is not True for reference in references
+    )
+
+
+def _keys_of(source: Value, workload: Object, stack: Stack) -> set[str]:
+    """The variables that a Secret of the stack becomes as a whole; none of one that is not there."""
     name, prefix = source.get("secretRef", "name").text(), source.get("prefix").text() or ""
-    for secret in stack.of("Secret"):
-        if name is not None and (secret.namespace, secret.name) == (namespace, name):
-            keys = {
-                f"{prefix}{key}" for part in ("data", "stringData") for key, _ in secret.properties.get(part).pairs()
-            }
-            return not keys.isdisjoint(variables)
-    return False
+    return {
+        f"{prefix}{key}"
+        for secret in stack.of("Secret")
+        if (secret.namespace, secret.name) == (workload.namespace, name)
+        for part in ("data", "stringData")
+        for key, _ in secret.properties.get(part).pairs()
+    }
 
 
 def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
@@ -72,45 +84,49 @@ def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
             if isinstance(found, Doubt):
                 yield edge, found
                 continue
-            if found.host and is_local(found.host, local):
-                continue
             try:
-                for backend in found.backends:
-                    for workload, engine in _open(backend, network):
-                        if not middlewares.asks(found, context.settings["authMiddlewares"]):
-                            yield edge, _exposed(f"{found.host}{found.path}", workload, engine)
+                engines = [e for backend in found.backends for e in network.engines(backend)]
+                if is_local(found.host, local) or not engines:
+                    continue
+                if not middlewares.asks(found, context.settings["authMiddlewares"]):
+                    yield from ((edge, said) for said in _open(f"{found.host}{found.path}", engines, stack))
             except Doubt as doubt:
                 yield edge, doubt
     for service in services(stack):
         try:
             if _is_outside(service):
-                backend = Backend(namespace=service.namespace, name=service.name, port=None)
-                for workload, engine in network.engines_of_ports(backend):
-                    if not _asks_for_key(engine, stack, workload.namespace):
-                        yield service, _exposed(f"Service {service.name}", workload, engine)
+                engines = network.engines(Backend(namespace=service.namespace, name=service.name, port=None))
+                yield from ((service, said) for said in _open(f"Service {service.name}", engines, stack))
         except Doubt as doubt:
             yield service, doubt
 
 
-def _open(backend: Backend, network: Network) -> Iterator[tuple[Object, Container]]:
-    for workload, engine in network.engines(backend):
-        if not _asks_for_key(engine, network.stack, workload.namespace):
-            yield workload, engine
+def _open(where: str, engines: list[tuple[Object, Container]], stack: Stack) -> Iterator[Said]:
+    """What is to be said of each engine that asks for no key."""
+    for workload, engine in engines:
+        try:
+            if not _asks_for_key(engine, workload, stack):
+                yield f"'{where}' exposes {workload.name} to anyone who reaches it. {_repair(engine, workload, stack)}."
+        except Doubt as doubt:
+            yield doubt
+
+
+def _repair(engine: Container, workload: Object, stack: Stack) -> str:
+    if engine.engine == "ollama":
+        return "Ollama has no keys: put a gateway before it that asks for one"
+    variables, options = _KEYS[engine.engine]
+    for source in engine.value.get("envFrom").items():
+        name = source.get("secretRef", "name").text()
+        if variables and name is not None and not _keys_of(source, workload, stack):
+            return f"If the Secret '{name}' has {variables[0]}, name that one under env, so that it is seen"
+    wanted = variables[0] if variables else options[0]
+    return f"Give {engine.name} a key from a Secret ({wanted}), or put an authentication before it"
 
 
 def _is_outside(service: Object) -> bool:
     """Whether a Service has an address outside the cluster."""
     spec = service.properties.get("spec")
     return spec.get("type").text() in ("LoadBalancer", "NodePort") or bool(spec.get("externalIPs").items())
-
-
-def _exposed(where: str, workload: Object, engine: Container) -> str:
-    repair = (
-        "Ollama has no keys: put a gateway before it that asks for one"
-        if engine.engine == "ollama"
-        else f"Give {engine.name} a key from a Secret, or put an authentication before it"
-    )
-    return f"'{where}' exposes {workload.name} to anyone who reaches it. {repair}."
 
 
 _SERVER = """\
@@ -182,7 +198,7 @@ def _bypass(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
             if isinstance(found, Doubt):
                 yield edge, found
                 continue
-            if found.host and is_local(found.host, local):
+            if is_local(found.host, local):
                 continue
             try:
                 engines = [engine for backend in found.backends for _, engine in network.engines(backend)]

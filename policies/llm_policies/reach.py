@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Container, Pod
-from llm_policies.routes import Backend, edges, is_a
+from llm_policies.routes import Backend, edges, is_a, referred
 from llm_policies.values import Undecided, Value
-
-_DEEPEST = 10
-"""TraefikServices that lead to others; more is a circle."""
 
 
 class Network:
@@ -30,45 +27,50 @@ class Network:
             if item.kind in POD_BEARING:
                 self._workloads.setdefault(item.namespace, []).append(item)
 
-    def engines(self, backend: Backend, depth: int = 0) -> list[tuple[Object, Container]]:
+    def engines(self, backend: Backend) -> list[tuple[Object, Container]]:
         """The containers with an engine that a backend leads to, each with its workload.
 
         None where it is not in the stack: then it is judged with its own.
 
+        Args:
+            backend: with the port that is meant, or None for any.
+
         Raises:
             Doubt: one of them cannot be read.
         """
+        return [engine for target, one in self._services_of(backend, set()) for engine in self._behind(target, one)]
+
+    def _services_of(self, backend: Backend, seen: set[int]) -> Iterator[tuple[Object, Backend]]:
+        """What is behind TraefikServices, which may lead to others, also in circles."""
         target = self._targets.get((backend.kind, backend.namespace, backend.name))
-        if target is None or depth > _DEEPEST:
-            return []
+        if target is None or (target.kind == "TraefikService" and id(target) in seen):
+            return
+        if target.kind != "TraefikService":
+            yield target, backend
+            return
+        seen.add(id(target))
+        for one in _of_traefik(target):
+            yield from self._services_of(one, seen)
+
+    def _behind(self, target: Object, backend: Backend) -> list[tuple[Object, Container]]:
         spec = target.properties.get("spec")
-        if target.kind == "TraefikService":
-            return [engine for one in _of_traefik(spec, target) for engine in self.engines(one, depth + 1)]
+        selector = spec.get("selector")
         if target.kind == "InferencePool":
-            selector = spec.get("selector")
             named = selector.get("matchLabels")
-            return list(self._selected(target.namespace, named if named.raw is not None else selector, None))
-        return list(self._selected(target.namespace, spec.get("selector"), _target_port(spec, backend.port)))
+            return self._selected(target.namespace, named if named.raw is not None else selector, None)
+        return self._selected(target.namespace, selector, _target_ports(spec, backend.port))
 
-    def engines_of_ports(self, backend: Backend) -> list[tuple[Object, Container]]:
-        """As `engines`, behind any of a Service's ports."""
-        target = self._targets.get((backend.kind, backend.namespace, backend.name))
-        ports = [] if target is None else target.properties.get("spec", "ports").items()
-        found: dict[int, tuple[Object, Container]] = {}
-        for port in ports:
-            one = Backend(namespace=backend.namespace, name=backend.name, port=port.get("port").integer())
-            found |= {id(engine): (workload, engine) for workload, engine in self.engines(one)}
-        return list(found.values()) if ports else self.engines(backend)
-
-    def _selected(self, namespace: str, selector: Value, port: Value | None) -> Iterator[tuple[Object, Container]]:
+    def _selected(self, namespace: str, selector: Value, ports: list[Value] | None) -> list[tuple[Object, Container]]:
         wanted = {key: value.text() for key, value in selector.pairs()}
         if not wanted:
-            return  # its endpoints come from elsewhere
-        for workload in self._workloads.get(namespace, []):
-            for pod in workload.pods:
-                serving = [container for container in pod.engines if container.serves]
-                if serving and has_labels(pod, wanted):
-                    yield from ((workload, c) for c in serving if _listens(c, pod, port))
+            return []  # its endpoints come from elsewhere
+        return [
+            (workload, engine)
+            for workload in self._workloads.get(namespace, [])
+            for pod in workload.pods
+            for engine in pod.engines
+            if engine.serves and has_labels(pod, wanted) and _listens(engine, pod, ports)
+        ]
 
 
 def has_labels(pod: Pod, wanted: Mapping[str, str | None]) -> bool:
@@ -90,8 +92,9 @@ def has_labels(pod: Pod, wanted: Mapping[str, str | None]) -> bool:
     return True
 
 
-def _of_traefik(spec: Value, owner: Object) -> Iterator[Backend]:
+def _of_traefik(service: Object) -> Iterator[Backend]:
     """Where a TraefikService sends requests, and copies of them."""
+    spec = service.properties.get("spec")
     mirroring = spec.get("mirroring")
     members = [
         *spec.get("weighted", "services").items(),
@@ -100,33 +103,30 @@ def _of_traefik(spec: Value, owner: Object) -> Iterator[Backend]:
         *([mirroring] if mirroring.raw is not None else []),
     ]
     for member in members:
-        name = member.get("name").text()
-        if name is not None:
-            raw = member.get("port").raw
-            port = raw if isinstance(raw, str) else member.get("port").integer()
-            namespace = member.get("namespace").text() or owner.namespace
-            kind = member.get("kind").text() or "Service"
-            yield Backend(namespace=namespace, name=name, port=port, kind=kind)
+        yield from referred(service, member)
 
 
-def _target_port(spec: Value, port: str | int | None) -> Value | None:
-    """The pods' port behind a Service's port; None where any may be meant."""
+def _target_ports(spec: Value, port: str | int | None) -> list[Value] | None:
+    """The pods' ports behind a Service's port, or behind all; None where any may be meant."""
+    found = []
     for one in spec.get("ports").items():
-        number = one.get("port")
-        if port is not None and port in (number.integer(), str(number.integer()), one.get("name").text()):
-            target = one.get("targetPort")
-            return number if target.raw is None else target
-    return None
+        number, target = one.get("port"), one.get("targetPort")
+        if port in (None, number.integer(), str(number.integer()), one.get("name").text()):
+            found.append(number if target.raw is None else target)
+    return found or None
 
 
-def _listens(engine: Container, pod: Pod, port: Value | None) -> bool:
-    """Whether `port` is the engine's: not where it is another container's, such as a proxy's that asks for a key."""
-    if port is None:
+def _listens(engine: Container, pod: Pod, ports: list[Value] | None) -> bool:
+    """Whether one of `ports` is the engine's: not one of another container, as of a proxy that asks for a key."""
+    if ports is None:
         return True
-    wanted = port.raw if isinstance(port.raw, str) and not port.raw.isdecimal() else _number(port)
-    owners = {id(container) for container in pod.main_containers if wanted in _ports(container)}
-    # Containers need not say where they listen.
-    return not owners or id(engine) in owners
+    for port in ports:
+        wanted = port.raw if isinstance(port.raw, str) and not port.raw.isdecimal() else _number(port)
+        owners = {id(container) for container in pod.main_containers if wanted in _ports(container)}
+        # Containers need not say where they listen.
+        if not owners or id(engine) in owners:
+            return True
+    return False
 
 
 def _number(port: Value) -> int | None:

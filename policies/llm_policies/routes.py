@@ -173,7 +173,7 @@ def _of_ingress_route(edge: Object) -> Iterator[Route | Doubt]:
                 f"{item.get('namespace').text() or edge.namespace}/{item.get('name').text()}"
                 for item in route.get("middlewares").items()
             )
-            backends = tuple(b for item in route.get("services").items() for b in _named(edge, item))
+            backends = tuple(b for item in route.get("services").items() for b in referred(edge, item))
             for way in _alternatives(route.get("match")):
                 host, path, exact, starts, conditions = _of_way(way)
                 yield Route(
@@ -215,7 +215,8 @@ def _of_way(way: tuple[Matcher, ...]) -> tuple[str, str, bool, tuple[str, ...], 
     return named, written, path.name == "Path", starts_of(written), conditions
 
 
-def _named(edge: Object, service: Value) -> tuple[Backend, ...]:
+def referred(edge: Object, service: Value) -> tuple[Backend, ...]:
+    """The backend that a reference of Traefik or the Gateway API names; none of what is no Service, or gets nothing."""
     name = service.get("name").text()
     # `noop@internal` and the like are Traefik's own.
     if name is None or "@" in name or service.get("weight").raw == 0:
@@ -245,7 +246,7 @@ def _of_gateway_route(edge: Object) -> Iterator[Route | Doubt]:
     hosts = [host.text() or "" for host in spec.get("hostnames").items()] or [""]
     for rule in spec.get("rules").items():
         try:
-            backends = tuple(b for item in rule.get("backendRefs").items() for b in _named(edge, item))
+            backends = tuple(b for item in rule.get("backendRefs").items() for b in referred(edge, item))
             filters = tuple(rule.get("filters").items())
             for host in hosts:
                 # A rule that matches nothing in particular matches everything.
