@@ -37,7 +37,7 @@ def _parallelism(container: Container, _: Context) -> Iterator[Said]:
     gpus = container.gpus
     if not told and (gpus == 0 or container.engine == "tgi" or _is_told_elsewhere(container)):
         return  # TGI takes all GPUs that it finds
-    if told and any(container.has_flag(name) and container.number(name) is None for name in names):
+    if any(container.has_flag(name) and container.number(name) is None for name in names):
         return  # by what a shell finds out
     copies, prefill = _copies(container), max(1, int(container.number(*_PREFILL) or 1))
     wanted = container.workers * prefill * copies
@@ -198,9 +198,9 @@ RUNTIME_CLASS = Rule(
     name="runtime-class",
     title="A pod with GPUs runs under NVIDIA's runtime.",
     description=(
-        "k3s finds NVIDIA's runtime and makes a RuntimeClass for it, and uses it for no pod that does not name it. The "
-        "GPU is counted, and the container has no driver. Where the nodes' default runtime hands GPUs over, as on most "
-        "managed clusters and with the GPU operator, set defaultRuntime to nvidia."
+        "On k3s NVIDIA's runtime has a RuntimeClass, and is used for no pod that does not name it: the GPU is counted, "
+        "and the container has no driver. Where the nodes' default runtime hands GPUs over, as on most managed "
+        "clusters and with the GPU operator, set defaultRuntime to nvidia."
     ),
     remediation="Write runtimeClassName: nvidia, or tell the rule that it is the node's default runtime.",
     severity="error",
