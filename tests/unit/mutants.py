@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import types
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -41,7 +40,8 @@ class Mutant:
     """`module.function: before -> after`, the same while other lines of the file move."""
 
     line: int
-    code: types.CodeType
+    code: tuple[CodeType, ...]
+    """Of each statement of the module: all but one are the same for all mutants, and compiled once."""
 
 
 def mutants_of(module: ModuleType) -> Iterator[Mutant]:
@@ -50,15 +50,21 @@ def mutants_of(module: ModuleType) -> Iterator[Mutant]:
     tree = ast.parse(Path(path).read_text())
     seen: Counter[str] = Counter()
     name = module.__name__.rpartition(".")[2]
-    for place, holder, key, old, new in list(_changes(tree)):
+    whole = [_compiled(statement, path) for statement in tree.body]
+    for index, place, holder, key, old, new in list(_changes(tree)):
         line = (old.target if isinstance(old, ast.comprehension) else old).lineno
         change = f"{name}.{place}: {_shown(old)} -> {_shown(new)}"
         seen[change] += 1
         id_ = change if seen[change] == 1 else f"{change} #{seen[change]}"
         _put(holder, key, ast.fix_missing_locations(ast.copy_location(new, old)))
-        code = compile(tree, f"mutant of {path}", "exec")
+        changed = _compiled(tree.body[index], path)
         _put(holder, key, old)
-        yield Mutant(id_, line, code)
+        yield Mutant(id_, line, (*whole[:index], changed, *whole[index + 1 :]))
+
+
+def _compiled(statement: ast.stmt, path: str) -> CodeType:
+    module = ast.Module(body=[statement], type_ignores=[])
+    return compile(module, f"mutant of {path}", "exec", flags=annotations.compiler_flag, dont_inherit=True)
 
 
 def executed(mutant: Mutant, like: ModuleType) -> ModuleType:
@@ -68,22 +74,26 @@ def executed(mutant: Mutant, like: ModuleType) -> ModuleType:
     original = sys.modules[like.__name__]
     sys.modules[like.__name__] = made  # dataclasses look for their module there
     try:
-        exec(mutant.code, made.__dict__)  # noqa: S102  # our own source with one change
+        for code in mutant.code:
+            exec(code, made.__dict__)  # noqa: S102  # our own source with one change
     finally:
         sys.modules[like.__name__] = original
     return made
 
 
-def _changes(tree: ast.Module) -> Iterator[tuple[str, Any, Any, Any, Any]]:
-    """Function, holder, key, node and what takes its place."""
-    for statement in tree.body:
+def _changes(tree: ast.Module) -> Iterator[tuple[int, str, Any, Any, Any, Any]]:
+    """The statement's place, its name, and a change in it: holder, key, node and what takes its place."""
+    for index, statement in enumerate(tree.body):
         match statement:
             case ast.FunctionDef() | ast.ClassDef():
-                yield from _within(statement, statement.name)
+                found = _within(statement, statement.name)
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value) if name != "RULES":
-                yield from _of_value(statement, name, value)
+                found = _of_value(statement, name, value)
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                yield from _of_value(statement, name, value)
+                found = _of_value(statement, name, value)
+            case _:
+                continue
+        yield from ((index, *change) for change in found)
 
 
 def _of_value(statement: ast.AST, name: str, value: ast.expr) -> Iterator[tuple[str, Any, Any, Any, Any]]:
