@@ -64,7 +64,8 @@ def mutants_of(module: ModuleType) -> Iterator[Mutant]:
 
 def _compiled(statement: ast.stmt, path: str) -> CodeType:
     module = ast.Module(body=[statement], type_ignores=[])
-    return compile(module, f"mutant of {path}", "exec", flags=annotations.compiler_flag, dont_inherit=True)
+    code: CodeType = compile(module, f"mutant of {path}", "exec", flags=annotations.compiler_flag, dont_inherit=True)
+    return code
 
 
 def executed(mutant: Mutant, like: ModuleType) -> ModuleType:

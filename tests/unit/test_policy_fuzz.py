@@ -116,7 +116,7 @@ def hostile(draw: st.DrawFn) -> list[Raw]:
 
 def all_findings(documents: list[Raw], *, pulumi: bool) -> list[Finding]:
     """What the pack says in each environment, with a limit of time."""
-    found = []
+    found: list[Finding] = []
     with cpu_seconds(CPU_SECONDS):
         objects = objects_of(documents, pulumi=pulumi)
         for environment in ENVIRONMENTS:
