@@ -12,7 +12,7 @@ PYTEST = .venv/bin/python -m pytest
 MAKEFLAGS += --no-print-directory
 export STACK
 
-.PHONY: up down venv test unit lint hosts-test lab-test plugins-test clean
+.PHONY: up down venv test unit lint hosts-test lab-test plugins-test docs clean
 .DEFAULT_GOAL := up
 
 up: venv
@@ -52,6 +52,10 @@ hosts-test: venv
 
 lab-test: venv
 	$(PYTEST) tests/lab
+
+# Pages that are made from the code: one for each rule of the policy pack.
+docs: venv
+	@bin/llmctl policy docs
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
