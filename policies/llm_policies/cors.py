@@ -23,24 +23,31 @@ _ORIGINS = re.compile(r"--allowed[-_]origins[= ]([^;&|\n]*?)(?= --|$|[;&|\n])")
 _STAR = re.compile(r"(?:^|[\s\[,'\"])\*(?:$|[\s\],'\"])")
 """An origin that is `*` alone, as vLLM's server matches it: not `https://*.example.com`."""
 
-_EVERY_ORIGIN = frozenset({"*", "http://*", "https://*"})
+_EVERY = re.compile(r"[\s'\"]*(https?://)?\*[\s'\"]*")
+"""An origin by which Ollama lets every page in; `app://*` is that of programs on the desk."""
 
 
 def _any_origin(container: Container) -> str | None:
     """Why any web page may call the engine; None where it is not so."""
     if container.engine == "vllm":
-        given = _ORIGINS.findall(" ".join(container.words))
-        if given:
-            return "--allowed-origins has '*'" if _STAR.search(given[-1]) else None
-        release = _RELEASE.fullmatch(tag(container.image))
-        if release is not None and (int(release[1]), int(release[2])) < _CLOSED_SINCE:
-            return "--allowed-origins is not given, and before 0.33 that may be '*'"
-    elif container.engine == "ollama":
-        variable = container.variable("OLLAMA_ORIGINS")
-        origins = "" if variable is None else variable.text() or ""
-        if any(origin.strip(" \"'") in _EVERY_ORIGIN for origin in origins.split(",")):
-            return "OLLAMA_ORIGINS has '*'"
-    return None
+        return _any_of_vllm(container)
+    return _any_of_ollama(container) if container.engine == "ollama" else None
+
+
+def _any_of_vllm(container: Container) -> str | None:
+    given = _ORIGINS.findall(" ".join(container.words))
+    if given:
+        return "--allowed-origins has '*'" if _STAR.search(given[-1]) else None
+    release = _RELEASE.fullmatch(tag(container.image))
+    if release is None or (int(release[1]), int(release[2])) >= _CLOSED_SINCE:
+        return None
+    return "--allowed-origins is not given, and before 0.33 that may be '*'"
+
+
+def _any_of_ollama(container: Container) -> str | None:
+    variable = container.variable("OLLAMA_ORIGINS")
+    origins = variable.text() if variable is not None else None
+    return "OLLAMA_ORIGINS has '*'" if origins and any(map(_EVERY.fullmatch, origins.split(","))) else None
 
 
 def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
@@ -50,7 +57,7 @@ def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
             if isinstance(found, Doubt):
                 yield edge, "", found
             else:
-                yield from ((edge, f"{found.host}{found.path}", backend) for backend in found.backends)
+                yield from ((edge, found.shown, backend) for backend in found.backends)
     for service in services(stack):
         try:
             outside = service.properties.get("spec", "type").text() in ("LoadBalancer", "NodePort")

@@ -33,7 +33,6 @@ def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
         Doubt: nothing that is known says so, and something that may say so is not known.
     """
     variables, options = _KEYS.get(engine.engine, ((), ()))
-    doubts: list[Doubt] = []
     checks: list[Callable[[], bool]] = [
         *((lambda option=option: bool(engine.option(option))) for option in options),
         *((lambda entry=entry: _is_key(entry, variables)) for entry in engine.value.get("env").items() if variables),
@@ -42,15 +41,16 @@ def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
             for source in engine.value.get("envFrom").items()
         ),
     ]
+    answers: list[bool] = []
+    doubts: list[Doubt] = []
     for check in checks:
         try:
-            if check():
-                return True
+            answers.append(check())
         except Doubt as doubt:
             doubts.append(doubt)
-    if doubts:
+    if doubts and not any(answers):
         raise doubts[0]
-    return False
+    return any(answers)
 
 
 def _is_key(entry: Value, variables: tuple[str, ...]) -> bool:
@@ -89,7 +89,7 @@ def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
                 if is_local(found.host, local) or not engines:
                     continue
                 if not middlewares.asks(found, context.settings["authMiddlewares"]):
-                    yield from ((edge, said) for said in _open(f"{found.host}{found.path}", engines, stack))
+                    yield from ((edge, said) for said in _open(found.shown, engines, stack))
             except Doubt as doubt:
                 yield edge, doubt
     for service in services(stack):
@@ -205,7 +205,7 @@ def _bypass(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
                 if any(engine.engine == "vllm" for engine in engines) and not _is_public(found, middlewares, context):
                     yield (
                         edge,
-                        f"'{found.host}{found.path}' also exposes /invocations (full inference), /tokenize, /metrics "
+                        f"'{found.shown}' also exposes /invocations (full inference), /tokenize, /metrics "
                         "and /pause, which --api-key does not protect; route /v1 only.",
                     )
             except Doubt as doubt:

@@ -56,7 +56,7 @@ def _claimed(route: Route, first: dict[_Key, Route], default: str) -> Iterator[t
         if other.edge is not route.edge or other.backends != route.backends:
             yield (
                 route.edge,
-                f"'{route.host}{route.path}' is claimed by both '{_told(other, route)}' and '{_told(route, other)}', "
+                f"'{route.shown}' is claimed by both '{_told(other, route)}' and '{_told(route, other)}', "
                 "so which one answers is chance. Give each a path of its own.",
             )
 

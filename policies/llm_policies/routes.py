@@ -85,6 +85,11 @@ class Route:
     is_encrypted: bool = False
     """Whether the route itself takes TLS alone (Traefik)."""
 
+    @property
+    def shown(self) -> str:
+        """For messages: host and path as they are written."""
+        return f"{self.host}{self.path}" if self.path.startswith("/") else f"{self.host} {self.path}".strip()
+
 
 def is_a(item: Object, kind: str) -> bool:
     """Whether an object is of `kind`, in the API group that is meant."""

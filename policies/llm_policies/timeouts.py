@@ -246,7 +246,7 @@ def _holds_back_together(stack: Stack, context: Context) -> Iterator[tuple[Objec
                 ):
                     yield (
                         item,
-                        f"'{found.host}{found.path}' goes through the middleware '{names[0]}', which collects a whole "
+                        f"'{found.shown}' goes through the middleware '{names[0]}', which collects a whole "
                         "answer before it passes any of it on: buffering holds the token stream back. Take it away.",
                     )
             except Doubt as doubt:
