@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Pod
-from llm_policies.values import Doubt, Malformed, Value
+from llm_policies.values import UNKNOWNS, Doubt, Malformed, Value
 
 _OF_ONE_POD = frozenset(
     {
@@ -27,6 +28,7 @@ _OF_OWNER: dict[str, tuple[str, ...]] = {
 """Labels that a controller gives to all pods of an object: its name."""
 
 
+@lru_cache(maxsize=4096)  # objects are equal to themselves alone; each selector asks for the same
 def of_pod(item: Object, pod: Pod) -> Value:
     """The labels that a pod of `item` will have."""
     written = pod.template.get("metadata", "labels")
@@ -43,7 +45,23 @@ def has(labels: Value, wanted: Value) -> bool:
     Raises:
         Doubt: it depends on what cannot be read.
     """
+    if _plainly_differ(labels.raw, wanted.raw):
+        return False
     return _all(partial(_is, labels, key, value) for key, value in wanted.pairs())
+
+
+def _plainly_differ(labels: Any, wanted: Any) -> bool:
+    """Whether one pair of `wanted` has another value in `labels`, both known texts.
+
+    Looked at first, and raw: of a hundred Services and a hundred Deployments nearly all pairs are of this kind.
+    """
+    if type(labels) is not dict or type(wanted) is not dict:
+        return False
+    for key, value in wanted.items():
+        there = labels.get(key)
+        if type(value) is str and type(there) is str and value != there and not {value, there} & UNKNOWNS:
+            return True
+    return False
 
 
 def matches(labels: Value, selector: Value) -> bool:
@@ -52,10 +70,13 @@ def matches(labels: Value, selector: Value) -> bool:
     Raises:
         Doubt: it depends on what cannot be read.
     """
+    wanted = selector.get("matchLabels")
+    if _plainly_differ(labels.raw, wanted.raw):
+        return False
     expressions = selector.get("matchExpressions").items()
     return _all(
         [
-            partial(has, labels, selector.get("matchLabels")),
+            partial(has, labels, wanted),
             *(partial(_holds, labels, expression) for expression in expressions),
         ]
     )

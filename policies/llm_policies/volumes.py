@@ -123,10 +123,24 @@ def _mode(claim: Object) -> str | None:
     return "ReadWriteOnce" if "ReadWriteOnce" in modes else "ReadWriteOncePod"
 
 
+def _claimed(workload: Object) -> frozenset[str | None] | None:
+    """The claims that its pods mount; None where one cannot be read."""
+    try:
+        return frozenset(
+            volume.get("persistentVolumeClaim", "claimName").text()
+            for pod in workload.pods
+            for volume in pod.spec.get("volumes").items()
+        )
+    except Doubt:
+        return None
+
+
 def _access_mode(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
     claims = stack.of(_CLAIM)
     by = scaled(stack) if claims else {}
     pools = pools_of(stack, context)
+    # Read once: with a hundred claims and a hundred workloads nearly all have nothing to do with each other.
+    claimed = {id(workload): _claimed(workload) for workload in stack.workloads()} if claims else {}
     for claim in claims:
         try:
             if (mode := _mode(claim)) is None:
@@ -138,7 +152,8 @@ def _access_mode(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]
             continue
         users = []
         for workload in stack.workloads():
-            if not may_be_in(workload, claim.namespace):
+            mounted = claimed[id(workload)]
+            if (mounted is not None and claim.name not in mounted) or not may_be_in(workload, claim.namespace):
                 continue
             try:
                 yield from ((claim, said) for said in _judged(claim, mode, workload, by, pools))
