@@ -8,15 +8,15 @@ from fractions import Fraction
 from llm_policies.gpus import is_on_cpu
 from llm_policies.nodes import open_to, pools_of
 from llm_policies.objects import Object, Stack
-from llm_policies.placing import PASSING, gpus_of, replicas
-from llm_policies.pods import Container
+from llm_policies.placing import PASSING, replicas
+from llm_policies.pods import GPU_RESOURCES, Container
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import scaled
 from llm_policies.values import Doubt
 
 _LEAST, _MOST = Fraction("0.80"), Fraction("0.95")
-_OPTIONS = {
+_OPTIONS: dict[str | None, tuple[str, ...]] = {
     "vllm": ("--gpu-memory-utilization", "--device-memory-utilization"),
     "sglang": ("--mem-fraction-static",),
     "tgi": ("--cuda-memory-fraction",),
@@ -26,7 +26,7 @@ _DEFAULT = Fraction("0.90")
 
 
 def _utilization(container: Container, context: Context) -> Iterator[Said]:
-    names = _OPTIONS.get(container.engine or "", ())
+    names = _OPTIONS.get(container.engine, ())
     written = container.option(*names)
     if written is None or is_on_cpu(container) or container.has_flag("--kv-cache-memory-bytes"):
         return  # bytes go before a share
@@ -71,7 +71,7 @@ def _shared(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
             for pod in item.pods:
                 names = frozenset(open_to(pod, pools))
                 share = sum((_takes(container) for container in pod.main_containers), Fraction(0))
-                if share and gpus_of(pod) and all(pools[name].time_slices > 1 for name in names):
+                if share and names and all(pools[name].time_slices > 1 for name in names):
                     takers.setdefault(names, []).append((item, replicas(item, by.get(id(item))), share))
         except Doubt as doubt:
             yield item, doubt
@@ -82,13 +82,13 @@ def _shared(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
 
 def _takes(container: Container) -> Fraction:
     """The share of one card that an engine takes for itself, of each slice that it has; 0 where that is not told."""
-    names = _OPTIONS.get(container.engine or "", ())
+    names = _OPTIONS.get(container.engine, ())
     if container.has_flag("--kv-cache-memory-bytes"):
         return Fraction(0)
     value = container.number(*names)
     if value is None:
         value = _DEFAULT if container.engine == "vllm" and container.option(*names) is None else Fraction(0)
-    return value * container.gpus
+    return value * container.gpus_of(GPU_RESOURCES.__contains__)
 
 
 def _too_much(takers: list[tuple[Object, int, Fraction]], pools: list[Pool]) -> Iterator[tuple[Object, str]]:
@@ -120,8 +120,8 @@ GPU_MEMORY_UTILIZATION = Rule(
     name="gpu-memory-utilization",
     title="An engine leaves some of a GPU's memory free, and what others that share it need.",
     description=(
-        "vLLM takes the part of the memory that it is told, at the start. Peaks of activations come on top: above 0.95 "
-        "it runs out in use, not at the start. Less than 0.80 is only right where others share the GPU, by time "
+        "An engine takes the part of the memory that it is told, at the start. Peaks of activations come on top: above "
+        "0.95 it runs out in use, not at the start. Less than 0.80 is only right where others share the GPU, by time "
         "slices of a declared pool; together they then keep within 0.95, as slices have no memory of their own."
     ),
     remediation="Keep 0.80 to 0.95 (0.88 to 0.92 is safe), or within 0.95 over all pods that share a card.",
