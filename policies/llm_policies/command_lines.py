@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llm_policies.pods import Container
-from llm_policies.values import Doubt, Value, hidden
+from llm_policies.values import Doubt, Unsaid, Value, hidden
 
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _COMMANDS: dict[tuple[str, ...], str] = {
@@ -47,10 +47,18 @@ def command_lines(container: Container) -> Iterator[tuple[str, list[Word] | Doub
 
 def _read(lists: list[Value]) -> list[Word] | Doubt:
     try:
-        texts = [text for words in lists for word in words.items() if (text := hidden(word).text()) is not None]
+        texts = [text for words in lists for word in _said(words) if (text := hidden(word).text()) is not None]
     except Doubt as doubt:
         return doubt
     return [word for text in texts for word in _words(text)]
+
+
+def _said(words: Value) -> list[Value]:
+    """The items of a list; none where a patch leaves it out."""
+    try:
+        return words.items()
+    except Unsaid:
+        return []
 
 
 def _words(text: str) -> list[Word]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from llm_policies.image_names import is_of
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import REMOVE, Context, Edit, Rule, Said
-from llm_policies.values import Value, each, hidden
+from llm_policies.values import Unsaid, Value, each, hidden
 
 _LOOPBACK = re.compile(
     r"(?:https?://)?(?P<address>(?:127(?:\.\d+){1,3}|localhost|\[?::1\]?)(?::\d+)?)(?:/.*)?", re.IGNORECASE
@@ -46,8 +47,8 @@ def _serves(container: Container) -> bool:
 
 def _is_behind_another(container: Container) -> bool:
     """Whether another container of the pod is what its Service asks: a proxy that checks keys, on loopback."""
-    others = [c for c in container.pod.main_containers if c is not container and c.name != container.name]
-    return not container.value.get("ports").items() and any(c.value.get("ports").items() for c in others)
+    listening = [c.value.get("ports").items() for c in container.pod.main_containers]
+    return not container.value.get("ports").items() and any(listening)
 
 
 def _told_host(container: Container) -> tuple[int, Value] | None:
@@ -118,10 +119,11 @@ def _development(container: Container) -> Iterator[tuple[int, str, bool]]:
         name = entry.get("name").text()
         if name == _DEV_MODE or name in _PROFILER:
             value = hidden(entry.get("value")).text()
-            # vLLM reads them as numbers, but for the folder of the profiler.
-            elsewhere = value is None and entry.get("valueFrom").exists
-            if elsewhere or (value or "").strip() not in ("", "0"):
-                yield index, name, elsewhere
+            if value is None:
+                if entry.get("valueFrom").exists:
+                    yield index, name, True
+            elif value.strip() not in ("", "0"):  # vLLM reads them as numbers, but for the folder of the profiler
+                yield index, name, False
 
 
 def _dev(container: Container, _: Context) -> Iterator[Said]:
@@ -199,7 +201,14 @@ def _links(pod: Pod) -> bool:
     """Whether a Service's variables reach vLLM: absent is true to Kubernetes, a pod's own VLLM_PORT goes first."""
     if pod.spec.get("enableServiceLinks").boolean() is False:
         return False
-    return any(c.engine == "vllm" and c.variable("VLLM_PORT") is None for c in pod.engines)
+    return any(c.engine == "vllm" and not _has_port(c) for c in pod.engines)
+
+
+def _has_port(container: Container) -> bool:
+    ports: list[Value] = []
+    with suppress(Unsaid):  # of a patch without variables
+        ports = [value for name, value in container.environment if name == "VLLM_PORT"]
+    return bool(ports)
 
 
 def _service_env(pod: Pod, _: Context) -> Iterator[Said]:
@@ -211,7 +220,7 @@ def _service_env(pod: Pod, _: Context) -> Iterator[Said]:
 
 
 def _unlink(item: Object, _: Context) -> Iterator[Edit]:
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
+    for path, pod in item.pods_with_paths():
         if _links(pod):
             yield Edit((*path, "spec", "enableServiceLinks"), False)
 

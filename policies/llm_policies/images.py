@@ -11,9 +11,9 @@ from llm_policies.rule import Context, Rule, Setting
 
 _DIGEST = re.compile(r".+@sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 _MOVING = re.compile(
-    r"|(latest|nightly|main|master|edge)(-(cu|cuda|cpu|gpu|rocm|arm|amd|x86|aarch|alpine|slim|openai)[a-z0-9._]*)*"
-    # Tags by which Ollama and llama.cpp name their newest release for one kind of GPU.
-    r"|rocm|vulkan|(server|full|light)(-(cuda|rocm|vulkan|intel|musa))?"
+    r"|latest(-.+)?|nightly|main|master|edge"
+    # By which Ollama and llama.cpp name their newest release for one kind of GPU; a release's has its number behind.
+    r"|rocm|(server|full|light)(-[a-z]+)?"
 )
 """Tags that projects move to each new release; none at all is `latest`."""
 
@@ -66,7 +66,7 @@ IMAGE_TAG_MUTABLE = Rule(
 
 def _without_digest(container: Container, context: Context) -> Iterator[str]:
     # What moves is told by the other rule, and worse.
-    if container.image and not _is_settled(container) and not _moves(container, context):
+    if not _is_settled(container) and not _moves(container, context):
         yield (
             f"{container.name}: image '{container.image}' is whatever its registry has under that tag today; append "
             "the release's @sha256 digest."

@@ -39,11 +39,11 @@ def _host_namespaces(pod: Pod, _: Context) -> Iterator[Said]:
 
 def _close_ipc(item: Object, _: Context) -> Iterator[Edit]:
     """Only where /dev/shm is memory of the pod's own: else workers that shared the node's would fail."""
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
+    for path, pod in item.pods_with_paths():
         served = pod.engines or pod.main_containers
         shm = [pod.mounted_at(container, "/dev/shm") for container in served]
         own = all(volume is not None and volume.get("emptyDir", "medium").text() == "Memory" for volume in shm)
-        if shm and own and pod.spec.get("hostIPC").boolean():
+        if own and pod.spec.get("hostIPC").boolean():
             yield Edit((*path, "spec", "hostIPC"), False)
 
 
@@ -87,7 +87,7 @@ def _host_path(pod: Pod, context: Context) -> Iterator[Said]:
         if not any(_is_below(path, prefix) for prefix in allowed):
             repair = (
                 "mount emptyDir{medium: Memory} instead"
-                if path.rstrip("/") == "/dev/shm"
+                if path.removesuffix("/") == "/dev/shm"
                 else "use a PVC, or allow-list it read-only"
             )
             yield (
@@ -106,8 +106,8 @@ def _host_path(pod: Pod, context: Context) -> Iterator[Said]:
 
 def _is_below(path: str, prefix: str) -> bool:
     """Whether `path` is `prefix` or in it; never by `..`, and never by a prefix that is no path."""
-    parts = path.rstrip("/").split("/")
-    inner = prefix.rstrip("/").split("/")
+    parts = path.split("/")
+    inner = prefix.removesuffix("/").split("/")
     return prefix.startswith("/") and ".." not in parts and parts[: len(inner)] == inner
 
 

@@ -114,9 +114,13 @@ class Object:
         paths = _TEMPLATES.get(self.kind, ())
         return tuple(path for path in paths if not path or self.properties.get(*path).exists)
 
+    def pods_with_paths(self) -> Iterator[tuple[tuple[str, ...], Pod]]:
+        """Each of `pods` and where its template is in `properties`, for remediations."""
+        return zip(self.pod_paths, self.pods, strict=True)
+
     def containers_with_paths(self) -> Iterator[tuple[tuple[str | int, ...], Container]]:
         """Each container and where it is in `properties`, for remediations."""
-        for path, pod in zip(self.pod_paths, self.pods, strict=True):
+        for path, pod in self.pods_with_paths():
             for key, role in CONTAINER_LISTS.items():
                 own = (container for container in pod.containers if container.role == role)
                 for index, container in enumerate(own):

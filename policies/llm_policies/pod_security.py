@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from llm_policies.image_names import is_of
 from llm_policies.objects import Object
@@ -28,13 +29,11 @@ _ROOT_IMAGES = ("vllm/vllm-openai", "ollama/ollama")
 
 def _is_windows(pod: Pod) -> bool:
     """Whether the pod is for Windows, where Linux' security settings are refused; not so in a patch without a word."""
+    systems = []
     for keys in (("os", "name"), ("nodeSelector", "kubernetes.io/os")):
-        try:
-            if pod.spec.get(*keys).text() == "windows":
-                return True
-        except Unsaid:
-            continue
-    return False
+        with suppress(Unsaid):
+            systems.append(pod.spec.get(*keys).text())
+    return "windows" in systems
 
 
 def _setting(container: Container, *keys: str) -> Value:
@@ -43,17 +42,11 @@ def _setting(container: Container, *keys: str) -> Value:
     Raises:
         Unsaid: a patch says it at neither place.
     """
-    unsaid: Unsaid | None = None
-    for holder in (container.value, container.pod.spec):
-        try:
-            value = holder.get("securityContext", *keys)
-            if value.exists:
-                return value
-        except Unsaid as nothing:
-            unsaid = nothing
-    if unsaid is not None:
-        raise unsaid
-    return value
+    with suppress(Unsaid):
+        own = container.value.get("securityContext", *keys)
+        if own.exists:
+            return own
+    return container.pod.spec.get("securityContext", *keys)
 
 
 def _privileged(container: Container, _: Context) -> Iterator[Said]:
@@ -95,7 +88,7 @@ PRIVILEGED = Rule(
     good=_SEED + _CONTAINER + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
 )
 
-_USER_OF = {
+_USER_OF: dict[str | None, str] = {
     "vllm": "vllm/vllm-openai takes 2000 with runAsGroup 0 and caches under /home/vllm",
     "ollama": "Ollama takes any that may write to HOME and OLLAMA_MODELS",
 }
@@ -108,7 +101,7 @@ def _root(container: Container, _: Context) -> Iterator[Said]:
         raise Malformed(setting.path, user, "a user's number")
     if user:
         return  # whatever runAsNonRoot says: this is not root's number
-    hint = _USER_OF.get(container.engine or "", "any but 0 that may write to its volumes (fsGroup)")
+    hint = _USER_OF.get(container.engine, "any but 0 that may write to its volumes (fsGroup)")
     repair = f"so a way out of the container is root on the node. Set runAsNonRoot: true and a runAsUser: {hint}."
     if user == 0:
         said = f"{container.name} runs as root (runAsUser is 0), {repair}"
@@ -151,21 +144,29 @@ def _escalates(container: Container) -> bool:
     return allowed is not False and not _is_windows(container.pod)
 
 
+def _has_all_rights(container: Container) -> bool:
+    """Whether the API server refuses allowPrivilegeEscalation: false."""
+    security = container.value.get("securityContext")
+    rights: set[str] = set()
+    with suppress(Unsaid):  # in a patch
+        rights |= {word.text() or "" for word in security.get("capabilities", "add").items()}
+    with suppress(Unsaid):
+        rights |= {"SYS_ADMIN"} if security.get("privileged").boolean() else set()
+    return any(right.upper().removeprefix("CAP_") == "SYS_ADMIN" for right in rights)
+
+
 def _escalation(container: Container, _: Context) -> Iterator[Said]:
     if _escalates(container):
+        first = "Take privileged and SYS_ADMIN away, and set" if _has_all_rights(container) else "Set"
         yield (
             f"{container.name} may gain rights that it did not start with (setuid programs), since "
-            "allowPrivilegeEscalation is not false. Set allowPrivilegeEscalation: false."
+            f"allowPrivilegeEscalation is not false. {first} allowPrivilegeEscalation: false."
         )
 
 
 def _forbid_escalation(item: Object, _: Context) -> Iterator[Edit]:
-    """But for containers that have all rights already: the API server refuses the two together."""
     for path, container in item.containers_with_paths():
-        security = container.value.get("securityContext")
-        added = {text.upper() for word in security.get("capabilities", "add").items() if (text := word.text())}
-        everything = security.get("privileged").boolean() or added & {"SYS_ADMIN", "CAP_SYS_ADMIN"}
-        if _escalates(container) and not everything:
+        if _escalates(container) and not _has_all_rights(container):
             yield Edit((*path, "securityContext", "allowPrivilegeEscalation"), False)
 
 
@@ -255,16 +256,20 @@ def _seccomp(container: Container, _: Context) -> Iterator[Said]:
         )
 
 
-def _default_profile(item: Object, _: Context) -> Iterator[Edit]:
+def _default_profile(item: Object, _: Context) -> list[Edit]:
     """For a whole pod that says nothing, and for what says otherwise where it says so."""
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
-        if any(map(_is_unconfined, pod.containers)):
-            whole = pod.spec.get("securityContext", "seccompProfile", "type").text()
-            if whole not in _CONFINED:
-                yield Edit((*path, "spec", "securityContext", "seccompProfile"), {"type": "RuntimeDefault"})
-    for container_path, container in item.containers_with_paths():
-        if container.value.get("securityContext", "seccompProfile").exists and _is_unconfined(container):
-            yield Edit((*container_path, "securityContext", "seccompProfile"), {"type": "RuntimeDefault"})
+    profile = {"type": "RuntimeDefault"}
+    edits = [
+        Edit((*path, "spec", "securityContext", "seccompProfile"), profile)
+        for path, pod in item.pods_with_paths()
+        if pod.spec.get("securityContext", "seccompProfile", "type").text() not in _CONFINED
+        and any(map(_is_unconfined, pod.containers))
+    ]
+    return edits + [
+        Edit((*path, "securityContext", "seccompProfile"), profile)
+        for path, container in item.containers_with_paths()
+        if container.value.get("securityContext", "seccompProfile").exists and _is_unconfined(container)
+    ]
 
 
 SECCOMP = Rule(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
-from llm_policies.values import Doubt, Value, hidden
+from llm_policies.values import Doubt, Unsaid, Value, hidden
 
 GPU_RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "amd.com/gpu", "gpu.intel.com/i915", "gpu.intel.com/xe")
 """Extended resources that stand for GPUs, or for time slices of one; a node's are counted by them."""
@@ -72,8 +73,11 @@ class Container:
         Raises:
             Doubt: a word is unknown or no text.
         """
+        command: list[Value] = []
+        with suppress(Unsaid):  # a patch may change the arguments alone
+            command = self.value.get("command").items()
         # One of them may be a secret: no doubt shows it.
-        found = [hidden(word).text() for key in ("command", "args") for word in self.value.get(key).items()]
+        found = [hidden(word).text() for word in (*command, *self.value.get("args").items())]
         return tuple(word for word in found if word is not None)
 
     @cached_property
@@ -192,6 +196,7 @@ class Pod:
     """With `metadata` and `spec`."""
 
     owner_kind: str = "Pod"
+    _lists: dict[str, tuple[Container, ...]] = field(default_factory=dict)
 
     @cached_property
     def spec(self) -> Value:
@@ -207,9 +212,20 @@ class Pod:
     @cached_property
     def containers(self) -> tuple[Container, ...]:
         """Every container: those before, those that serve, those put in later."""
-        return tuple(
-            Container(item, self, role) for key, role in CONTAINER_LISTS.items() for item in self.spec.get(key).items()
-        )
+        return tuple(container for key in CONTAINER_LISTS for container in self.listed(key))
+
+    def listed(self, key: str) -> tuple[Container, ...]:
+        """The containers of one of CONTAINER_LISTS; a patch names those that it changes, and none where it has no list.
+
+        Raises:
+            Doubt: the list is unknown, or none.
+        """
+        if key not in self._lists:
+            items: list[Value] = []
+            with suppress(Unsaid):
+                items = self.spec.get(key).items()
+            self._lists[key] = tuple(Container(item, self, CONTAINER_LISTS[key]) for item in items)
+        return self._lists[key]
 
     @property
     def main_containers(self) -> tuple[Container, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llm_policies.objects import POD_BEARING, Object, Stack
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import CONTAINER_LISTS, Container, Pod
 from llm_policies.pools import Pool
 from llm_policies.values import Doubt, Unsaid, each
 
@@ -169,7 +169,12 @@ class Rule:
             yield from each(item.pods, lambda pod: of_pod(pod, context))
         elif (of_container := self.of_container) is not None:
             yield from each(
-                item.pods, lambda pod: each(pod.containers, lambda container: of_container(container, context))
+                item.pods,
+                # One list that is not known does not keep the others from being judged.
+                lambda pod: each(
+                    CONTAINER_LISTS,
+                    lambda key: each(pod.listed(key), lambda container: of_container(container, context)),
+                ),
             )
 
 

@@ -35,7 +35,7 @@ _LOOKS = re.compile(
     r"|\bnvapi-[A-Za-z0-9_-]{20}"  # NVIDIA NGC
     r"|\bgh[pousr]_[A-Za-z0-9]{30}|\bgithub_pat_[A-Za-z0-9_]{30}"
     r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
-    r"|(?i:\bbearer\s+)(?![$(<{])[A-Za-z0-9._~+/=-]{16}"
+    r"|(?i:\bbearer\s+)(?![$(<{])[A-Za-z0-9._+/=-]{16}"
     r"|://[^\s/:@'\"]{0,200}:(?![$(<{])[^\s/@'\"]{1,200}@"  # a password in a URL
 )
 _OF_KUBERNETES = re.compile(r"(?<!\$)\$\([A-Za-z_][A-Za-z0-9_.-]*\)")

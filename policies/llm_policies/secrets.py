@@ -57,7 +57,8 @@ def _in_env(item: Object, _: Context) -> Iterator[Said]:
     if item.kind == "ConfigMap":
         for data in (item.properties.get("data"), item.properties.get("binaryData")):
             yield from each([(data, name) for name, _value in data.pairs()], of_data)
-    yield from each(item.pods, lambda pod: each(pod.containers, of_container))
+    else:
+        yield from each(item.pods, lambda pod: each(pod.containers, of_container))
 
 
 def _is_marked(holder: Value, key: str) -> bool:
@@ -112,21 +113,24 @@ def _given(words: list[Word]) -> Iterator[tuple[str, Word]]:
     """Options that take a secret, and what they are given: `--api-key` of vLLM takes several."""
     for position, word in enumerate(words):
         option, equals, value = word.text.partition("=")
-        if not (option.startswith("-") or (equals and option.isidentifier())) or not _takes_secret(option):
+        if not (option.startswith("-") or (equals and option.isidentifier())) or not names_secret(
+            option, at_the_end=True
+        ):
             continue
         if equals:
-            yield option, Word(value.strip("\"'"), word.in_shell)
+            yield option, Word(_bare(value), word.in_shell)
             continue
         for following in words[position + 1 :]:
             if following.text.startswith("-"):
                 break
-            yield option, following
+            yield option, Word(_bare(following.text), following.in_shell)
             if option.replace("_", "-") != "--api-key" or following.in_shell:
                 break
 
 
-def _takes_secret(option: str) -> bool:
-    return names_secret(option, at_the_end=True)
+def _bare(text: str) -> str:
+    """Without a shell's quotes."""
+    return text.replace('"', "").replace("'", "")
 
 
 def _literal_options(words: list[Word]) -> Iterator[str]:

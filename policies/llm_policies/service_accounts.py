@@ -29,14 +29,12 @@ def _account(pod: Pod) -> str:
 
 
 def _token(item: Object, _: Context) -> Iterator[Said]:
-    if item.kind == "ServiceAccount":
-        # Absent is true to Kubernetes.
-        if item.properties.get(_MOUNTS).boolean() is not False:
-            yield (
-                f"every pod of account '{item.name}' gets an API token unless it says otherwise; set "
-                f"{_MOUNTS}: false here, and true in the pods that ask the API."
-            )
-        return
+    # Absent is true to Kubernetes.
+    if item.kind == "ServiceAccount" and item.properties.get(_MOUNTS).boolean() is not False:
+        yield (
+            f"every pod of account '{item.name}' gets an API token unless it says otherwise; set {_MOUNTS}: false here, "
+            "and true in the pods that ask the API."
+        )
 
     def judge(pod: Pod) -> Iterator[Said]:
         if _gets_unused(pod):
@@ -59,7 +57,7 @@ def _gets_unused(pod: Pod) -> bool:
 def _no_token(item: Object, _: Context) -> Iterator[Edit]:
     if item.kind == "ServiceAccount":
         yield Edit((_MOUNTS,), False)
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
+    for path, pod in item.pods_with_paths():
         if _gets_unused(pod):
             yield Edit((*path, "spec", _MOUNTS), False)
 

@@ -39,6 +39,9 @@ class Case:
     remediated: Raw | None = None
     """The object after the rule's remediation; not looked at where it is None."""
 
+    then: tuple[str, ...] = ()
+    """What the rule still says of the remediated object."""
+
 
 def cases_of(rule: str) -> list[Case]:
     """The cases of one file, and the manifests of the rule's own page."""
@@ -51,6 +54,7 @@ def cases_of(rule: str) -> list[Case]:
             pools=row.get("pools"),
             says=tuple(row.get("says", ())),
             remediated=row.get("remediated"),
+            then=tuple(row.get("then", ())),
         )
         for row in written
     ]
