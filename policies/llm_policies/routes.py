@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import starts_of
@@ -79,7 +79,7 @@ class Route:
     filters: tuple[Value, ...] = ()
     """Of the Gateway API."""
 
-    timeouts: Value | None = None
+    timeouts: Value = field(default_factory=lambda: Value(None))
     """Of the Gateway API."""
 
     is_encrypted: bool = False

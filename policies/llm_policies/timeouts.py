@@ -17,6 +17,7 @@ from llm_policies.values import Doubt, Malformed, Value
 
 _INGRESS_NGINX = "nginx.ingress.kubernetes.io/"
 _F5_NGINX = "nginx.org/"
+_SWITCH = {_INGRESS_NGINX: ("on", "off"), _F5_NGINX: ("true", "false")}
 _MODEL_PATHS = ("/v1", "/api/generate", "/api/chat", "/api/embed", "/completion")
 _OLLAMA_PORT = 11434
 
@@ -70,17 +71,16 @@ def _of_stack(
                 yield item, doubt
 
 
-def _nginx(edge: Object) -> str | None:
-    """The beginning of the annotations by which an Ingress speaks to its nginx; None where it is seen to have none."""
+def _nginx(edge: Object) -> tuple[str, ...]:
+    """The beginning of the annotations by which an Ingress speaks to its nginx; none where it is seen to have none."""
     if edge.kind != "Ingress":
-        return None
+        return ()
     keys = [key for key, _ in edge.properties.get("metadata", "annotations").pairs()]
-    name = class_of(edge).lower()
     if any(key.startswith(_F5_NGINX) for key in keys):
-        return _F5_NGINX
-    if "nginx" in name or (not name and any(key.startswith(_INGRESS_NGINX) for key in keys)):
-        return _INGRESS_NGINX
-    return None
+        return (_F5_NGINX,)
+    name = class_of(edge).lower()
+    speaks = any(key.startswith(_INGRESS_NGINX) for key in keys)
+    return (_INGRESS_NGINX,) if "nginx" in name or (speaks and not name) else ()
 
 
 def seconds(value: Value) -> Fraction | None:
@@ -89,15 +89,18 @@ def seconds(value: Value) -> Fraction | None:
     Raises:
         Doubt: it is neither.
     """
-    if value.raw is None or not isinstance(value.raw, str):
+    if not isinstance(value.raw, str):
         whole = value.integer()
         return None if whole is None else Fraction(whole)
-    text = value.text() or ""
-    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
-        return Fraction(int(text))
-    if _DURATION.fullmatch(text) is None:
-        raise Malformed(value.path, value.raw, "a duration such as 120s")
-    return sum((Fraction(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text)), Fraction(0))
+    return _duration(value, value.text())
+
+
+def _duration(value: Value, text: str | None) -> Fraction:
+    if re.fullmatch(r"[0-9]{1,9}", str(text), re.ASCII):
+        return Fraction(str(text))
+    if _DURATION.fullmatch(str(text)) is None:
+        raise Malformed(value.path, text, "a duration such as 120s")
+    return sum((Fraction(number) * _SECONDS[unit] for number, unit in _PARTS.findall(str(text))), Fraction(0))
 
 
 def _told(duration: Fraction) -> str:
@@ -110,16 +113,15 @@ def _read_timeout(edge: Object, prefix: str, context: Context) -> tuple[Fraction
     text = value.text()
     if text is None:
         return Fraction(context.settings["defaultReadTimeoutSeconds"]), False
-    if prefix == _INGRESS_NGINX and not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+    if prefix == _INGRESS_NGINX and not text.isdecimal():
         # The controller takes no unit, and ignores what it does not take.
         raise Malformed(value.path, text, "a whole number of seconds")
-    return seconds(value) or Fraction(0), True
+    return _duration(value, text), True
 
 
 def _cuts(route: Route, context: Context) -> Iterator[Said]:
     needed = Fraction(context.settings["requestTimeoutSeconds"])
-    prefix = _nginx(route.edge)
-    if prefix is not None:
+    for prefix in _nginx(route.edge):
         given, said = _read_timeout(route.edge, prefix, context)
         if given < needed:
             shown = _told(given) if said else f"{_told(given)} (the controller's default)"
@@ -127,8 +129,8 @@ def _cuts(route: Route, context: Context) -> Iterator[Said]:
                 f"read timeout {shown} < request {_told(needed)}: long prompts get 504. Set the annotation "
                 f"{prefix}proxy-read-timeout to '{_timeout(prefix, needed)}' or more."
             )
-    for key in ("request", "backendRequest") if route.timeouts is not None else ():
-        value = (route.timeouts or Value(None)).get(key)
+    for key in ("request", "backendRequest"):
+        value = route.timeouts.get(key)
         limit = seconds(value)
         # 0 is no limit.
         if limit and limit < needed:
@@ -152,13 +154,12 @@ def _times_out(item: Object, context: Context) -> Iterator[Said]:
                 f"{value.path} {_told(limit)} < request {_told(needed)}: an answer that is not streamed has its header "
                 f"at its end, and gets 504. Set it to {_told(needed)} or more, or to 0s."
             )
-    elif item.kind in EDGES and is_a(item, item.kind):
+    elif is_a(item, item.kind):
         yield from _of_object(item, context, lambda route: _cuts(route, context))
 
 
 def _longer(item: Object, context: Context) -> Iterator[Edit]:
-    prefix = _nginx(item)
-    if prefix is not None and any(isinstance(said, str) for said in _times_out(item, context)):
+    for prefix in _nginx(item):
         needed = Fraction(context.settings["requestTimeoutSeconds"])
         yield Edit(("metadata", "annotations", f"{prefix}proxy-read-timeout"), _timeout(prefix, needed))
 
@@ -204,26 +205,22 @@ INGRESS_TIMEOUT = Rule(
     good=_INGRESS.replace("ANNOTATION", 'nginx.ingress.kubernetes.io/proxy-read-timeout: "600"'),
 )
 
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
-
 
 def _buffers(route: Route) -> Iterator[Said]:
-    prefix = _nginx(route.edge)
-    if prefix is None:
-        return
-    value = annotation(route.edge, f"{prefix}proxy-buffering")
-    text = value.text()
-    # What is not said is off with ingress-nginx, and on with F5's.
-    on, off = (("on",), ("off", None)) if prefix == _INGRESS_NGINX else ((*_TRUE, None), _FALSE)
-    if text in on:
-        shown = "on" if text is not None else "on where nothing is said"
-        yield (
-            f"{prefix}proxy-buffering is {shown}: buffering holds the token stream back. Set the annotation to "
-            f"'{off[0] if prefix == _INGRESS_NGINX else 'False'}'."
-        )
-    elif text not in off:
-        raise Malformed(value.path, text, "on or off" if prefix == _INGRESS_NGINX else "True or False")
+    for prefix in _nginx(route.edge):
+        value = annotation(route.edge, f"{prefix}proxy-buffering")
+        text = value.text()
+        on, off = _SWITCH[prefix]
+        # What is not said is off with ingress-nginx, and on with F5's.
+        word = text.lower() if text is not None else (off if prefix == _INGRESS_NGINX else on)
+        if word == on:
+            shown = "on" if text is not None else "on where nothing is said"
+            yield (
+                f"{prefix}proxy-buffering is {shown}: buffering holds the token stream back. Set the annotation to "
+                f"'{off}'."
+            )
+        elif word != off:
+            raise Malformed(value.path, text, f"{on} or {off}")
 
 
 def _holds_back(item: Object, context: Context) -> Iterator[Said]:
@@ -258,11 +255,9 @@ def _is_buffer(spec: Value) -> bool:
     return spec.get("buffering").raw is not None
 
 
-def _unbuffered(item: Object, context: Context) -> Iterator[Edit]:
-    prefix = _nginx(item)
-    if prefix is not None and any(isinstance(said, str) for said in _holds_back(item, context)):
-        value = "off" if prefix == _INGRESS_NGINX else "False"
-        yield Edit(("metadata", "annotations", f"{prefix}proxy-buffering"), value)
+def _unbuffered(item: Object, _: Context) -> Iterator[Edit]:
+    for prefix in _nginx(item):
+        yield Edit(("metadata", "annotations", f"{prefix}proxy-buffering"), _SWITCH[prefix][1])
 
 
 INGRESS_BUFFERING = Rule(
