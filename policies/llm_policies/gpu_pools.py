@@ -78,7 +78,7 @@ def _oversubscribed(stack: Stack, context: Context) -> Iterator[tuple[Object, Sa
     pending: dict[frozenset[str], list[Object]] = {}
     fitting: list[tuple[Object, Demands]] = []
     for item, wanted in found.values():
-        if (said := _alone(item, wanted, pools)) is not None:
+        if (said := next(_alone(item, wanted, pools), None)) is not None:
             yield item, said
         else:
             fitting.append((item, wanted))
@@ -107,23 +107,21 @@ def _oversubscribed(stack: Stack, context: Context) -> Iterator[tuple[Object, Sa
             )
 
 
-def _alone(item: Object, wanted: Demands, pools: Mapping[str, Pool]) -> str | None:
-    """What is wrong whatever else there is; None where it could be placed on an empty site, pod by pod."""
-    for demand, count in wanted.items():
-        if count == 0:
-            continue
+def _alone(item: Object, wanted: Demands, pools: Mapping[str, Pool]) -> Iterator[str]:
+    """What is wrong whatever else there is: a pod that an empty site has no place for."""
+    for demand in +wanted:
+        most = largest(demand.pools, pools)
         if not demand.pools:
-            return (
+            yield (
                 f"stack wants {demand.gpus} GPUs for each pod of '{item.name}', and no pool takes them, by their "
                 "labels and taints: it will stay Pending. Choose and tolerate a pool's nodes."
             )
-        if (most := largest(demand.pools, pools)) < demand.gpus:
-            return (
+        elif most < demand.gpus:
+            yield (
                 f"stack wants {demand.gpus} GPUs for one pod of '{item.name}', and the largest node that takes it has "
                 f"{most}: it will stay Pending. The GPUs of a pod are of one node: ask for fewer, or divide the model "
                 "over several pods."
             )
-    return None
 
 
 _NODE = """\
@@ -182,10 +180,8 @@ def _exceeds(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
 def _beyond(scaler: Object, target: Object, others: Demands, pools: Mapping[str, Pool]) -> Iterator[str]:
     least, most = least_and_most(scaler)
     one = demands(target, 1, pools)
-    if most <= least or not one or not fit(others + demands(target, least, pools), pools):
-        return  # without GPUs, or too many from the first: that is told elsewhere
-    if fit(others + demands(target, most, pools), pools):
-        return
+    if fit(others + demands(target, most, pools), pools) or not fit(others + demands(target, least, pools), pools):
+        return  # too many from the first is told of the workload
     # The most that fits lies between the two.
     fits, too_many = least, most
     while too_many - fits > 1:
