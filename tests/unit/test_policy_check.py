@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 import subprocess
@@ -13,6 +12,8 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from described_manifests import FOLDER as MANIFESTS
+from described_manifests import TODAY, described
 from llm_policies.environment import read_environment
 from llm_policies.pack import RULES
 from llm_policies.values import SECRET, SIGNATURE, UNKNOWNS
@@ -20,15 +21,13 @@ from on_mocks import Raw
 from typer.testing import CliRunner
 
 from cli.__main__ import app
-from cli.manifests import Manifest, Skipped, Unreadable, of_text, plain, read
+from cli.manifests import Manifest, Skipped, Unreadable, of_text, plain
 from cli.policy_check import Checked, check
 from cli.policy_output import Format, rendered
 from toolchain.paths import REPOSITORY
 
 HERE = Path(__file__).parent
-MANIFESTS = HERE / "manifests"
 SARIF = json.loads((HERE / "schemas" / "sarif-2.1.0.json").read_text())
-TODAY = datetime.date(2026, 11, 21)
 
 TWICE = "so one of the two would be lost. Take one out."
 FOREIGN = "has a mark by which Pulumi tells secrets and unknowns, which no manifest has. Take it out."
@@ -72,14 +71,6 @@ def problems(text: str) -> list[str]:
 
 
 # --- real manifests ---
-
-
-def described(file: Path) -> list[str]:
-    """One line for each finding: weight, line, rule, object."""
-    checked = check(read([str(file)], sys.stdin.buffer), RULES, read_environment({}, RULES), today=TODAY)
-    assert checked.unreadable == []
-    found = [f"{one.weight} {one.line} {one.finding.rule.name} {one.finding.item.id}" for one in checked.findings]
-    return [*found, *(f"passed over {kind}" for kind in checked.passed_over)]
 
 
 @pytest.mark.parametrize("file", sorted(MANIFESTS.glob("*.yaml")), ids=lambda file: str(file.stem))
