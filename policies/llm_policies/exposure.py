@@ -85,17 +85,20 @@ def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
                 yield edge, found
                 continue
             try:
-                engines = [e for backend in found.backends for e in network.engines(backend)]
-                if is_local(found.host, local) or not engines:
+                if is_local(found.host, local):
                     continue
-                if not middlewares.asks(found, context.settings["authMiddlewares"]):
+                engines, doubts = network.reached(*found.backends)
+                yield from ((edge, doubt) for doubt in doubts)
+                if engines and not middlewares.asks(found, context.settings["authMiddlewares"]):
                     yield from ((edge, said) for said in _open(found.shown, engines, stack))
             except Doubt as doubt:
                 yield edge, doubt
     for service in services(stack):
         try:
             if _is_outside(service):
-                engines = network.engines(Backend(namespace=service.namespace, name=service.name, port=None))
+                itself = Backend(namespace=service.namespace, name=service.name, port=None)
+                engines, doubts = network.reached(itself)
+                yield from ((service, doubt) for doubt in doubts)
                 yield from ((service, said) for said in _open(f"Service {service.name}", engines, stack))
         except Doubt as doubt:
             yield service, doubt
@@ -201,8 +204,11 @@ def _bypass(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
             if is_local(found.host, local):
                 continue
             try:
-                engines = [engine for backend in found.backends for _, engine in network.engines(backend)]
-                if any(engine.engine == "vllm" for engine in engines) and not _is_public(found, middlewares, context):
+                engines, doubts = network.reached(*found.backends)
+                yield from ((edge, doubt) for doubt in doubts)
+                if any(engine.engine == "vllm" for _, engine in engines) and not _is_public(
+                    found, middlewares, context
+                ):
                     yield (
                         edge,
                         f"'{found.shown}' also exposes /invocations (full inference), /tokenize, /metrics "

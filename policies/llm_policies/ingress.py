@@ -32,7 +32,12 @@ _Key = tuple[str, str, str, str, bool, frozenset[str]]
 
 def _duplicates(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     first: dict[_Key, Route] = {}
-    default = next((c.name for c in stack.of("IngressClass") if annotation(c, _DEFAULT_CLASS).raw == "true"), "")
+    default = ""
+    for item in stack.of("IngressClass"):
+        try:
+            default = item.name if annotation(item, _DEFAULT_CLASS).text() == "true" else default
+        except Doubt as doubt:
+            yield item, doubt
     for item in edges(stack, *EDGES):
         try:
             if annotation(item, "nginx.ingress.kubernetes.io/canary").text() == "true":
@@ -80,7 +85,7 @@ INGRESS_DUPLICATE = Rule(
     severity="error",
     references=("kyverno unique-ingress-host-and-path", "gatekeeper uniqueingresshost"),
     of_stack=_duplicates,
-    kinds=frozenset(EDGES),
+    kinds=frozenset({*EDGES, "IngressClass"}),
     bad=_INGRESS
     + _RULES
     + "---\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.routes import Backend, edges, is_a, referred
-from llm_policies.values import Undecided, Value
+from llm_policies.values import Doubt, Undecided, Value
 
 
 class Network:
@@ -28,17 +28,33 @@ class Network:
                 self._workloads.setdefault(item.namespace, []).append(item)
 
     def engines(self, backend: Backend) -> list[tuple[Object, Container]]:
-        """The containers with an engine that a backend leads to, each with its workload.
-
-        None where it is not in the stack: then it is judged with its own.
-
-        Args:
-            backend: with the port that is meant, or None for any.
+        """As `reached`.
 
         Raises:
-            Doubt: one of them cannot be read.
+            Doubt: something on the way cannot be read.
         """
-        return [engine for target, one in self._services_of(backend, set()) for engine in self._behind(target, one)]
+        found, doubts = self.reached(backend)
+        if doubts:
+            raise doubts[0]
+        return found
+
+    def reached(self, *backends: Backend) -> tuple[list[tuple[Object, Container]], list[Doubt]]:
+        """The containers with an engine that backends lead to, each with its workload, and what cannot be read.
+
+        Of what is not in the stack, nothing: it is judged with its own.
+
+        Args:
+            backends: with the port that is meant, or None for any.
+        """
+        found: list[tuple[Object, Container]] = []
+        doubts: list[Doubt] = []
+        for backend in backends:
+            try:
+                for target, one in self._services_of(backend, set()):
+                    found += self._behind(target, one, doubts)
+            except Doubt as doubt:
+                doubts.append(doubt)
+        return found, doubts
 
     def _services_of(self, backend: Backend, seen: set[int]) -> Iterator[tuple[Object, Backend]]:
         """What is behind TraefikServices, which may lead to others, also in circles."""
@@ -52,25 +68,26 @@ class Network:
         for one in _of_traefik(target):
             yield from self._services_of(one, seen)
 
-    def _behind(self, target: Object, backend: Backend) -> list[tuple[Object, Container]]:
+    def _behind(self, target: Object, backend: Backend, doubts: list[Doubt]) -> list[tuple[Object, Container]]:
         spec = target.properties.get("spec")
-        selector = spec.get("selector")
+        selector, ports = spec.get("selector"), None
         if target.kind == "InferencePool":
-            named = selector.get("matchLabels")
-            return self._selected(target.namespace, named if named.raw is not None else selector, None)
-        return self._selected(target.namespace, selector, _target_ports(spec, backend.port))
-
-    def _selected(self, namespace: str, selector: Value, ports: list[Value] | None) -> list[tuple[Object, Container]]:
+            labels = selector.get("matchLabels")
+            selector = labels if labels.raw is not None else selector
+        else:
+            ports = _target_ports(spec, backend.port)
         wanted = {key: value.text() for key, value in selector.pairs()}
-        if not wanted:
-            return []  # its endpoints come from elsewhere
-        return [
-            (workload, engine)
-            for workload in self._workloads.get(namespace, [])
-            for pod in workload.pods
-            for engine in pod.engines
-            if engine.serves and has_labels(pod, wanted) and _listens(engine, pod, ports)
-        ]
+        found: list[tuple[Object, Container]] = []
+        # Without a selector its endpoints come from elsewhere.
+        for workload in self._workloads.get(target.namespace, []) if wanted else []:
+            try:
+                for pod in workload.pods:
+                    serving = [engine for engine in pod.engines if engine.serves]
+                    if serving and has_labels(pod, wanted):
+                        found += [(workload, engine) for engine in serving if _listens(engine, pod, ports)]
+            except Doubt as doubt:
+                doubts.append(doubt)
+        return found
 
 
 def has_labels(pod: Pod, wanted: Mapping[str, str | None]) -> bool:

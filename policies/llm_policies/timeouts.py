@@ -60,12 +60,12 @@ def _of_stack(
     network = Network(stack)
     for item in edges(stack, *EDGES):
         for found in routes(item):
+            if isinstance(found, Doubt) or _is_for_models(found, context):
+                continue  # told for the object already
             try:
-                if (
-                    not isinstance(found, Doubt)  # told for the object already
-                    and not _is_for_models(found, context)
-                    and any(network.engines(backend) for backend in found.backends)
-                ):
+                engines, doubts = network.reached(*found.backends)
+                yield from ((item, doubt) for doubt in doubts)
+                if engines:
                     yield from ((item, said) for said in judge(found))
             except Doubt as doubt:
                 yield item, doubt
@@ -238,9 +238,7 @@ def _holds_back_together(stack: Stack, context: Context) -> Iterator[tuple[Objec
                 continue
             try:
                 names = [name for name, spec in middlewares.of(found) if spec is not None and _is_buffer(spec)]
-                if names and (
-                    _is_for_models(found, context) or any(network.engines(backend) for backend in found.backends)
-                ):
+                if names and (_is_for_models(found, context) or network.reached(*found.backends)[0]):
                     yield (
                         item,
                         f"'{found.shown}' goes through the middleware '{names[0]}', which collects a whole "
