@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -13,14 +14,9 @@ from llm_policies.values import Value, each
 _MIB = 2**20
 _GIB = 2**30
 _CONTAINER_DEFAULT = Fraction(64 * _MIB)
-_UNBOUNDED = Fraction(2**63)
-"""Of a volume without a limit in a pod without one: it grows until the node is full. That is shm-unbounded's."""
-
 _PATH = "/dev/shm"
 
-_MESH_PROXIES = frozenset(
-    {"istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "linkerd-network-validator"}
-)
+_MESH_PROXY = re.compile("(istio|linkerd)-.*")
 """Containers of service meshes, whose own injected volumes in memory hold a certificate or a socket."""
 
 
@@ -31,10 +27,8 @@ def needed_bytes(workers: int) -> int:
 
 def _workers(container: Container) -> int:
     """Workers that share this container's /dev/shm: of an engine over several nodes, no more than it has GPUs."""
-    workers = container.workers
-    if container.has_flag("--nnodes", "--distributed-executor-backend") and 0 < container.gpus < workers:
-        return container.gpus
-    return workers
+    workers, gpus = container.workers, container.gpus
+    return min(workers, gpus) if gpus and container.has_flag("--nnodes", "--distributed-executor-backend") else workers
 
 
 def _memory_volume(pod: Pod, container: Container) -> Value | None:
@@ -55,43 +49,46 @@ def _is_the_nodes(pod: Pod, container: Container) -> bool:
 
 def _memory_limit(pod: Pod) -> Fraction | None:
     """Memory limits of the pod together; None where a container has none, nor the pod itself."""
-    whole = pod.spec.get("resources", "limits", "memory").quantity()
-    if whole:
+    if whole := pod.spec.get("resources", "limits", "memory").quantity():
         return whole
-    limits = [other.limit("memory") for other in pod.main_containers]
     # A limit of 0 is none.
-    return sum((limit for limit in limits if limit), Fraction(0)) if all(limits) else None
+    limits = [limit for other in pod.main_containers if (limit := other.limit("memory"))]
+    return sum(limits, Fraction()) if len(limits) == len(pod.main_containers) else None
 
 
-def _shm_bytes(pod: Pod, container: Container) -> Fraction:
-    """What /dev/shm can hold: its volume's limit, and never more than the memory limits of the pod together."""
+def _shm_bytes(pod: Pod, container: Container) -> Fraction | None:
+    """What /dev/shm can hold: its volume's limit, and never more than the memory limits of the pod together.
+
+    None where nothing limits it, so that it grows until the node is full: shm-unbounded's subject.
+    """
     volume = _memory_volume(pod, container)
     if volume is None:
         return _CONTAINER_DEFAULT
-    size = volume.get("emptyDir", "sizeLimit").quantity()
+    size, limit = volume.get("emptyDir", "sizeLimit").quantity(), _memory_limit(pod)
     # The kubelet takes a 0 for no limit.
-    return min([*([size] if size else []), *([limit] if (limit := _memory_limit(pod)) else [])], default=_UNBOUNDED)
+    return min((bound for bound in (size, limit) if bound), default=None)
 
 
 def _lacks_room(container: Container) -> bool:
     pod, workers = container.pod, _workers(container)
-    return workers > 1 and not _is_the_nodes(pod, container) and _shm_bytes(pod, container) < needed_bytes(workers)
+    if workers == 1 or _is_the_nodes(pod, container):
+        return False
+    held = _shm_bytes(pod, container)
+    return held is not None and held < needed_bytes(workers)
 
 
 def _too_small(container: Container, _: Context) -> Iterator[str]:
     if not _lacks_room(container):
         return
-    pod = container.pod
-    needed, held = mebibytes(needed_bytes(_workers(container))), mebibytes(_shm_bytes(pod, container))
-    volume = pod.mounted_at(container, _PATH)
-    is_in_memory = volume is None or _memory_volume(pod, container) is not None
+    pod, least = container.pod, needed_bytes(_workers(container))
+    limit, needed = _memory_limit(pod), mebibytes(least)
+    is_on_disk = pod.mounted_at(container, _PATH) is not None and _memory_volume(pod, container) is None
+    held = "a volume that is not in memory" if is_on_disk else mebibytes(_shm_bytes(pod, container) or 0)
     stages = f" x PP {container.pipeline_parallel}" if container.pipeline_parallel > 1 else ""
-    limit = _memory_limit(pod)
-    grow = " and a memory limit above" if limit is not None and limit < needed_bytes(_workers(container)) else ""
+    grow = " and a memory limit above" if limit is not None and limit < least else ""
     yield (
-        f"{container.name}: /dev/shm is {held if is_in_memory else 'a volume that is not in memory'}; TP "
-        f"{container.tensor_parallel}{stages} needs >= {needed}. Too small fails later with SIGBUS. Mount an emptyDir "
-        f"of medium Memory with a sizeLimit of {needed}{grow} at /dev/shm."
+        f"{container.name}: /dev/shm is {held}; TP {container.tensor_parallel}{stages} needs >= {needed}. Too small "
+        f"fails later with SIGBUS. Mount an emptyDir of medium Memory with a sizeLimit of {needed}{grow} at /dev/shm."
     )
 
 
@@ -107,8 +104,8 @@ def _own_bytes(container: Container) -> int:
 
 def _own_limit(container: Container) -> Fraction | None:
     """The memory that the kernel lets it have; None for any."""
-    # A limit of 0 is none.
-    return container.limit("memory") or container.pod.spec.get("resources", "limits", "memory").quantity() or None
+    own, whole = container.limit("memory"), container.pod.spec.get("resources", "limits", "memory").quantity()
+    return min((limit for limit in (own, whole) if limit), default=None)  # a limit of 0 is none
 
 
 def _has_headroom(container: Container, size: Fraction | int) -> bool:
@@ -121,30 +118,22 @@ def _make_room(item: Object, _: Context) -> Iterator[Edit]:
     names: dict[tuple[str | int, ...], list[str | None]] = {}
     for path, container in item.containers_with_paths():
         needed = needed_bytes(_workers(container))
-        if container.role == "ephemeral" or not _lacks_room(container) or not _has_headroom(container, needed):
+        if not _lacks_room(container) or not _has_headroom(container, needed):
             continue
         source = {"medium": "Memory", "sizeLimit": mebibytes(needed)}
         volumes = container.pod.spec.get("volumes").items()
         volume = container.pod.mounted_at(container, _PATH)
         spec = path[:-2]
-        if volume is not None and volume.get("emptyDir").exists:
-            index = [other.path for other in volumes].index(volume.path)
-            yield from (Edit((*spec, "volumes", index, "emptyDir", key), value) for key, value in source.items())
-        elif not _mounts_something(container):
+        if volume is None:
             there = names.setdefault(spec, [other.get("name").text() for other in volumes])
             name = next(n for n in ("shm", *(f"shm-{i}" for i in range(2, len(there) + 3))) if n not in there)
             yield Edit((*spec, "volumes", len(there)), {"name": name, "emptyDir": source})
             there.append(name)
             mounts = container.value.get("volumeMounts").items()
             yield Edit((*path, "volumeMounts", len(mounts)), {"name": name, "mountPath": _PATH})
-
-
-def _mounts_something(container: Container) -> bool:
-    """Whether anything is mounted at /dev/shm, be it a volume that is not there."""
-    return any(
-        (mount.get("mountPath").text() or "").rstrip("/") == _PATH
-        for mount in container.value.get("volumeMounts").items()
-    )
+        elif volume.get("emptyDir").exists:
+            index = [other.path for other in volumes].index(volume.path)
+            yield from (Edit((*spec, "volumes", index, "emptyDir", key), value) for key, value in source.items())
 
 
 def _users(pod: Pod, volume: Value) -> list[Container]:
@@ -153,7 +142,7 @@ def _users(pod: Pod, volume: Value) -> list[Container]:
     return [
         container
         for container in pod.containers
-        if container.name not in _MESH_PROXIES
+        if not _MESH_PROXY.fullmatch(container.name)
         and any(mount.get("name").text() == name for mount in container.value.get("volumeMounts").items())
     ]
 
@@ -187,12 +176,12 @@ def _unbounded(pod: Pod, _: Context) -> Iterator[Said]:
 def _bound(item: Object, _: Context) -> Iterator[Edit]:
     for path, pod in zip(item.pod_paths, item.pods, strict=True):
         for index, volume in enumerate(pod.spec.get("volumes").items()):
-            if volume.get("emptyDir", "medium").text() != "Memory" or volume.get("emptyDir", "sizeLimit").quantity():
+            source = volume.get("emptyDir")
+            if source.get("medium").text() != "Memory" or source.get("sizeLimit").quantity():
                 continue
-            sizes = [_fitting(container) for container in _users(pod, volume) if _own_bytes(container)]
-            if sizes and all(sizes):
-                size = min(size for size in sizes if size)
-                yield Edit((*path, "spec", "volumes", index, "emptyDir", "sizeLimit"), mebibytes(size))
+            fitting = [_fitting(container) for container in _users(pod, volume) if _own_bytes(container)]
+            if sizes := [size for size in fitting if size is not None]:
+                yield Edit((*path, "spec", "volumes", index, "emptyDir", "sizeLimit"), mebibytes(min(sizes)))
 
 
 def _fitting(container: Container) -> Fraction | None:
@@ -200,7 +189,7 @@ def _fitting(container: Container) -> Fraction | None:
     workers, limit = _workers(container), _own_limit(container)
     usual = Fraction(max(2, workers) * _GIB)
     size = usual if limit is None else min(usual, limit - _own_bytes(container))
-    return size if size >= (needed_bytes(workers) if workers > 1 else _CONTAINER_DEFAULT) else None
+    return size if size >= needed_bytes(workers) else None
 
 
 _POD = """\

@@ -19,7 +19,6 @@ _MARGIN_SECONDS = 5
 """For the process itself, when the last request is done."""
 
 _SLEEP = re.compile(r"\bsleep[ (]+([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|m)?\b")
-_SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 
 _DRAINS_SINCE = (0, 18)
 """vLLM's first release with --shutdown-timeout, whose default drops what is in flight."""
@@ -41,7 +40,7 @@ def _pre_stop_seconds(container: Container) -> Fraction | None:
     if slept := _SLEEP.findall(text):
         return sum((Fraction(number) * (60 if unit == "m" else 1) for number, unit in slept), Fraction(0))
     # What a program or a script of its own does, or whoever is asked, is not to be seen; a shell's text is.
-    is_readable = bool(words) and words[0].rpartition("/")[2] in _SHELLS and "-c" in words and "sleep" not in text
+    is_readable = bool(words) and words[0].endswith("sh") and "-c" in words and "sleep" not in text
     return Fraction(0) if (words and not is_readable) or hook.get("httpGet").exists else None
 
 
@@ -66,11 +65,11 @@ def _lacks_drain(container: Container) -> bool:
 
 def _knows_drain(image: str) -> bool:
     """Whether the image's vLLM has --shutdown-timeout; one that does not say its version is taken for a new one."""
-    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    tag = image.rpartition("/")[2].partition(":")[2]  # with a digest, which has no dots
     if (version := _VERSION.search(tag)) is None:
         return True
     major, minor = (int(number) for number in version.groups() if number is not None)
-    return _DRAINS_SINCE <= (major, minor) < (_FIRST_YEAR, 0)
+    return (major, minor) >= _DRAINS_SINCE and major < _FIRST_YEAR
 
 
 def _grace_seconds(pod: Pod) -> int:

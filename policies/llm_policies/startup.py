@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
 
-from llm_policies.objects import POD_BEARING, Object, texts
+from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Malformed, Value, each, hidden
+from llm_policies.waits import progress_seconds, waits
 
 _SAFETY = Fraction(3, 2)
 """Of the time that a start is expected to take: a node that does something else reads slowly."""
@@ -23,13 +25,12 @@ _COMPILE_SECONDS = 120
 _DEFAULT_READY_SECONDS = 600
 """vLLM's own VLLM_ENGINE_READY_TIMEOUT_S."""
 
-_DEFAULT_PERIOD, _DEFAULT_FAILURES, _DEFAULT_DEADLINE = 10, 3, 600
-"""Kubernetes' own periodSeconds, failureThreshold and progressDeadlineSeconds, in seconds and failures."""
+_DEFAULT_PERIOD, _DEFAULT_FAILURES = 10, 3
+"""Kubernetes' own periodSeconds and failureThreshold."""
 
-_PULUMI_WAIT_SECONDS = 600
-"""How long Pulumi waits for a Deployment where nothing is said."""
+_YES = re.compile("1|true|yes|on", re.IGNORECASE)
+"""What Hugging Face's library takes for yes."""
 
-_RUN_TO_END = frozenset({"Job", "CronJob"})
 _SIZE, _DISK, _DOWNLOAD = "modelBytesByWorkload", "diskMegabytesPerSecond", "downloadMegabytesPerSecond"
 
 
@@ -63,17 +64,16 @@ def _speed(context: Context, rule: str, key: str) -> Fraction:
 def _fetches(container: Container) -> bool:
     """Whether it downloads its model at its first start, as far as can be seen: not from a path, nor offline."""
     offline = container.variable("HF_HUB_OFFLINE")
-    if offline is not None and (offline.text() or "0").lower() in ("1", "true", "yes", "on"):
+    if offline is not None and _YES.fullmatch(offline.text() or ""):
         return False
     # `-m` is llama.cpp's: elsewhere it is Python's.
     named = container.option("--model", "--model-id", *(["-m"] if container.engine == "llamacpp" else []))
     if named is None:
         words = " ".join(container.words).split()
         after = words.index("serve") + 1 if "serve" in words else len(words)
-        arguments = container.value.get("args").items()
-        first = hidden(arguments[0]).text() if arguments else None
-        named = words[after] if after < len(words) else first or ""
-    return not named.startswith(("/", "./", "../"))
+        arguments = [hidden(argument).text() for argument in container.value.get("args").items()]
+        named = next(iter(words[after:] or arguments), None)
+    return named is None or not named.startswith(("/", "."))
 
 
 def _compiles(container: Container) -> bool:
@@ -120,19 +120,18 @@ def _too_short(item: Object, context: Context) -> Iterator[Said]:
                 f"needed to {what}, whatever the probes allow. Set it to {needed}."
             )
 
-    if item.kind not in _RUN_TO_END:
-        yield from each((c for pod in item.serving_pods for c in pod.main_containers), judge)
+    yield from each((c for pod in item.serving_pods for c in pod.main_containers), judge)
 
 
 def _patience_seconds(container: Container) -> int | None:
     """How long vLLM waits for its own engine; None for other engines, and where it is set from elsewhere."""
     if container.engine != "vllm":
         return None
-    if all(name != "VLLM_ENGINE_READY_TIMEOUT_S" for name, _ in container.environment):
-        return _DEFAULT_READY_SECONDS
     written = container.variable("VLLM_ENGINE_READY_TIMEOUT_S")
-    text = written.text() if written is not None else None
-    return int(text) if text is not None and text.isdecimal() and len(text) < 10 else None
+    if written is None:
+        return _DEFAULT_READY_SECONDS
+    text = written.text() or ""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None  # else vLLM refuses it itself
 
 
 def _failures(container: Container, needed: int) -> int:
@@ -141,14 +140,12 @@ def _failures(container: Container, needed: int) -> int:
 
 
 def _raise_failures(item: Object, context: Context) -> Iterator[Edit]:
-    if item.kind in _RUN_TO_END:
-        return
-    serving = {id(container) for pod in item.serving_pods for container in pod.main_containers if container.serves}
+    serving = {c.value.path for pod in item.serving_pods for c in pod.main_containers if c.serves}
     for path, container in item.containers_with_paths():
-        budget = budget_seconds(container) if id(container) in serving else None
-        needed = _needed(item, container, context)[0] if budget is not None else 0
-        if budget is not None and budget < needed:
-            yield Edit((*path, "startupProbe", "failureThreshold"), _failures(container, needed))
+        if container.value.path in serving and (budget := budget_seconds(container)) is not None:
+            needed, _ = _needed(item, container, context)
+            if budget < needed:
+                yield Edit((*path, "startupProbe", "failureThreshold"), _failures(container, needed))
 
 
 _SERVER = """\
@@ -185,7 +182,7 @@ STARTUP_BUDGET = Rule(
     severity="error",
     references=("vLLM docs/deployment/k8s.md, troubleshooting", "vLLM VLLM_ENGINE_READY_TIMEOUT_S"),
     of_object=_too_short,
-    kinds=POD_BEARING - _RUN_TO_END,
+    kinds=POD_BEARING - {"Job", "CronJob"},
     settings={
         _SIZE: Setting(
             default={},
@@ -204,51 +201,25 @@ STARTUP_BUDGET = Rule(
 def _longest_start(item: Object) -> int:
     """The longest budget of a serving container, in seconds; 0 where there is none."""
     serving = (c for pod in item.serving_pods for c in pod.main_containers if c.serves or c.gpus)
-    return max((budget_seconds(container) or 0 for container in serving), default=0)
-
-
-def _deadlines(item: Object) -> Iterator[tuple[str, int]]:
-    """Each deadline of the rollout, by its name, in seconds."""
-    written = item.properties.get("spec", "progressDeadlineSeconds").integer()
-    yield "progressDeadlineSeconds", _DEFAULT_DEADLINE if written is None else written
-    annotations = texts(item.properties.get("metadata", "annotations"))
-    told = annotations.get(_TIMEOUT)
-    if annotations.get("pulumi.com/skipAwait", "").lower() == "true":
-        return  # Pulumi does not wait
-    if item.timeouts:
-        # These go before the annotation.
-        yield from ((f"custom_timeouts.{name}", int(value)) for name, value in item.timeouts.items())
-    elif told is not None:
-        if not told.isdecimal() or len(told) > 9:
-            raise Malformed(f"metadata.annotations.{_TIMEOUT}", told, "a number of seconds")
-        yield _TIMEOUT, int(told)
-    elif item.timeouts is not None:
-        yield "Pulumi's own wait", _PULUMI_WAIT_SECONDS
-
-
-_TIMEOUT = "pulumi.com/timeoutSeconds"
+    return max([0, *(budget for container in serving if (budget := budget_seconds(container)) is not None)])
 
 
 def _ends_early(item: Object, _: Context) -> Iterator[Said]:
     start = _longest_start(item)
-    if start == 0:
-        return
-    for name, seconds in _deadlines(item):
-        if seconds < start:
-            where = f"{_TIMEOUT}, or custom_timeouts," if name == "Pulumi's own wait" else name
+    for wait in waits(item):
+        if wait.seconds < start:
             yield (
-                f"rollout deadline {seconds}s ({name}) ends before the model is up ({start}s), so a rollout that goes "
-                f"well counts as failed. Set {where} to {start} or more."
+                f"rollout deadline {wait.seconds}s ({wait.name}) ends before the model is up ({start}s), so a rollout "
+                f"that goes well counts as failed. Set {wait.repair} to {start} or more."
             )
 
 
 def _extend(item: Object, _: Context) -> Iterator[Edit]:
     start = _longest_start(item)
-    written = item.properties.get("spec", "progressDeadlineSeconds").integer()
-    if (_DEFAULT_DEADLINE if written is None else written) < start:
-        # Where the old pod has to go first, its end counts too.
+    if progress_seconds(item) < start:
+        # Where the old pod has to go first, its end counts too: 30 s where nothing is said.
         ends = [pod.spec.get("terminationGracePeriodSeconds").integer() for pod in item.pods]
-        yield Edit(("spec", "progressDeadlineSeconds"), start + max(30 if end is None else end for end in ends))
+        yield Edit(("spec", "progressDeadlineSeconds"), start + sum(30 if end is None else end for end in ends))
 
 
 ROLLOUT_DEADLINE = Rule(

@@ -48,7 +48,7 @@ def _resources(container: Container, _: Context) -> Iterator[Said]:
 def _asks(resources: Value, key: str, what: str) -> bool:
     """Whether it is set: 0 is as good as nothing, and a limit without a request is its own request."""
     amount = resources.get(key, what).quantity()
-    if amount is None and key == "requests":
+    if amount is None:
         amount = resources.get("limits", what).quantity()
     return bool(amount)
 
@@ -98,8 +98,9 @@ def _probes(item: Object, _: Context) -> Iterator[Said]:
                 else f"{container.name}: no readinessProbe, so requests come before the server is up. Add one of /."
             )
 
-    if item.kind == "Pod" and item.properties.get("spec", "restartPolicy").text() == "Never":
-        return  # as a Job
+    # A Pod alone has it there: what is not restarted is as a Job.
+    if item.properties.get("spec", "restartPolicy").text() == "Never":
+        return
     yield from each((c for pod in item.serving_pods for c in pod.main_containers), judge)
 
 
@@ -109,7 +110,7 @@ def _has_port(container: Container) -> bool:
 
 def _asks_something(probe: Value) -> bool:
     """Whether it is there, and says what to ask."""
-    return probe.exists and any(probe.get(handler).exists for handler in _HANDLERS)
+    return any(probe.get(handler).exists for handler in _HANDLERS)
 
 
 PROBES_SET = Rule(
@@ -148,8 +149,10 @@ def _has_key(container: Container) -> bool:
 def _refused(container: Container, probe: Value) -> str | None:
     """The path that a probe asks, where the engine's own key refuses it."""
     request = probe.get("httpGet")
-    path = request.get("path").text() or "/"
-    if not any(path == prefix or path.startswith((f"{prefix}/", f"{prefix}?")) for prefix in _NEED_A_KEY):
+    path = request.get("path").text()
+    if path is None or not any(
+        path == prefix or path.startswith((f"{prefix}/", f"{prefix}?")) for prefix in _NEED_A_KEY
+    ):
         return None
     headers = [(header.get("name").text() or "").lower() for header in request.get("httpHeaders").items()]
     return path if "authorization" not in headers and _has_key(container) else None
@@ -163,14 +166,13 @@ def _probe_key(container: Container, _: Context) -> Iterator[Said]:
                 "ready, or killed. Use /health."
             )
 
-    if container.engine == "vllm":
-        yield from each(_PROBES, judge)
+    yield from each(_PROBES, judge)
 
 
 def _ask_health(item: Object, _: Context) -> Iterator[Edit]:
     for path, container in item.containers_with_paths():
         for key in _PROBES:
-            if container.engine == "vllm" and _refused(container, container.value.get(key)) is not None:
+            if _refused(container, container.value.get(key)) is not None:
                 yield Edit((*path, key, "httpGet", "path"), "/health")
 
 
