@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import NamedTuple
@@ -12,8 +11,8 @@ from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
-from llm_policies.scalers import HPA, SCALERS, least_and_most, scalers
-from llm_policies.values import Doubt
+from llm_policies.scalers import HPA, SCALERS, least_and_most, scalers, written_replicas
+from llm_policies.values import Doubt, Value
 
 _DEFAULT_MAX_NUM_SEQS, _LARGE_MAX_NUM_SEQS, _LARGE_MIB = 256, 1024, 70 * 1024
 """vLLM's own --max-num-seqs where nothing is said: 1024 on cards of 70 GiB or more (but the A100: 256 there too)."""
@@ -62,8 +61,8 @@ def _fights(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
             yield scaler, f"scales '{target.name}', as {other.id} does: each undoes the other. Keep one."
             continue
         try:
-            replicas = target.properties.get("spec", "replicas")
-            if replicas.exists and not any(_is_replicas(path) for path in target.ignores_changes):
+            replicas = written_replicas(target)
+            if replicas.exists:
                 shown = "?" if replicas.is_unknown else replicas.integer()
                 yield (
                     target,
@@ -72,11 +71,6 @@ def _fights(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
                 )
         except Doubt as doubt:
             yield target, doubt
-
-
-def _is_replicas(path: str) -> bool:
-    """Whether a path of Pulumi's `ignore_changes` covers spec.replicas: `spec.replicas`, `spec["replicas"]`, `spec`."""
-    return re.sub(r"""\[["']?([^"'\]]*)["']?\]""", r".\1", path).lstrip(".") in ("*", "spec", "spec.*", "spec.replicas")
 
 
 _TARGET = """\
@@ -115,15 +109,23 @@ class _Target(NamedTuple):
 def _targets(scaler: Object) -> Iterator[_Target]:
     """The targets of metrics that count running requests alone: with those that wait there is no end to them."""
     spec = scaler.properties.get("spec")
-    if scaler.kind == HPA:
-        for metric in spec.get("metrics").items():
-            own = metric.get({"Pods": "pods", "External": "external"}.get(metric.get("type").text() or "", "none"))
-            if _counts_running(own.get("metric", "name").text()):
-                target = own.get("target")
-                average, value = target.get("averageValue").quantity(), target.get("value").quantity()
-                if (found := value if average is None else average) is not None:
-                    yield _Target(found, average is not None)
-        return
+    return _of_metrics(spec) if scaler.kind == HPA else _of_triggers(spec)
+
+
+_PLACES: dict[str | None, str] = {"Pods": "pods", "External": "external"}
+
+
+def _of_metrics(spec: Value) -> Iterator[_Target]:
+    for metric in spec.get("metrics").items():
+        place = _PLACES.get(metric.get("type").text())
+        if place is not None and _counts_running(metric.get(place, "metric", "name").text()):
+            target = metric.get(place, "target")
+            average, value = target.get("averageValue").quantity(), target.get("value").quantity()
+            if (found := value if average is None else average) is not None:
+                yield _Target(found, average is not None)
+
+
+def _of_triggers(spec: Value) -> Iterator[_Target]:
     for trigger in spec.get("triggers").items():
         if trigger.get("type").text() == "prometheus" and _counts_running(trigger.get("metadata", "query").text()):
             threshold = trigger.get("metadata", "threshold").quantity()
@@ -188,7 +190,7 @@ HPA_TARGET_UNREACHABLE = Rule(
     name="hpa-target-unreachable",
     title="The metric can pass its target.",
     description=(
-        "vLLM never runs more requests than --max-num-seqs; the others wait. An average of running requests at or "
+        "An engine never runs more requests than --max-num-seqs; the others wait. An average of running requests at or "
         "above that is never passed, however long the queue is."
     ),
     remediation="Lower the target below --max-num-seqs, or scale on waiting requests.",

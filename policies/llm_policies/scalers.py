@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from llm_policies.objects import Object, Stack
-from llm_policies.values import Doubt
+from llm_policies.values import Doubt, Value
 
 HPA = "HorizontalPodAutoscaler"
 KEDA = "ScaledObject"
@@ -66,3 +67,11 @@ def target_of(scaler: Object, stack: Stack) -> Object | None:
 def scaled(stack: Stack) -> dict[int, Object]:
     """The autoscaler of each workload that has one, by the workload's `id()`."""
     return {id(target): scaler for scaler, target in scalers(stack) if isinstance(target, Object)}
+
+
+def written_replicas(workload: Object) -> Value:
+    """The number of pods that a deployment sets; nothing where Pulumi ignores changes of it (`ignore_changes`)."""
+    replicas = workload.properties.get("spec", "replicas")
+    # Written as `spec.replicas` or `spec["replicas"]`.
+    ignored = {re.sub(r"""\[["']?([^"'\]]*)["']?\]""", r".\1", path) for path in workload.ignores_changes}
+    return Value(None) if ignored & {"*", "spec", "spec.*", "spec.replicas"} else replicas
