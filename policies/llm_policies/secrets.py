@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from llm_policies.command_lines import Word, command_lines
 from llm_policies.objects import POD_BEARING, Object
-from llm_policies.pods import Container
+from llm_policies.pods import CONTAINER_LISTS, Container
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.secret_names import is_reference, looks_secret, names_secret, value_may_be_secret
 from llm_policies.values import Doubt, Malformed, Value, each, hidden
@@ -58,7 +58,7 @@ def _in_env(item: Object, _: Context) -> Iterator[Said]:
         for data in (item.properties.get("data"), item.properties.get("binaryData")):
             yield from each([(data, name) for name, _value in data.pairs()], of_data)
     else:
-        yield from each(item.pods, lambda pod: each(pod.containers, of_container))
+        yield from each(item.pods, lambda pod: each(CONTAINER_LISTS, lambda key: each(pod.listed(key), of_container)))
 
 
 def _is_marked(holder: Value, key: str) -> bool:

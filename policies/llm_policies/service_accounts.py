@@ -32,8 +32,8 @@ def _token(item: Object, _: Context) -> Iterator[Said]:
     # Absent is true to Kubernetes.
     if item.kind == "ServiceAccount" and item.properties.get(_MOUNTS).boolean() is not False:
         yield (
-            f"every pod of account '{item.name}' gets an API token unless it says otherwise; set {_MOUNTS}: false here, "
-            "and true in the pods that ask the API."
+            f"every pod of account '{item.name}' gets an API token unless it says otherwise; set {_MOUNTS}: false "
+            "here, and true in the pods that ask the API."
         )
 
     def judge(pod: Pod) -> Iterator[Said]:
