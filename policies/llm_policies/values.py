@@ -192,6 +192,16 @@ class Value:
         Raises:
             Doubt: something on the way is unknown, or no mapping.
         """
+        raw, path = self.raw, self.path
+        for position, key in enumerate(keys):
+            if type(raw) is not dict or SIGNATURE in raw:  # the rare ones, and what ends here
+                here = Value(raw, path, partial=self.partial, is_secret=self.is_secret)
+                return here._below(keys[position:])
+            raw = raw.get(key)
+            path = f"{path}.{key}" if path else key
+        return Value(raw, path, partial=self.partial, is_secret=self.is_secret)
+
+    def _below(self, keys: tuple[str, ...]) -> Value:
         here = self
         for key in keys:
             raw = here._mapping()
