@@ -25,10 +25,12 @@ def starts_of(pattern: str) -> tuple[str, ...]:
     special = _SPECIAL.search(pattern)
     if special is None:
         return (pattern or "/",)
+    if "|" in re.sub(r"\([^()]*\)", "", pattern):
+        return ("/",)  # the other side of the bar begins otherwise
     before, at = pattern[: special.start()], special.start()
-    if (group := _ALTERNATIVES.match(pattern, at)) is not None and pattern[group.end() : group.end() + 1] not in "*?{":
+    group = _ALTERNATIVES.match(pattern, at)
+    if group is not None and pattern[group.end() : group.end() + 1] not in ("*", "?", "{"):
         return tuple((before + part) or "/" for part in group[1].split("|"))
     if pattern[at] in "*?{":
         before = before[:-1]  # what stands before may be there or not
-    # A bar outside of a group: the other side begins otherwise.
-    return ("/",) if "|" in re.sub(r"\([^()]*\)", "", pattern) else (before or "/",)
+    return (before or "/",)
