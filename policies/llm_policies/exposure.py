@@ -230,7 +230,7 @@ PUBLIC_PATH_BYPASS = Rule(
     name="public-path-bypass",
     title="The edge routes the public API alone.",
     description=(
-        "vLLM's key protects /v1, /v2, /inference and /cohere. Routed at '/', /invocations is full inference without a "
+        "The key of vLLM protects /v1, /v2, /inference and /cohere. Routed at '/', /invocations is full inference without a "
         "key, and /metrics tells what is asked. What counts is the path that vLLM sees: an edge that takes /chat away "
         "before it passes a request on opens everything again (rewrite-target, stripPrefix, URLRewrite)."
     ),
