@@ -20,11 +20,8 @@ _AGGREGATES = re.compile(
 def _unserved(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
     for scaler in stack.of(KEDA):
         yield from ((scaler, said) for said in each([scaler], _queries))
-    of_kubernetes = stack.of(HPA)
-    if not of_kubernetes:
-        return
     rules, doubts = adapter_rules(stack)
-    for scaler in of_kubernetes:
+    for scaler in stack.of(HPA):
         try:
             if any(kind == KEDA for kind, _ in owners(scaler)):
                 continue  # KEDA serves what it has asked for itself
@@ -74,7 +71,7 @@ def _queries(scaler: Object) -> Iterator[Said]:
                 f"{trigger.path}: the trigger says no {', '.join(lacking)}, so KEDA makes no autoscaler of "
                 f"'{scaler.name}'. Write it."
             )
-        elif not _AGGREGATES.search(trigger.get("metadata", "query").text() or ""):
+        elif not _AGGREGATES.search(str(trigger.get("metadata", "query").text())):
             yield (
                 f"{trigger.path}: the query has a value for each pod, and KEDA takes one alone; '{scaler.name}' does "
                 "not scale. Wrap it in sum()."

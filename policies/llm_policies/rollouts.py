@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from math import ceil, floor
 
@@ -32,16 +33,13 @@ def _deadlock_in_pools(stack: Stack, context: Context) -> Iterator[tuple[Object,
     if not fit(total, context.pools):
         return  # then not even the old pods run: gpu-pool-oversubscribed
     for item in stack.of("Deployment"):
-        try:
+        with suppress(Doubt):  # told of the single object
             if (
-                id(item) in found
-                and _spare(item, context) is None
+                _spare(item, context) is None
                 and _surging_gpus(item)
                 and not fit(total + demands(item, 1, context.pools), context.pools)
             ):
                 yield item, _message(item)
-        except Doubt:
-            continue  # told of the single object
 
 
 def _spare(item: Object, context: Context) -> float | None:
