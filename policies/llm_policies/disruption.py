@@ -24,12 +24,13 @@ spec:
 
 def _is_nothing(value: Value) -> bool:
     """Whether it is 0 or 0%."""
-    return value.exists and value.share(100) == 0
+    return value.share(100) == 0
 
 
 def _is_all(value: Value) -> bool:
     """Whether it is 100% or more: a share of nothing is nothing, a number of pods is not."""
-    return value.exists and value.share(0) == 0 and (value.share(100) or 0) >= 100
+    part = value.share(1)
+    return part is not None and part >= 1 and value.share(0) == 0
 
 
 def _blocks(item: Object, _: Context) -> Iterator[Said]:
@@ -105,8 +106,9 @@ def _last_pod(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
             if not wanted.exists or _is_all(wanted):
                 continue  # told by pdb-blocks-drain
             pods = _selected_pods(item, stack, by)
-            least = ceil(wanted.share(pods or 0) or 0)
-            if pods and least >= pods:
+            if not pods or (share := wanted.share(pods)) is None:
+                continue
+            if (least := ceil(share)) >= pods:
                 whose = "1 pod" if pods == 1 else f"the {pods} pods that it is for"
                 yield (
                     item,

@@ -14,8 +14,8 @@ from llm_policies.values import Doubt, Undecided, Value
 _MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 _KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy", *_MONITORS, *sorted(SCALERS))
 
-_OF_THE_CLUSTER = frozenset({"kube-system", "kube-public", "kube-node-lease"})
-"""Namespaces with pods that no stack makes."""
+_OF_THE_CLUSTER = "kube-"
+"""Begins the names of namespaces with pods that no stack makes."""
 
 _MAKE_NO_PODS = frozenset(
     {
@@ -52,9 +52,7 @@ def _namespace(item: Object) -> str:
     return item.namespace
 
 
-def _unless_unseen(
-    item: Object, namespaces: Iterable[str], kinds: Iterable[str], stack: Stack, said: str
-) -> Said | None:
+def _unless_unseen(namespaces: Iterable[str], kinds: Iterable[str], stack: Stack, said: str) -> Said | None:
     """`said` of an object that finds nothing; None where what it means may be none of the stack's.
 
     Args:
@@ -66,8 +64,9 @@ def _unless_unseen(
         if _makes_unseen_pods(maker) and _namespace(maker) in there:
             return Undecided(f"what {maker.kind} '{maker.name}' makes")
     own = {namespace.name for namespace in stack.of("Namespace")}
-    own |= {other.namespace for kind in kinds for other in stack.of(kind) if other is not item}
-    return said if there and there <= own - _OF_THE_CLUSTER else None
+    own |= {other.namespace for kind in kinds for other in stack.of(kind)}
+    is_seen = all(name in own and not name.startswith(_OF_THE_CLUSTER) for name in there)
+    return said if is_seen else None
 
 
 def _nothing(item: Object, stack: Stack, is_meant: _Meant, what: str) -> Said | None:
@@ -79,7 +78,7 @@ def _nothing(item: Object, stack: Stack, is_meant: _Meant, what: str) -> Said | 
             f"'{elsewhere[0][0].namespace}'. Put it there."
         )
     said = f"{item.kind}/{item.name} selects nothing, so {what}. Write the labels of the pods that it is for."
-    return _unless_unseen(item, [item.namespace], POD_BEARING, stack, said)
+    return _unless_unseen([item.namespace], POD_BEARING, stack, said)
 
 
 def _pods(item: Object, stack: Stack, is_meant: _Meant) -> list[Pod]:
@@ -118,7 +117,7 @@ def _of(item: Object, stack: Stack) -> Iterator[Said | None]:
         )
         selector = item.properties.get("spec", key)
         # A policy of all pods is for whatever comes; a budget without any selector is one of none.
-        if selects_all(selector) and (selector.exists or item.kind == "NetworkPolicy"):
+        if selects_all(selector) and (item.kind == "NetworkPolicy" or selector.exists):
             return
 
         def is_meant(labels: Value) -> bool:
@@ -179,7 +178,7 @@ def _of_monitor(item: Object, stack: Stack) -> Iterator[Said | None]:
         said = f"{item.kind}/{item.name} selects nothing, so nothing is scraped. Write the labels of the {what}."
         kinds = ("Service",) if item.kind == "ServiceMonitor" else POD_BEARING
         if not anywhere:
-            yield _unless_unseen(item, namespaces, kinds, stack, said)
+            yield _unless_unseen(namespaces, kinds, stack, said)
         return
     for endpoint in spec.get(_MONITORS[item.kind]).items():
         port = endpoint.get("port").text()
@@ -207,7 +206,7 @@ def _of_scaler(item: Object, stack: Stack) -> Iterator[Said | None]:
     said = (
         f"{item.kind}/{item.name} scales {kind} '{name}', which is not there, so nothing is scaled. Name one that is."
     )
-    yield _unless_unseen(item, [namespace], POD_BEARING, stack, said)
+    yield _unless_unseen([namespace], POD_BEARING, stack, said)
 
 
 def _port_names(pod: Pod) -> set[str]:

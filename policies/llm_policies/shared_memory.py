@@ -69,21 +69,22 @@ def _shm_bytes(pod: Pod, container: Container) -> Fraction | None:
     return min((bound for bound in (size, limit) if bound), default=None)
 
 
-def _lacks_room(container: Container) -> bool:
+def _too_little(container: Container) -> Fraction | None:
+    """What its /dev/shm can hold, where that is too little for its workers; None where it is enough."""
     pod, workers = container.pod, _workers(container)
     if workers == 1 or _is_the_nodes(pod, container):
-        return False
+        return None
     held = _shm_bytes(pod, container)
-    return held is not None and held < needed_bytes(workers)
+    return held if held is not None and held < needed_bytes(workers) else None
 
 
 def _too_small(container: Container, _: Context) -> Iterator[str]:
-    if not _lacks_room(container):
+    if (size := _too_little(container)) is None:
         return
     pod, least = container.pod, needed_bytes(_workers(container))
     limit, needed = _memory_limit(pod), mebibytes(least)
     is_on_disk = pod.mounted_at(container, _PATH) is not None and _memory_volume(pod, container) is None
-    held = "a volume that is not in memory" if is_on_disk else mebibytes(_shm_bytes(pod, container) or 0)
+    held = "a volume that is not in memory" if is_on_disk else mebibytes(size)
     stages = f" x PP {container.pipeline_parallel}" if container.pipeline_parallel > 1 else ""
     grow = " and a memory limit above" if limit is not None and limit < least else ""
     yield (
@@ -118,7 +119,7 @@ def _make_room(item: Object, _: Context) -> Iterator[Edit]:
     names: dict[tuple[str | int, ...], list[str | None]] = {}
     for path, container in item.containers_with_paths():
         needed = needed_bytes(_workers(container))
-        if not _lacks_room(container) or not _has_headroom(container, needed):
+        if _too_little(container) is None or not _has_headroom(container, needed):
             continue
         source = {"medium": "Memory", "sizeLimit": mebibytes(needed)}
         volumes = container.pod.spec.get("volumes").items()
@@ -126,7 +127,7 @@ def _make_room(item: Object, _: Context) -> Iterator[Edit]:
         spec = path[:-2]
         if volume is None:
             there = names.setdefault(spec, [other.get("name").text() for other in volumes])
-            name = next(n for n in ("shm", *(f"shm-{i}" for i in range(2, len(there) + 3))) if n not in there)
+            name = next(n for n in ("shm", *(f"shm-{number}" for number, _ in enumerate(there, 2))) if n not in there)
             yield Edit((*spec, "volumes", len(there)), {"name": name, "emptyDir": source})
             there.append(name)
             mounts = container.value.get("volumeMounts").items()
@@ -161,8 +162,8 @@ def _unbounded(pod: Pod, _: Context) -> Iterator[Said]:
             return
         for container in users:
             limit = _own_limit(container)
-            if limit is not None and not _has_headroom(container, size):
-                own = _own_bytes(container)
+            own = _own_bytes(container)
+            if limit is not None and limit < size + own:
                 besides = f" + {mebibytes(own)} of the engine's own" if own else ""
                 yield (
                     f"{container.name}: memory limit {mebibytes(limit)} < {mebibytes(size)} of volume '{name}'"
@@ -174,7 +175,8 @@ def _unbounded(pod: Pod, _: Context) -> Iterator[Said]:
 
 
 def _bound(item: Object, _: Context) -> Iterator[Edit]:
-    for path, pod in zip(item.pod_paths, item.pods, strict=True):
+    for number, path in enumerate(item.pod_paths):
+        pod = item.pods[number]
         for index, volume in enumerate(pod.spec.get("volumes").items()):
             source = volume.get("emptyDir")
             if source.get("medium").text() != "Memory" or source.get("sizeLimit").quantity():

@@ -31,16 +31,13 @@ def _most_pods(workload: Object, by: Mapping[int, Object]) -> int | None:
     if (scaler := by.get(id(workload))) is not None:
         return least_and_most(scaler)[1]
     path = {
-        "Pod": None,
         "Job": ("spec", "parallelism"),
         "CronJob": ("spec", "jobTemplate", "spec", "parallelism"),
     }.get(workload.kind, ("spec", "replicas"))
-    written = workload.properties.get(*path).integer() if path else None
-    pods = 1 if written is None else written
-    if workload.kind == "LeaderWorkerSet":
-        size = workload.properties.get("spec", "leaderWorkerTemplate", "size").integer()
-        pods *= 1 if size is None else size
-    return pods
+    written = workload.properties.get(*path).integer()
+    # Of a group, which others have not.
+    size = workload.properties.get("spec", "leaderWorkerTemplate", "size").integer()
+    return (1 if written is None else written) * (1 if size is None else size)
 
 
 def _surges(workload: Object) -> bool:
@@ -66,26 +63,24 @@ def _mounting(workload: Object, claim: str) -> list[Pod]:
     ]
 
 
-def _why_spread(workload: Object, pod: Pod, pods: int, pools: Mapping[str, Pool] | None) -> str | None:
-    """What keeps `pods` of a workload from being on one node; None where nothing is known to."""
+def _why_spread(workload: Object, pod: Pod, pods: int, pools: Mapping[str, Pool] | None) -> Iterator[str]:
+    """What keeps `pods` of a workload from being on one node; nothing where nothing is known to."""
     terms = pod.spec.get("affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     labels = of_pod(workload, pod)
     for term in terms.items():
         # Of another's pods it may well be on the node of its own; without a selector it is of none.
         selector = term.get("labelSelector")
         if selector.exists and matches(labels, selector):
-            return "keep apart (podAntiAffinity)"
+            yield "keep apart (podAntiAffinity)"
     for constraint in pod.spec.get("topologySpreadConstraints").items():
         skew = constraint.get("maxSkew").integer()
         hard = constraint.get("whenUnsatisfiable").text() != "ScheduleAnyway"
         if hard and constraint.get("topologyKey").text() == _HOSTNAME and pods > (1 if skew is None else skew):
-            return "keep apart (topologySpreadConstraints)"
-    gpus = gpus_of(pod)
-    if gpus and pools is not None:
-        room = largest(open_to(pod, pools), pools)
-        if 0 < room < pods * gpus:
-            return f"want {pods * gpus} GPUs, of which no node has more than {room}"
-    return None
+            yield "keep apart (topologySpreadConstraints)"
+    if pools is not None:
+        wanted, room = pods * gpus_of(pod), largest(open_to(pod, pools), pools)
+        if 0 < room < wanted:
+            yield f"want {wanted} GPUs, of which no node has more than {room}"
 
 
 def _judged(
@@ -108,7 +103,7 @@ def _judged(
                 f"'{claim.name}' is ReadWriteOncePod; the new pod of a rollout of {where} cannot mount it beside the "
                 "old one, and stays Pending. Use Recreate."
             )
-    elif pods > 1 and (why := _why_spread(workload, mounting[0], pods, pools)) is not None:
+    elif pods > 1 and (why := next(_why_spread(workload, mounting[0], pods, pools), None)) is not None:
         yield (
             f"'{claim.name}' is ReadWriteOnce; {pods} pods of {where} on several nodes cannot mount it, and they "
             f"{why}. Use ReadWriteMany, or a volume for each."
@@ -231,9 +226,9 @@ def _claim_specs(item: Object) -> Iterator[tuple[str, Value]]:
     """Name and specification of a claim, or of those that a StatefulSet makes for each pod, without its number."""
     if item.kind == _CLAIM:
         yield item.name, item.properties.get("spec")
-        return
-    for template in item.properties.get("spec", "volumeClaimTemplates").items():
-        yield f"{template.get('metadata', 'name').text()}-{item.name}", template.get("spec")
+    else:
+        for template in item.properties.get("spec", "volumeClaimTemplates").items():
+            yield f"{template.get('metadata', 'name').text()}-{item.name}", template.get("spec")
 
 
 PVC_TOO_SMALL = Rule(
