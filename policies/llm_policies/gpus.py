@@ -152,6 +152,8 @@ def _copy_limit(item: Object, _: Context) -> Iterator[Edit]:
     for path, container in item.containers_with_paths():
         limits, requests = _asked(container, "limits"), _asked(container, "requests")
         for resource, request in requests.items():
+            if request.is_secret or (resource in limits and limits[resource].is_secret):
+                continue  # copied, it would be none
             if resource not in limits:
                 yield Edit((*path, "resources", "limits", resource), request.raw)
             elif limits[resource].quantity() != request.quantity():
