@@ -44,7 +44,7 @@ def workspace(make: Callable[..., Workspace], tmp_path: Path) -> Workspace:
     return make(KUBECONFIG="").configure(folder=tmp_path / "out")
 
 
-def options(folder: Path, **rules: object) -> dict[str, list[str]]:
+def options(folder: Path, **rules: object) -> dict[str, Any]:
     """The pack with `rules` (`_` for `-`), and no others; the pack's own settings may be among them."""
     file = folder / "levels.json"
     file.write_text(json.dumps({"all": "disabled", **{name.replace("_", "-"): said for name, said in rules.items()}}))
