@@ -231,8 +231,8 @@ PUBLIC_PATH_BYPASS = Rule(
     title="The edge routes the public API alone.",
     description=(
         "The key of vLLM protects /v1, /v2, /inference and /cohere. Routed at '/', /invocations is full inference "
-        "without a key, and /metrics tells what is asked. What counts is the path that vLLM sees: an edge that takes /chat "
-        "away before it passes a request on opens everything again (rewrite-target, stripPrefix, URLRewrite)."
+        "without a key, and /metrics tells what is asked. What counts is the path that vLLM sees: an edge that takes "
+        "/chat away before it passes a request on opens everything again (rewrite-target, stripPrefix, URLRewrite)."
     ),
     remediation="Route /v1, and nothing else of the engine.",
     severity="error",

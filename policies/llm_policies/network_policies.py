@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
@@ -18,12 +19,12 @@ _POLICIES = ("NetworkPolicy", "CiliumNetworkPolicy", *_CLUSTER_WIDE)
 
 
 def _unprotected(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    policies = stack.of(*_POLICIES)
+    policies = [_Policy(item) for item in stack.of(*_POLICIES)]
     for workload in stack.workloads():
         if workload.kind in ("Job", "CronJob"):
             continue  # nothing listens there for others
         try:
-            there = [p for p in policies if p.kind in _CLUSTER_WIDE or p.namespace == workload.namespace]
+            there = [p for p in policies if p.item.kind in _CLUSTER_WIDE or p.item.namespace == workload.namespace]
             for pod in workload.pods:
                 if pod.engines:
                     yield from ((workload, said) for said in _judged(workload, pod, there))
@@ -31,14 +32,15 @@ def _unprotected(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
             yield workload, doubt
 
 
-def _judged(workload: Object, pod: Pod, policies: list[Object]) -> Iterator[Said]:
+def _judged(workload: Object, pod: Pod, policies: list[_Policy]) -> Iterator[Said]:
     doubts: list[Doubt] = []
     closed, opened = False, ""
     for policy in policies:
         try:
-            if _closes_ingress(policy) and _selects(policy, pod):
+            if policy.closes and policy.selects(pod):
                 closed = True
-                opened = opened or (policy.name if any(_lets_all_in(policy, engine) for engine in pod.engines) else "")
+                opens = any(_lets_all_in(policy.item, engine) for engine in pod.engines)
+                opened = opened or (policy.item.name if opens else "")
         except Doubt as doubt:
             doubts.append(doubt)
     if opened:
@@ -69,42 +71,54 @@ def _closes_ingress(policy: Object) -> bool:
     return not types or "Ingress" in types
 
 
-def _selects(policy: Object, pod: Pod) -> bool:
-    spec = policy.properties.get("spec")
-    if policy.kind.startswith("Cilium"):
-        return _matches(spec.get("endpointSelector"), pod)
-    if policy.group in _CALICO:
-        return _matches_calico(spec.get("selector").text() or "all()", pod)
-    # Without a selector: every pod of the namespace.
-    return _matches(spec.get("podSelector"), pod)
+class _Policy:
+    """A policy whose selector is read once: there are as many policies as workloads."""
+
+    def __init__(self, item: Object) -> None:
+        self.item = item
+
+    @cached_property
+    def closes(self) -> bool:
+        return _closes_ingress(self.item)
+
+    @cached_property
+    def _selector(self) -> Value:
+        key = "endpointSelector" if self.item.kind.startswith("Cilium") else "podSelector"
+        # Without a selector: every pod of the namespace.
+        return self.item.properties.get("spec", key)
+
+    @cached_property
+    def _labels(self) -> list[tuple[str, str | None]]:
+        return [(key, value.text()) for key, value in self._selector.get("matchLabels").pairs()]
+
+    @cached_property
+    def _expressions(self) -> list[tuple[str, str | None, list[str | None]]]:
+        return [
+            (e.get("key").text() or "", e.get("operator").text(), [value.text() for value in e.get("values").items()])
+            for e in self._selector.get("matchExpressions").items()
+        ]
+
+    def selects(self, pod: Pod) -> bool:
+        """Whether it selects a pod; an empty selector selects all.
+
+        Raises:
+            Doubt: it cannot be read, or a label that it asks for is not known yet.
+        """
+        if self.item.group in _CALICO:
+            return _matches_calico(self.item.properties.get("spec", "selector").text() or "all()", pod)
+        return all(_label(pod, key) == text for key, text in self._labels) and all(
+            _holds(_label(pod, key), operator, values) for key, operator, values in self._expressions
+        )
 
 
-def _matches(selector: Value, pod: Pod) -> bool:
-    """Whether a LabelSelector selects a pod; an empty one selects all.
-
-    Raises:
-        Doubt: it cannot be read, or a label that it asks for is not known yet.
-    """
-    for key, value in selector.get("matchLabels").pairs():
-        if _label(pod, key) != value.text():
-            return False
-    for expression in selector.get("matchExpressions").items():
-        label = _label(pod, expression.get("key").text() or "")
-        values = [value.text() for value in expression.get("values").items()]
-        match expression.get("operator").text():
-            case "In":
-                holds = label in values
-            case "NotIn":
-                holds = label not in values
-            case "Exists":
-                holds = label is not None
-            case "DoesNotExist":
-                holds = label is None
-            case _:
-                holds = False
-        if not holds:
-            return False
-    return True
+def _holds(label: str | None, operator: str | None, values: list[str | None]) -> bool:
+    holds = {
+        "In": label in values,
+        "NotIn": label not in values,
+        "Exists": label is not None,
+        "DoesNotExist": label is None,
+    }
+    return operator in holds and holds[operator]
 
 
 def _matches_calico(selector: str, pod: Pod) -> bool:

@@ -9,6 +9,8 @@ from llm_policies.pods import Container, Pod
 from llm_policies.routes import Backend, edges, is_a, referred
 from llm_policies.values import Doubt, Undecided, Value
 
+_Serving = tuple[Object, Pod, Mapping[str, str], list[Container]]
+
 
 class Network:
     """The Services of a stack, and the pods behind them."""
@@ -23,6 +25,7 @@ class Network:
             if item.kind == "InferencePool" or is_a(item, item.kind)
         }
         self._workloads: dict[str, list[Object]] = {}
+        self._read: dict[str, tuple[list[_Serving], list[Doubt]]] = {}
         for item in stack.objects:
             if item.kind in POD_BEARING:
                 self._workloads.setdefault(item.namespace, []).append(item)
@@ -72,22 +75,45 @@ class Network:
         spec = target.properties.get("spec")
         selector, ports = spec.get("selector"), None
         if target.kind == "InferencePool":
-            labels = selector.get("matchLabels")
-            selector = labels if labels.raw is not None else selector
+            inner = selector.get("matchLabels")
+            selector = inner if inner.raw is not None else selector
         else:
             ports = _target_ports(spec, backend.port)
         wanted = {key: value.text() for key, value in selector.pairs()}
         found: list[tuple[Object, Container]] = []
-        # Without a selector its endpoints come from elsewhere.
-        for workload in self._workloads.get(target.namespace, []) if wanted else []:
+        if not wanted:
+            return found  # its endpoints come from elsewhere
+        serving, unread = self._serving(target.namespace)
+        doubts += unread
+        for workload, pod, labels, engines in serving:
+            # What is known first: there are as many Services as workloads.
+            if any(key in labels and labels[key] != text for key, text in wanted.items()):
+                continue
             try:
-                for pod in workload.pods:
-                    serving = [engine for engine in pod.engines if engine.serves]
-                    if serving and has_labels(pod, wanted):
-                        found += [(workload, engine) for engine in serving if _listens(engine, pod, ports)]
+                if has_labels(pod, wanted):
+                    found += [(workload, engine) for engine in engines if _listens(engine, pod, ports)]
             except Doubt as doubt:
                 doubts.append(doubt)
         return found
+
+    def _serving(self, namespace: str) -> tuple[list[_Serving], list[Doubt]]:
+        """The pods of a namespace that have engines, read once, and what cannot be read."""
+        if namespace not in self._read:
+            serving: list[_Serving] = []
+            doubts: list[Doubt] = []
+            for workload in self._workloads.get(namespace, []):
+                try:
+                    for pod in workload.pods:
+                        engines = [engine for engine in pod.engines if engine.serves]
+                        if engines:
+                            _ = (
+                                pod.labels
+                            )  # a doubt about them is told here, and keeps none beside it from being judged
+                            serving.append((workload, pod, pod.labels, engines))
+                except Doubt as doubt:
+                    doubts.append(doubt)
+            self._read[namespace] = serving, doubts
+        return self._read[namespace]
 
 
 def has_labels(pod: Pod, wanted: Mapping[str, str | None]) -> bool:

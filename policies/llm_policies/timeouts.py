@@ -183,9 +183,9 @@ INGRESS_TIMEOUT = Rule(
     title="The edge waits as long as a model may think.",
     description=(
         "An nginx gives up after 60 s without a word, and a long prompt takes longer before its first one. Traefik "
-        "does not, unless a ServersTransport says so; of the Gateway API what a route says itself is looked at. Not read: "
-        "an nginx's ConfigMap (say what it has in defaultReadTimeoutSeconds), Traefik's arguments and files, and what "
-        "the controller does of an Ingress without a class."
+        "does not, unless a ServersTransport says so; of the Gateway API what a route says itself is looked at. Not "
+        "read: an nginx's ConfigMap (say what it has in defaultReadTimeoutSeconds), Traefik's arguments and files, and "
+        "what the controller does of an Ingress without a class."
     ),
     remediation="Set nginx.ingress.kubernetes.io/proxy-read-timeout, without a unit, to the longest request.",
     severity="error",
