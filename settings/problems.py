@@ -33,6 +33,15 @@ _SHORTEST_PREFIX = 3
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
+class SeveralErrors(ValueError):
+    """What a validator finds wrong in several places of one value."""
+
+    def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
+        """`problems`: path below the value, '' for the value itself, and what is wrong there."""
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{below}: {told}" if below else told for below, told in self.problems))
+
+
 class StackError(Exception):
     """A stack that cannot be followed; the message lists every problem, one a line, as they stand in the file."""
 
@@ -77,10 +86,11 @@ def problems_of(error: ValidationError, model: type[BaseModel], *, hidden: Colle
     `hidden`: top-level keys that may hold secrets, so that no value is quoted from them.
     """
     return [
-        _problem(
+        problem
+        for details in error.errors(include_url=False)
+        for problem in _problems(
             {**details, "input": _HIDDEN} if details["loc"][:1] and details["loc"][0] in hidden else details, model
         )
-        for details in error.errors(include_url=False)
     ]
 
 
@@ -102,6 +112,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest of `known`, or nothing where none is near."""
     near = nearest(word, known)
     return f"; did you mean {near!r}?" if near else ""
+
+
+def _problems(details: ErrorDetails, model: type[BaseModel]) -> list[str]:
+    if isinstance(several := details.get("ctx", {}).get("error"), SeveralErrors):
+        path = _follow(details["loc"], model)[0]
+        return [f"{path}.{below}: {told}" if below else f"{path}: {told}" for below, told in several.problems]
+    return [_problem(details, model)]
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
