@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planning.startup import Startup
-from settings.vllm import AutoscaleSettings
+from settings.autoscale import AutoscaleSettings
 
 _LONGEST_WINDOW_SECONDS = 3600
 """Kubernetes' own limit for a stabilization window."""
