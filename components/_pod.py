@@ -20,6 +20,7 @@ from planning.gpu_runtime import GPU_RESOURCE
 from planning.memory import MIB
 from planning.nodes import GPU_MODEL_LABEL, TIME_SLICES_LABEL
 from planning.plan import ServerPlan
+from planning.pods import Scheduling
 
 RUNTIME_CLASS = "llm-nvidia"
 """A class of our own for the handler `nvidia`: k3s ships one named `nvidia` itself, so creating that would conflict."""
@@ -53,7 +54,7 @@ def pod_spec(
     service_account: pulumi.Input[str],
     volumes: Sequence[VolumeArgsDict],
 ) -> PodSpecArgsDict:
-    """A pod that meets Pod Security's level `restricted`; GPUs come by `on_gpu_node`."""
+    """A pod that meets Pod Security's level `restricted`; GPUs come by `gpu_pod_spec`."""
     return {
         "service_account_name": service_account,
         "automount_service_account_token": False,
@@ -81,13 +82,36 @@ def gpu_pod_spec(
     volumes: Sequence[VolumeArgsDict],
 ) -> PodSpecArgsDict:
     """The pod of a server: `container` with its GPUs, where the plan puts it."""
+    pod = pod_spec([container], service_account=service_account, volumes=volumes)
     return {
-        **pod_spec([container], service_account=service_account, volumes=volumes),
+        **on_gpu_node(plan, pod),
         "runtime_class_name": RUNTIME_CLASS,
-        "affinity": {"node_affinity": node_affinity(plan)},
-        "tolerations": TOLERATIONS,
         "termination_grace_period_seconds": plan.shutdown.grace_period_seconds,
     }
+
+
+def on_gpu_node(plan: ServerPlan, pod: PodSpecArgsDict) -> PodSpecArgsDict:
+    """`pod`, brought to a node of the server, and to no other."""
+    where = plan.scheduling
+    spec: PodSpecArgsDict = {
+        **pod,
+        "affinity": {"node_affinity": node_affinity(plan)},
+        "tolerations": tolerations(where),
+    }
+    if where.node_selector:
+        spec["node_selector"] = where.node_selector
+    if where.priority_class is not None:
+        spec["priority_class_name"] = where.priority_class
+    return spec
+
+
+def tolerations(where: Scheduling) -> list[TolerationArgsDict]:
+    """The taint of GPU nodes, and those of others that the server may be put behind: just these, by value."""
+    named: list[TolerationArgsDict] = [
+        {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
+        for taint in where.tolerations
+    ]
+    return [*TOLERATIONS, *named]
 
 
 def node_affinity(plan: ServerPlan) -> NodeAffinityArgsDict:
@@ -132,7 +156,7 @@ def server_container(
         "resources": {
             # No CPU limit: throttling would slow every request, and the request already shares the CPU out.
             "requests": {
-                "cpu": "250m",
+                "cpu": f"{plan.scheduling.cpu_millicores}m",
                 "memory": mebibytes(plan.host_memory.request_bytes),
                 GPU_RESOURCE: str(plan.gpus),
             },

@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 from pulumi_kubernetes.core.v1 import ContainerArgsDict, ProbeArgsDict
 
 from components._labels import labels, metadata
-from components._pod import TOLERATIONS, UNPRIVILEGED, environment, node_affinity, pod_spec, server_container
+from components._pod import UNPRIVILEGED, environment, on_gpu_node, pod_spec, server_container
 from components._server import ModelServer, ModelVolume
 from planning.ollama import PORT, OllamaPlan
 from planning.startup import PROBE_PERIOD_SECONDS
@@ -109,41 +109,42 @@ class OllamaServer(pulumi.ComponentResource):
                 "template": {
                     "metadata": {"labels": labels(_PULL_APP, plan.name)},
                     "spec": {
-                        **pod_spec(
-                            [
-                                {
-                                    "name": "pull",
-                                    "image": plan.image,
-                                    "command": ["/bin/sh", "-c", _PULL],
-                                    "env": environment(
-                                        {
-                                            **plan.environment,
-                                            # Only this container's own commands talk to its server.
-                                            "OLLAMA_HOST": f"127.0.0.1:{PORT}",
-                                            "PULL": " ".join(plan.pull),
-                                        }
-                                    ),
-                                    "resources": {
-                                        "requests": {"cpu": "100m", "memory": "512Mi"},
-                                        "limits": {"memory": "2Gi"},
-                                    },
-                                    "security_context": UNPRIVILEGED,
-                                    "volume_mounts": [
-                                        server.volume.mount,
-                                        {"name": "modelfiles", "mount_path": "/modelfiles", "read_only": True},
-                                        {"name": "tmp", "mount_path": "/tmp"},
-                                    ],
-                                }
-                            ],
-                            service_account=plan.name,
-                            volumes=[
-                                server.volume.source(plan.name),
-                                {"name": "modelfiles", "config_map": {"name": instance}},
-                            ],
-                        ),
                         # The volume is bound to the node of its first user: that must be one with the GPU.
-                        "affinity": {"node_affinity": node_affinity(plan)},
-                        "tolerations": TOLERATIONS,
+                        **on_gpu_node(
+                            plan,
+                            pod_spec(
+                                [
+                                    {
+                                        "name": "pull",
+                                        "image": plan.image,
+                                        "command": ["/bin/sh", "-c", _PULL],
+                                        "env": environment(
+                                            {
+                                                **plan.environment,
+                                                # Only this container's own commands talk to its server.
+                                                "OLLAMA_HOST": f"127.0.0.1:{PORT}",
+                                                "PULL": " ".join(plan.pull),
+                                            }
+                                        ),
+                                        "resources": {
+                                            "requests": {"cpu": "100m", "memory": "512Mi"},
+                                            "limits": {"memory": "2Gi"},
+                                        },
+                                        "security_context": UNPRIVILEGED,
+                                        "volume_mounts": [
+                                            server.volume.mount,
+                                            {"name": "modelfiles", "mount_path": "/modelfiles", "read_only": True},
+                                            {"name": "tmp", "mount_path": "/tmp"},
+                                        ],
+                                    }
+                                ],
+                                service_account=plan.name,
+                                volumes=[
+                                    server.volume.source(plan.name),
+                                    {"name": "modelfiles", "config_map": {"name": instance}},
+                                ],
+                            ),
+                        ),
                         "restart_policy": "OnFailure",
                     },
                 },

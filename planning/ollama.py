@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planning.catalogue import gpu_models, language_models
 from planning.memory import MIB
-from planning.pods import HostMemory, Shutdown, host_memory, shutdown
+from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, host_memory, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
 from planning.vllm import platform_environment
@@ -41,6 +41,7 @@ class OllamaPlan:
     startup: Startup
     shutdown: Shutdown
     host_memory: HostMemory
+    scheduling: Scheduling = ANYWHERE
     storage_bytes: int
     download_budget_seconds: int
     gpu_memory_limit_mib: int

@@ -14,6 +14,7 @@ from planning.monitoring import MonitoringPlan, plan_monitoring, unfed_autoscale
 from planning.nodes import NodePlan, plan_nodes
 from planning.ollama import OllamaPlan, plan_ollama
 from planning.placement import Placement, fewest_replicas, place, replicas_of
+from planning.pods import scheduling
 from planning.problems import PlanError
 from planning.rollout import outage_seconds, rollout
 from planning.vllm import VllmPlan, plan_vllm
@@ -133,7 +134,9 @@ def plan(settings: Settings) -> Plan:
             warnings=doubts,
         )
         seconds = outage_seconds(strategy, startup=planned.startup, shutdown=planned.shutdown)
-        servers[name] = replace(planned, rollout=replace(strategy, outage_seconds=seconds))
+        servers[name] = replace(
+            planned, rollout=replace(strategy, outage_seconds=seconds), scheduling=scheduling(server)
+        )
     if settings.monitoring is None:
         problems += unfed_autoscalers(settings.models)
     monitoring = (

@@ -1,8 +1,11 @@
-"""What the pods of every engine have in common: memory of the host, shared memory, the way they end."""
+"""What the pods of every engine have in common: memory of the host, shared memory, where they may run, how they end."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from settings.labels import Taint, parse_taint
+from settings.server import GpuServerSettings
 
 GIB = 2**30
 
@@ -33,6 +36,37 @@ class HostMemory:
     limit_bytes: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scheduling:
+    """Where the pods of a server may run, besides on the GPU that was counted with, and what they ask of a CPU."""
+
+    node_selector: dict[str, str] = field(default_factory=dict)
+    """Labels that the node must have."""
+
+    tolerations: tuple[Taint, ...] = ()
+    """Taints of others that do not keep them away."""
+
+    cpu_millicores: int = 250
+    """CPU that a pod asks for, in thousandths of a core; it may take what nobody else wants."""
+
+    priority_class: str | None = None
+    """None for the cluster's default."""
+
+
+ANYWHERE = Scheduling()
+"""What a server is planned with until its settings are looked at."""
+
+
+def scheduling(settings: GpuServerSettings) -> Scheduling:
+    """What a server's settings say of it."""
+    return Scheduling(
+        node_selector=dict(sorted(settings.node_selector.items())),
+        tolerations=tuple(parse_taint(text) for text in settings.tolerations),
+        cpu_millicores=round(settings.cpus * 1000),
+        priority_class=settings.priority_class,
+    )
+
+
 def shutdown(*, drain_seconds: int, pre_stop_seconds: int = _PRE_STOP_SECONDS) -> Shutdown:
     """The end of a pod: `pre_stop_seconds` until no new request comes, `drain_seconds` for those in flight."""
     return Shutdown(pre_stop_seconds=pre_stop_seconds, drain_seconds=drain_seconds)
@@ -44,6 +78,15 @@ def shm_bytes(workers: int) -> int:
     The default of a container is 64 MB; too little fails late, with SIGBUS (serving-on-kubernetes.md).
     """
     return max(2, workers) * GIB
+
+
+def least_shm_bytes(workers: int) -> int:
+    """The least /dev/shm with which `workers` = TP x PP processes of vLLM do not die of SIGBUS; 0 for one.
+
+    512Mi, and 512Mi each: vLLM's own queues take 640, 1120, 2080 MiB for 2, 4, 8 of them, and NCCL wants its part
+    (serving-on-kubernetes.md).
+    """
+    return (1 + workers) * GIB // 2 if workers > 1 else 0
 
 
 def host_memory(*, workers: int, files_bytes: int, shm: int) -> HostMemory:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from planning.autoscaling import AutoscalePlan, plan_autoscale
 from planning.catalogue import LanguageModel, declared_model, gpu_models, hub_models
 from planning.memory import GpuMemory, VllmLoad, VllmMemory, vllm_memory
-from planning.pods import GIB, HostMemory, Shutdown, host_memory, shm_bytes, shutdown
+from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
 from settings.base import quantity_bytes
@@ -62,6 +62,7 @@ class VllmPlan:
     startup: Startup
     shutdown: Shutdown
     host_memory: HostMemory
+    scheduling: Scheduling = ANYWHERE
     shm_bytes: int
     cache_bytes: int
     cache_follows_model: bool

@@ -12,6 +12,7 @@ from settings.monitoring import MonitoringSettings
 from settings.node import NodeSettings
 from settings.ollama import OllamaSettings
 from settings.secret import SecretText
+from settings.security import SecuritySettings
 from settings.storage import StorageSettings
 from settings.vllm import VllmSettings
 
@@ -43,6 +44,9 @@ class Settings(StrictModel):
     )
     storage: StorageSettings = Field(
         default_factory=StorageSettings, description="How fast models come to a node and into memory."
+    )
+    security: SecuritySettings = Field(
+        default_factory=SecuritySettings, description="What is opened or moved beyond the defaults."
     )
     monitoring: MonitoringSettings | None = Field(
         default=None, description="Metrics, alerts and dashboards; off by default. Autoscaled models need it."
