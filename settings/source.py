@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from settings.problems import SettingsError, nearest, problems_of
+from settings.misplaced import misplaced
+from settings.problems import SettingsError, nearest
 from settings.secret import DECRYPTED
 from settings.stack import ENGINES, Settings
+from settings.wording import problems_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,9 @@ class Source:
 
     decrypted: Collection[str] = ()
     """Top-level keys in which secrets are texts instead of `{secure: ...}`; no value of theirs is told."""
+
+    unclear: Sequence[str] = ()
+    """What was found wrong while it was read, such as keys that are written twice."""
 
     lines: Mapping[str, int] = field(default_factory=dict)
     """Line in the file by path."""
@@ -69,14 +74,18 @@ class Source:
 
     def _validated(self) -> Settings | list[str]:
         raw = self.raw
+        own = [*self.unclear, *misplaced(raw)]
+        places = tuple(f"{problem.partition(': ')[0]}." for problem in own)
         texts = frozenset(text for key in self.decrypted if key in raw for text in _texts(raw[key]))
         try:
             # Through JSON: its strictness is that of the file, in which there are lists and no tuples.
-            return Settings.model_validate_json(
+            found = Settings.model_validate_json(
                 json.dumps(raw), by_alias=True, by_name=False, context={DECRYPTED: texts}
             )
         except ValidationError as error:
-            return problems_of(error, Settings, hidden=self.decrypted)
+            wrong = problems_of(error, Settings, hidden=self.decrypted)
+            return [*own, *(problem for problem in wrong if not f"{problem.partition(': ')[0]}.".startswith(places))]
+        return own or found
 
 
 def _with_likely_engine(model: Any) -> Any:

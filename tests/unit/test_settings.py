@@ -19,7 +19,7 @@ from on_mocks import STACK_FILES, Mocks, Raw
 from pydantic import BaseModel
 
 from settings.base import quantity_bytes
-from settings.loader import load, parse, read
+from settings.loader import load, parse, read, read_source
 from settings.problems import SettingsError
 from settings.stack import Settings
 
@@ -180,9 +180,10 @@ def test_settings_are_strict_and_frozen(model: type[BaseModel]) -> None:
     ("content", "problem"),
     [
         (None, "cannot be read: No such file or directory."),
-        (b"a: [", "is not YAML: "),
-        (b"a: \xff\xfe", "is not YAML: "),
-        (b"", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
+        (b"a: [", "is not YAML in line 2, column 1: "),
+        (b"a: \xff\xfe", "is not YAML: byte 4 is not UTF-8. Save the file in that encoding."),
+        (b"", "is empty; write 'config:' with keys such as 'llm-serving:models' below it."),
+        (b"# nothing\n", "is empty; write"),
         (b"- config", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
         (b"config: 5", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
     ],
@@ -219,11 +220,23 @@ def test_a_key_without_a_namespace_is_the_projects_own_as_pulumi_takes_it(tmp_pa
         read(file)
 
 
-def test_a_date_is_the_text_that_was_written(tmp_path: Path) -> None:
-    file = write(tmp_path, SMALLEST)
-    file.write_text(file.read_text().replace("engine: vllm", "engine: 2024-01-31"))
-    with pytest.raises(SettingsError, match=r"models\.chat\.engine: '2024-01-31' is not one of vllm, ollama"):
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("2024-01-31", "2024-01-31 00:00:00 +0000 UTC"), ("2024-1-31T10:00:00Z", "2024-01-31 10:00:00 +0000 UTC")],
+)
+def test_a_date_is_told_since_pulumi_makes_another_text_of_it(tmp_path: Path, written: str, meant: str) -> None:
+    """As `pulumi config --json` (3.255.0) shows it."""
+    file = write(tmp_path, {**SMALLEST, "nodes": {"a": {**SMALLEST["nodes"]["a"], "labels": {"bought": "then"}}}})
+    text = file.read_text()
+    file.write_text(text.replace("then", f"'{written}'"))
+    assert read_source(file).unclear == ()
+    file.write_text(text.replace("then", written))
+    with pytest.raises(SettingsError) as caught:
         read(file)
+    assert caught.value.problems[0] == (
+        f"nodes.a.labels.bought: {written} is a date to Pulumi, which makes '{meant}' of it. Write it in quotes: "
+        f"'{written}'."
+    )
 
 
 def load_as_pulumi(raw: Raw) -> Settings:
@@ -245,14 +258,16 @@ def test_pulumi_and_the_tools_read_a_committed_stack_the_same(file: Path) -> Non
     assert load_as_pulumi({key.partition(":")[2]: value for key, value in config.items()}) == read(file)
 
 
-@pytest.mark.parametrize("namespace", ["llm", "123", "true", "1e3"])
-def test_a_name_is_text_whatever_else_it_could_be(tmp_path: Path, namespace: str) -> None:
-    raw = {**SMALLEST, "namespace": namespace}
-    assert load_as_pulumi(raw).namespace == namespace
-    assert read(write(tmp_path, raw)).namespace == namespace
-    bare = write(tmp_path, raw)
-    bare.write_text(bare.read_text().replace(f"'{namespace}'", namespace))
-    assert read(bare).namespace == namespace
+@pytest.mark.parametrize(("namespace", "bare_is"), [("llm", "llm"), ("123", "123"), ("true", "true"), ("1e3", "1000")])
+def test_a_name_is_text_whatever_else_it_could_be(tmp_path: Path, namespace: str, bare_is: str) -> None:
+    """Without quotes Pulumi makes a number's own text of it, as `pulumi config --json` (3.255.0) shows."""
+    assert load_as_pulumi({**SMALLEST, "namespace": namespace}).namespace == namespace
+    file = write(tmp_path, {**SMALLEST, "namespace": "here"})
+    text = file.read_text()
+    file.write_text(text.replace("here", f"'{namespace}'"))
+    assert read(file).namespace == namespace
+    file.write_text(text.replace("here", namespace))
+    assert read(file).namespace == bare_is
 
 
 def test_load_names_the_stacks_own_file() -> None:
