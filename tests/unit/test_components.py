@@ -130,7 +130,9 @@ def test_models_are_on_disk_before_ollama_is_touched(deployed: Deploy, raw: Raw)
         assert server.download_budget_seconds <= deadline <= seconds(job.create_timeout)
         [container] = job.inputs["spec"]["template"]["spec"]["containers"]
         assert {"name": "PULL", "value": " ".join(server.pull)} in container["env"]
-        assert found.one("ConfigMap", f"{name}-modelfiles").inputs["data"] == server.modelfiles
+        assert found.one("ConfigMap", f"{name}-modelfiles").inputs["data"] == {
+            f"-{made}": text for made, text in server.modelfiles.items()
+        }
 
 
 @every_stack
