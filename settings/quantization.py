@@ -41,6 +41,11 @@ class Quantization(StrEnum):
         return self.value[0].isupper()
 
     @property
+    def is_sixteen_bits(self) -> bool:
+        """Whether weights are as they were trained, so that an engine may quantize them when it loads them."""
+        return self in (Quantization.BF16, Quantization.FP16, Quantization.F16)
+
+    @property
     def bits_per_weight(self) -> float:
         """Bits of a quantized weight, with its share of scales; of a GGUF file on average over all weights.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from planning.catalogue import LanguageModel
@@ -86,6 +86,9 @@ def gguf_weights(model: LanguageModel) -> GgufWeights:
     derived = _derived(model.architecture, model.quantization)
     if model.measured_bytes is None:
         return derived
+    if abs(model.measured_bytes - (derived.file - derived.others)) < abs(model.measured_bytes - derived.file):
+        # The vision tower is in a file of its own (mmproj), which a text model is served without.
+        derived = replace(derived, others=0)
     ratio = model.measured_bytes / derived.file
     return GgufWeights(
         layers=tuple(round(each * ratio) for each in derived.layers),

@@ -59,6 +59,10 @@ class LlamaCppLoad:
     full_window_cache: bool = False
     """Whether layers with a window keep the whole context all the same (--swa-full)."""
 
+    output_tokens: int | None = None
+    """Tokens of a batch that logits are kept for; None for all of them. A llama-server of 2026 keeps those of one a
+    sequence (n_outputs_max), so that it takes less than is told here."""
+
     margin_mib: int = 1024
     """What llama.cpp wants to stay free of each GPU where it decides how many layers go there (--fit-target)."""
 
@@ -180,23 +184,21 @@ class _Loaded:
         shape, load = self._shape, self._load
         batch, hidden = load.ubatch_tokens, shape.hidden_size
         copies = _PIPELINE_COPIES if load.gpus > 1 and not spilled else 1
-        wide = max(shape.intermediate_size, 1)
-        if shape.experts is not None:
-            experts = shape.experts
-            wide = max(
-                wide,
-                experts.active * (experts.intermediate_size + hidden // 2) + experts.shared * experts.intermediate_size,
-            )
+        made = 3 * shape.intermediate_size
+        if (experts := shape.experts) is not None:
+            made = max(made, 3 * experts.shared * experts.intermediate_size)
+            made += experts.active * (3 * experts.intermediate_size + hidden)
         heads = shape.attention_heads * shape.head_dim
-        if shape.latent_attention is not None:
-            heads = shape.attention_heads * (
-                shape.latent_attention.kv_lora_rank + shape.latent_attention.qk_rope_head_dim
-            )
+        if (latent := shape.latent_attention) is not None:
+            heads = shape.attention_heads * (latent.kv_lora_rank + latent.qk_rope_head_dim)
         context = _cells(load.context_tokens) if self._generates else batch
-        mask = 2 * batch * context
         scores = 0 if load.flash_attention else 4 * batch * context * shape.attention_heads
-        inside = mask * copies + scores + 4 * batch * (3 * hidden + max(2 * wide, 2 * heads))
-        logits = 4 * batch * (hidden + shape.vocabulary_size) if has_output and self._generates else 0
+        attention = scores + 4 * batch * (2 * hidden + 2 * heads)
+        feed_forward = 4 * batch * (3 * hidden + made)
+        inside = 2 * batch * context * copies + max(attention, feed_forward)
+        logits = 4 * (batch * hidden + (load.output_tokens or batch) * shape.vocabulary_size)
+        if not (has_output and self._generates):
+            logits = 0
         inputs = 4 * batch * hidden * (copies - 1)
         return max(inside, logits) + inputs + (self._weights.largest_tensor if spilled else 0)
 
