@@ -38,7 +38,6 @@ GONE = {
     "rope-scaling": "it is a key of the setting hfOverrides now (rope_parameters)",
     "rope-theta": "it is a key of the setting hfOverrides now (rope_parameters)",
     "enable-reasoning": "it is the setting reasoningParser now, which is enough",
-    "disable-log-requests": "requests are not logged unless enable-log-requests: true says so",
     "use-v2-block-manager": "it is gone; there is one block manager",
 }
 """Flags that blog posts still write, and what has become of them."""
@@ -92,6 +91,7 @@ _ELSEWHERE = {
     "host": "the Service finds the pod by what the plan sets",
     "port": "the Service finds the pod by what the plan sets",
     "uds": "the Service finds the pod by what the plan sets",
+    "grpc-port": "probes, metrics and routes want HTTP",
     "grpc": "probes, metrics and routes want HTTP",
     "shutdown-timeout": "the plan sets it to what the pod's end leaves for requests in flight",
     "enable-request-id-headers": "the plan sets it, for the edge",

@@ -1,10 +1,11 @@
-"""The argument parser of vLLM's own source, without PyTorch: started by the tests, as a program of its own.
+"""The argument parser of vLLM's own source, without PyTorch: a program of its own, which the tests start.
 
-It imports vLLM the way that vLLM's documentation is built, with that build's stand-ins for torch and friends. It reads one
-JSON document from standard input, and answers with one on standard output:
+It imports vLLM the way that vLLM's documentation is built, with that build's stand-ins for torch and friends. Each line
+of standard input is a question in JSON, which a line of standard output answers:
 
-    {"describe": true}            what the parser accepts, as planning/vllm_release.json has it
-    {"commands": [["m", "--x"]]}  for each list of arguments of `vllm serve`: null, or what is wrong with it
+    "describe"     what the parser accepts, as planning/vllm_release.json has it
+    "literals"     words that the engine takes where the parser takes any, by the name of their type
+    ["m", "--x"]   null where `vllm serve m --x` would be followed, or what is wrong with it
 
 Usage: python vllm_parser.py SOURCE PACKAGES, the unpacked source distribution and a folder with what it imports.
 """
@@ -20,7 +21,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 KINDS = {
     "int": "int",
@@ -38,6 +39,15 @@ KINDS = {
 }
 """By the name of the function that converts a value; one that is not here is new, and must be thought about."""
 
+LITERALS = {
+    "CacheDType": "vllm/config/cache.py",
+    "ModelDType": "vllm/config/model.py",
+    "QuantizationMethods": "vllm/model_executor/layers/quantization/__init__.py",
+    "SpeculativeMethod": "vllm/config/speculative.py",
+    "StructuredOutputsBackend": "vllm/config/structured_outputs.py",
+}
+"""Files that say what the engine takes, by the name of the type."""
+
 
 class Parser:
     """vLLM's parser of `vllm serve`."""
@@ -50,6 +60,7 @@ class Parser:
         mocks, separator, _ = file.read_text().partition("\nbench_forward = auto_mock(")
         if not separator:
             raise SystemExit(f"{file} is not what it was: the stand-ins for torch end nowhere.")
+        sys.modules["mkdocs_gen_files"] = MagicMock()  # which writes the pages of the documentation
         names: dict[str, Any] = {"__name__": "vllm_mocks", "__file__": str(file)}
         exec(compile(mocks, str(file), "exec"), names)  # noqa: S102  # vLLM's own code, whose hash is pinned
         self._auto_mock, self._mock = names["auto_mock"], names["PydanticMagicMock"]
@@ -97,6 +108,10 @@ class Parser:
             "environment": [name for name in self._keys("vllm/envs.py") if name.startswith("VLLM_")],
         }
 
+    def literals(self) -> dict[str, list[str]]:
+        """Words that the engine takes."""
+        return {name: self._words(file, name) for name, file in LITERALS.items()}
+
     def _flags(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for action in self.serve._actions:
@@ -134,7 +149,22 @@ class Parser:
             for node in tree.body
             if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict)
         ]
-        return sorted({key.value for found in dictionaries for key in found.keys if isinstance(key, ast.Constant)})
+        return sorted({str(key.value) for found in dictionaries for key in found.keys if isinstance(key, ast.Constant)})
+
+    def _words(self, file: str, name: str) -> list[str]:
+        """All words of the type `name`, and of the types that it is made of, in the same file."""
+        types = {
+            node.targets[0].id: node.value
+            for node in ast.parse((self.source / file).read_text()).body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        words: list[str] = []
+        for node in ast.walk(types[name]):
+            if isinstance(node, ast.Constant):
+                words.append(str(node.value))
+            elif isinstance(node, ast.Name) and node.id in types:
+                words += self._words(file, node.id)
+        return words
 
     def _members(self, file: str, name: str) -> list[str]:
         """Names of the members of the enumeration `name`, but for those of processors that are no NVIDIA GPUs."""
@@ -154,12 +184,14 @@ def _inner(convert: Any) -> Any:
 
 
 def main() -> None:
-    """Answer what standard input asks."""
-    asked = json.load(sys.stdin)
+    """Answer what standard input asks, until it ends."""
     out, sys.stdout = sys.stdout, sys.stderr  # vLLM logs where it likes
     parser = Parser(Path(sys.argv[1]), Path(sys.argv[2]))
-    answer = parser.describe() if asked.get("describe") else [parser.refusal(words) for words in asked["commands"]]
-    json.dump(answer, out)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        answers = {"describe": parser.describe, "literals": parser.literals}
+        answer = answers[asked]() if isinstance(asked, str) else parser.refusal(asked)
+        print(json.dumps(answer), file=out, flush=True)
 
 
 if __name__ == "__main__":
