@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import httpx
 from pydantic import SecretStr
 
-from planning.ollama import OllamaPlan
 from planning.plan import Plan
 from settings.ingress import LOCALHOST
 from toolchain.steps import StepFailed
@@ -103,7 +102,7 @@ def endpoints(plan: Plan) -> list[Endpoint]:
                 server=route.server,
                 engine=route.engine,
                 url=plan.ingress.url(route.openai_path),
-                models=server.served_names if isinstance(server, OllamaPlan) else (server.served_name,),
+                models=server.served_names,
             )
         )
     return found

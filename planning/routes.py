@@ -124,8 +124,8 @@ def plan_routes(
         prefix = _engine_prefix(path)
         if engine != "ollama" and prefix != OPENAI_PREFIX:
             problems.append(
-                f"ingress.routes.{written}: {_NAMES[engine]}'s public API is under /v1 alone, and other paths of it ask for no "
-                "key. Write '/v1' or '/v1/<name>'."
+                f"ingress.routes.{written}: {_NAMES[engine]}'s public API is under /v1 alone, and other paths of it "
+                "ask for no key. Write '/v1' or '/v1/<name>'."
             )
             continue
         routes.append(

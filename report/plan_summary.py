@@ -6,52 +6,31 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from planning.catalogue import gpu_models
-from planning.memory import MIB, GpuMemory
+from planning.memory import MIB
 from planning.nodes import NodePlan
+from planning.llamacpp import LlamaCppPlan
 from planning.ollama import OllamaPlan
 from planning.plan import Plan, ServerPlan
+from planning.tgi import TgiPlan
 from planning.vllm import VllmPlan
+from report.document import Count, Document, GpuMemoryMiB, gpu_memory
 
 Engine = Literal["vllm", "ollama", "llamacpp", "tgi"]
 
-_ENGINES: dict[type, Engine] = {VllmPlan: "vllm", OllamaPlan: "ollama"}
+_ENGINES: dict[type, Engine] = {VllmPlan: "vllm", OllamaPlan: "ollama", LlamaCppPlan: "llamacpp", TgiPlan: "tgi"}
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        json_schema_serialization_defaults_required=True,
-    )
-
-
-Count = Annotated[int, Field(ge=0)]
-
-
-class GpuMemoryMiB(_Document):
-    """Memory of one GPU, in MiB, as one pod takes it."""
-
-    weights: Count = Field(description="Weights of the model.")
-    kv_cache: Count = Field(description="Keys and values; under vLLM all that its limit leaves.")
-    other: Count = Field(description="CUDA context, activations, CUDA graphs, buffers, adapters, draft model.")
-    total: Count = Field(description="Weights, KV cache and other together.")
-    limit: Count = Field(description="What the pod may take of the card.")
-
-
-class HostMemoryMiB(_Document):
+class HostMemoryMiB(Document):
     """Memory of the host, in MiB."""
 
     request: Count = Field(description="Kept free for it by the scheduler.")
     limit: Count = Field(description="Above it the kernel kills the container.")
 
 
-class ModelSummary(_Document):
+class ModelSummary(Document):
     """One model server."""
 
     engine: Engine = Field(description="What serves it.")
@@ -87,7 +66,7 @@ class ModelSummary(_Document):
     host_memory_mib: HostMemoryMiB = Field(alias="hostMemoryMiB", description="Of each pod.")
 
 
-class NodeSummary(_Document):
+class NodeSummary(Document):
     """One GPU node."""
 
     gpu_model: str = Field(description="Model of its GPUs.")
@@ -106,7 +85,7 @@ class NodeSummary(_Document):
     models: dict[str, Count] = Field(description="Pods on it, by model server.")
 
 
-class Remark(_Document):
+class Remark(Document):
     """A problem or a warning."""
 
     path: str | None = Field(description="Where it is in the stack file; null where it is of the file as a whole.")
@@ -116,7 +95,7 @@ class Remark(_Document):
     message: str = Field(description="Fact, consequence and repair.")
 
 
-class PlanDocument(_Document):
+class PlanDocument(Document):
     """What `llmctl plan --json` prints."""
 
     version: Literal[1] = Field(
@@ -154,14 +133,16 @@ def remark(text: str, line: int | None) -> Remark:
 
 def weights_of(server: ServerPlan) -> tuple[str, ...]:
     """The models that a server loads, by the names that the catalogue uses."""
-    return server.pull if isinstance(server, OllamaPlan) else (server.arguments[0],)
+    if isinstance(server, OllamaPlan):
+        return server.pull
+    return (server.model if isinstance(server, LlamaCppPlan | TgiPlan) else server.arguments[0],)
 
 
 def _model(server: ServerPlan) -> ModelSummary:
     return ModelSummary(
         engine=_ENGINES[type(server)],
         models=weights_of(server),
-        served_names=_served_names(server),
+        served_names=server.served_names,
         replicas=server.replicas,
         max_replicas=len(server.nodes),
         nodes=server.nodes,
@@ -169,43 +150,24 @@ def _model(server: ServerPlan) -> ModelSummary:
         gpu_model=server.gpu_model,
         time_slices=server.time_slices,
         gpu_card_mib=gpu_models()[server.gpu_model].memory_mib,
-        gpu_memory_mib=_memory(getattr(server, "memory", None)),
-        max_model_len=_context(server),
-        concurrent_full_length_requests=getattr(server, "concurrent_full_length_requests", None),
+        gpu_memory_mib=None if server.memory is None else gpu_memory(server.memory),
+        max_model_len=server.max_model_len,
+        concurrent_full_length_requests=server.concurrent_full_length_requests,
         spilled_layers=_spilled(server),
         startup_seconds=server.startup.expected_seconds,
         startup_budget_seconds=server.startup.budget_seconds,
         strategy=server.rollout.strategy,
         outage_seconds=server.rollout.outage_seconds,
         termination_grace_seconds=server.shutdown.grace_period_seconds,
-        shm_mib=_mib(getattr(server, "shm_bytes", 0)),
+        shm_mib=_mib(server.shm_bytes),
         host_memory_mib=_host_memory([server]),
     )
 
 
-def _served_names(server: ServerPlan) -> tuple[str, ...]:
-    return server.served_names if isinstance(server, OllamaPlan) else (server.served_name,)
-
-
-def _context(server: ServerPlan) -> int:
-    return server.max_model_len if isinstance(server, VllmPlan) else int(server.environment["OLLAMA_CONTEXT_LENGTH"])
-
-
 def _spilled(server: ServerPlan) -> int | None:
-    loads = getattr(server, "loads", {})
-    return max((load.spilled_layers for load in loads.values()), default=getattr(server, "spilled_layers", None))
-
-
-def _memory(memory: GpuMemory | None) -> GpuMemoryMiB | None:
-    if memory is None:
-        return None
-    return GpuMemoryMiB(
-        weights=memory.weights_mib,
-        kv_cache=memory.kv_cache_mib,
-        other=memory.other_mib,
-        total=memory.total_mib,
-        limit=memory.limit_mib,
-    )
+    if isinstance(server, OllamaPlan):
+        return max((load.spilled_layers for load in server.loads.values()), default=None)
+    return None
 
 
 def _host_memory(pods: Iterable[ServerPlan]) -> HostMemoryMiB:
@@ -219,7 +181,7 @@ def _node(node: NodePlan, plan: Plan) -> NodeSummary:
     here = Counter({name: server.nodes.count(node.name) for name, server in plan.servers.items()})
     pods = [plan.servers[name] for name in here.elements()]
     taken = sum(pod.gpus for pod in pods)
-    totals = [memory.total_mib if (memory := getattr(pod, "memory", None)) else None for pod in pods]
+    totals = [pod.memory.total_mib if pod.memory else None for pod in pods]
     known = sorted((total for total in totals if total is not None), reverse=True)
     return NodeSummary(
         gpu_model=node.gpu_model,

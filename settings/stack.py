@@ -8,17 +8,21 @@ from pydantic import Field
 
 from settings.base import Name, ServiceName, StrictModel
 from settings.ingress import IngressSettings
+from settings.llamacpp import LlamaCppSettings
 from settings.monitoring import MonitoringSettings
 from settings.node import NodeSettings
 from settings.ollama import OllamaSettings
 from settings.secret import SecretText
 from settings.security import SecuritySettings
 from settings.storage import StorageSettings
+from settings.tgi import TgiSettings
 from settings.vllm import VllmSettings
 
-ModelSettings = Annotated[VllmSettings | OllamaSettings, Field(discriminator="engine")]
+ModelSettings = Annotated[
+    VllmSettings | OllamaSettings | LlamaCppSettings | TgiSettings, Field(discriminator="engine")
+]
 
-ENGINES = ("vllm", "ollama")
+ENGINES = ("vllm", "ollama", "llamacpp", "tgi")
 """What `engine` may be."""
 
 

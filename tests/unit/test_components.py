@@ -10,8 +10,21 @@ from conftest import Deploy
 from on_mocks import Deployed, Raw, seconds
 from small_stacks import every_stack, node, vllm
 
+from planning.llamacpp import LlamaCppPlan
 from planning.ollama import OllamaPlan
+from planning.tgi import TgiPlan
 from planning.vllm import VllmPlan
+
+BASES: dict[type, str] = {VllmPlan: "8000/v1", OllamaPlan: "11434", LlamaCppPlan: "8080/v1", TgiPlan: "8080/v1"}
+"""Port and path of the URL that each engine's server has."""
+
+CHANGES: dict[str, Raw] = {
+    "vllm": {"shm": "6Gi"},
+    "ollama": {"keepAliveSeconds": 7},
+    "llamacpp": {"threads": 3},
+    "tgi": {"shm": "6Gi"},
+}
+"""A change that restarts a server of each engine."""
 
 
 @every_stack
@@ -73,8 +86,8 @@ def test_outputs_name_every_server_and_every_route(deployed: Deploy, raw: Raw) -
     found = deployed(raw)
     namespace = found.plan.namespace
     assert found.outputs["servers"] == {
-        name: f"http://{name}.{namespace}.svc.cluster.local:" + ("8000/v1" if isinstance(s, VllmPlan) else "11434")
-        for name, s in found.plan.servers.items()
+        name: f"http://{name}.{namespace}.svc.cluster.local:{BASES[type(server)]}"
+        for name, server in found.plan.servers.items()
     }
     if found.plan.ingress:
         base = {"localhost": "http://localhost", "llm.example.com": "https://llm.example.com"}[found.plan.ingress.host]
@@ -86,7 +99,7 @@ def test_changing_one_server_leaves_the_others_alone(deployed: Deploy, raw: Raw)
     """A change that restarts one model must not show up at its neighbours in the preview."""
     for changed, server in raw["models"].items():
         again = copy.deepcopy(raw)
-        again["models"][changed] |= {"shm": "6Gi"} if server["engine"] == "vllm" else {"keepAliveSeconds": 7}
+        again["models"][changed] |= CHANGES[server["engine"]]
         before, after = deployed(raw).resources, deployed(again).resources
         own = f"Server::{changed}"
         assert {r.urn: r for r in before if r.parent.endswith(own)} != {
