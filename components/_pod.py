@@ -20,7 +20,7 @@ from planning.gpu_runtime import GPU_RESOURCE
 from planning.memory import MIB
 from planning.nodes import GPU_MODEL_LABEL, TIME_SLICES_LABEL
 from planning.plan import ServerPlan
-from planning.pods import Scheduling
+from planning.pods import Toleration
 
 RUNTIME_CLASS = "llm-nvidia"
 """A class of our own for the handler `nvidia`: k3s ships one named `nvidia` itself, so creating that would conflict."""
@@ -53,9 +53,10 @@ def pod_spec(
     *,
     service_account: pulumi.Input[str],
     volumes: Sequence[VolumeArgsDict],
+    image_pull_secrets: Sequence[str] = (),
 ) -> PodSpecArgsDict:
     """A pod that meets Pod Security's level `restricted`; GPUs come by `gpu_pod_spec`."""
-    return {
+    spec: PodSpecArgsDict = {
         "service_account_name": service_account,
         "automount_service_account_token": False,
         # A Service named vllm would otherwise inject VLLM_PORT=tcp://..., which vLLM refuses at start.
@@ -72,6 +73,9 @@ def pod_spec(
         "containers": list(containers),
         "volumes": [*volumes, {"name": "tmp", "empty_dir": {}}],
     }
+    if image_pull_secrets:
+        spec["image_pull_secrets"] = [{"name": name} for name in image_pull_secrets]
+    return spec
 
 
 def gpu_pod_spec(
@@ -82,7 +86,12 @@ def gpu_pod_spec(
     volumes: Sequence[VolumeArgsDict],
 ) -> PodSpecArgsDict:
     """The pod of a server: `container` with its GPUs, where the plan puts it."""
-    pod = pod_spec([container], service_account=service_account, volumes=volumes)
+    pod = pod_spec(
+        [container],
+        service_account=service_account,
+        volumes=volumes,
+        image_pull_secrets=plan.scheduling.image_pull_secrets,
+    )
     return {
         **on_gpu_node(plan, pod),
         "runtime_class_name": RUNTIME_CLASS,
@@ -96,7 +105,7 @@ def on_gpu_node(plan: ServerPlan, pod: PodSpecArgsDict) -> PodSpecArgsDict:
     spec: PodSpecArgsDict = {
         **pod,
         "affinity": {"node_affinity": node_affinity(plan)},
-        "tolerations": tolerations(where),
+        "tolerations": tolerations(where.tolerations),
     }
     if where.node_selector:
         spec["node_selector"] = where.node_selector
@@ -105,11 +114,10 @@ def on_gpu_node(plan: ServerPlan, pod: PodSpecArgsDict) -> PodSpecArgsDict:
     return spec
 
 
-def tolerations(where: Scheduling) -> list[TolerationArgsDict]:
-    """The taint of GPU nodes, and those of others that the server may be put behind: just these, by value."""
+def tolerations(others: Sequence[Toleration]) -> list[TolerationArgsDict]:
+    """The taint of GPU nodes, and those of others that are named: just these, by value."""
     named: list[TolerationArgsDict] = [
-        {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
-        for taint in where.tolerations
+        {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect} for taint in others
     ]
     return [*TOLERATIONS, *named]
 

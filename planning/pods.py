@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from settings.labels import Taint, parse_taint
+from settings.security import SecuritySettings
 from settings.server import GpuServerSettings
 
 GIB = 2**30
+
+Toleration = Taint
+"""A taint that does not keep a pod away: just that one, by key, value and effect."""
 
 _PRE_STOP_SECONDS = 5
 """Until every proxy has dropped the endpoint; then no new request comes while the engine drains."""
@@ -38,12 +42,12 @@ class HostMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduling:
-    """Where the pods of a server may run, besides on the GPU that was counted with, and what they ask of a CPU."""
+    """What pods of a server have around them: nodes, besides the GPU that was counted with; CPU; registry; clients."""
 
     node_selector: dict[str, str] = field(default_factory=dict)
     """Labels that the node must have."""
 
-    tolerations: tuple[Taint, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
     """Taints of others that do not keep them away."""
 
     cpu_millicores: int = 250
@@ -52,18 +56,26 @@ class Scheduling:
     priority_class: str | None = None
     """None for the cluster's default."""
 
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets with logins to registries."""
+
+    client_namespaces: tuple[str, ...] = ()
+    """Namespaces from which it may be reached past the edge."""
+
 
 ANYWHERE = Scheduling()
 """What a server is planned with until its settings are looked at."""
 
 
-def scheduling(settings: GpuServerSettings) -> Scheduling:
-    """What a server's settings say of it."""
+def scheduling(settings: GpuServerSettings, site: SecuritySettings) -> Scheduling:
+    """What a server's settings, and those of the site, say of it."""
     return Scheduling(
         node_selector=dict(sorted(settings.node_selector.items())),
         tolerations=tuple(parse_taint(text) for text in settings.tolerations),
         cpu_millicores=round(settings.cpus * 1000),
         priority_class=settings.priority_class,
+        image_pull_secrets=tuple(site.image_pull_secrets),
+        client_namespaces=tuple(site.client_namespaces),
     )
 
 

@@ -35,7 +35,9 @@ def test_a_target_that_no_pod_ever_reaches_is_told() -> None:
 
 def test_a_maximum_beyond_the_pool_is_told() -> None:
     [told] = problems(POOL, {"fast": autoscaled(max=5)})
-    assert told.startswith("models.fast: 1 of 5 replicas find no free GPU (each takes 1, all on one node)")
+    assert told.startswith(
+        "models.fast.autoscale.max: 1 of 5 replicas find no free GPU (each takes 1, all on one node)"
+    )
 
 
 @pytest.mark.parametrize(

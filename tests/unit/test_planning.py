@@ -94,8 +94,8 @@ def test_all_problems_of_nodes_models_and_routes_are_told_at_once() -> None:
             "ingress.routes./help",
             "ingress.routes./x",
             "models.big.gpus",
-            "models.help.gpuShare",
-            "models.wide",
+            "models.wide",  # help leaves too little of the card
+            "models.wide",  # and would not fit it alone
         ]
     )
     assert str(PlanError(told)).splitlines()[0] == "The stack cannot be planned, 6 problems:"

@@ -110,9 +110,13 @@ def test_vllm_has_shared_memory_with_a_limit(deployed: Deploy, raw: Raw) -> None
 def test_a_pod_is_killed_only_after_it_drained(deployed: Deploy, raw: Raw) -> None:
     for server, deployment, container in servers(deployed(raw)):
         grace = deployment.inputs["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        pre_stop = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert pre_stop > 0
-        assert pre_stop + server.shutdown.drain_seconds < grace
+        assert server.shutdown.pre_stop_seconds > 0
+        assert server.shutdown.pre_stop_seconds + server.shutdown.drain_seconds < grace
+        [(way, waits)] = container["lifecycle"]["preStop"].items()
+        if way == "sleep":
+            assert waits == {"seconds": server.shutdown.pre_stop_seconds}
+        else:  # an engine that does not drain by itself
+            assert f"sleep {server.shutdown.pre_stop_seconds}" in waits["command"][-1]
 
 
 @every_stack
