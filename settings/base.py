@@ -126,7 +126,7 @@ def _size(quantity: str) -> str:
 
 
 def _not_bare(quantity: object) -> object:
-    if isinstance(quantity, int) and not isinstance(quantity, bool):
+    if isinstance(quantity, int | float) and not isinstance(quantity, bool):
         raise ValueError(f"{quantity!r} is a number without a unit, which would be bytes; write e.g. '{quantity}Gi'.")
     return quantity
 

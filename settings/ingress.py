@@ -75,6 +75,8 @@ def _path_meant(path: str) -> str:
 
 
 def _route(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise ValueError("names no model; write e.g. '/v1: chat'.")
     return {"model": value} if isinstance(value, str) else value
 
 

@@ -39,7 +39,7 @@ def _nothing(written: Written) -> Iterator[str]:
     write = (
         f"Write {written.key}: {{}} to turn it on, or leave it out" if switches_on else "Write a value, or leave it out"
     )
-    yield f"{written.path}: says nothing, and what is not set is as good as not written. {write}."
+    yield f"{written.path}: has nothing behind it, so it would be as if it were not written. {write}."
 
 
 def _encrypted_as_a_whole(written: Written) -> Iterator[str]:

@@ -95,6 +95,9 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
     path, field = place.path, place.field
     described = f" ({field.description.rstrip('.')})" if field and field.description else ""
     context: Mapping[str, Any] = details.get("ctx", {})
+    if value is None and (kind := _KINDS.get(details["type"])) and kind not in ("a mapping", "a list"):
+        instead = "" if field is None or field.is_required() else ", or leave it out"
+        return f"{path}: has nothing behind it; write {kind}{instead}{described}."
     match details["type"]:
         case "extra_forbidden":
             return _unknown(str(details["loc"][-1]), details, place, model)
@@ -104,11 +107,11 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
             expected = str(context.get("expected") or context.get("expected_tags"))
             words = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
             by_tag = details["type"] == "union_tag_invalid"
-            given = value if not by_tag else context.get("tag")
+            given = value if not by_tag or not isinstance(value, dict) else value.get("engine")
             where = f"{path}.engine" if by_tag else path
             hint = "" if isinstance(value, _Hidden) else did_you_mean(str(given), words)
             told = f"is not one of {', '.join(words)}" if len(words) > 1 else f"can only be {words[0]}"
-            return f"{where}: {_shown(given)} {told}{hint}"
+            return f"{where}: {_shown(given)} {told}{hint or '.'}"
         case "union_tag_not_found":
             return f"{path}.engine: is required; it says which engine serves the model."
         case "model_type" | "model_attributes_type" | "dict_type":

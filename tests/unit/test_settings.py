@@ -59,6 +59,8 @@ def written(case: Raw) -> Raw:
             return vllm(**change)
         case {"ollama": change}:
             return ollama(**change)
+        case {"edge": change}:
+            return {**SMALLEST, "ingress": {"host": "localhost", "routes": {"/v1": "chat"}, **change}}
         case {"jini": change}:
             return ollama(modelfiles={"jini": {"from": "qwen3:4b", **change}})
     raise AssertionError(f"not a case: {case}")
