@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from planning.catalogue.gpus import GpuModel
-from planning.catalogue.models import LanguageModel, Use, declared_model
+from planning.catalogue.models import HUB_PREFIX, LanguageModel, Use, declared_model, gguf_name
 from planning.catalogue.reading import Base, CatalogueError, read_bases, read_gpus, read_models
 from settings.architecture import (
     Architecture,
@@ -36,6 +36,7 @@ __all__ = [
     "Use",
     "architectures",
     "declared_model",
+    "gguf_model",
     "gpu_models",
     "hub_models",
     "language_models",
@@ -56,11 +57,16 @@ def architectures() -> dict[str, Base]:
 
 @cache
 def language_models() -> dict[str, LanguageModel]:
-    """Models by Hugging Face repository or Ollama name."""
+    """Models by Hugging Face repository, Ollama name, or GGUF file at Hugging Face (`hf.co/owner/name:type`)."""
     return read_models(architectures())
+
+
+def gguf_model(name: str) -> LanguageModel | None:
+    """The GGUF file that Ollama or llama-server means by `name`; None where it is not known."""
+    return language_models().get(gguf_name(name))
 
 
 @cache
 def hub_models() -> dict[str, LanguageModel]:
     """Models by Hugging Face repository (`owner/name`): what vLLM can serve."""
-    return {name: model for name, model in language_models().items() if "/" in name}
+    return {name: model for name, model in language_models().items() if "/" in name and not name.startswith(HUB_PREFIX)}
