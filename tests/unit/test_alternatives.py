@@ -46,7 +46,7 @@ def test_a_checkpoint_of_another_purpose_is_none_of_the_same_model() -> None:
     """Qwen2.5-Coder has the shape of Qwen2.5, and answers otherwise."""
     found = fitting_alternatives(hub_models()["Qwen/Qwen2.5-32B-Instruct"], load(), limit_mib=30000)
     assert found.checkpoint is not None
-    assert found.checkpoint.name == "Qwen/Qwen2.5-32B-Instruct-AWQ"
+    assert found.checkpoint.name.startswith("Qwen/Qwen2.5-32B-Instruct-")
 
 
 @given(
