@@ -94,7 +94,8 @@ class VllmServer(pulumi.ComponentResource):
         self.service_name = server.serve(
             {
                 **container,
-                "args": list(plan.arguments),
+                # Kubernetes would put a variable's value in place of $(NAME), which a chat template may well hold.
+                "args": [argument.replace("$(", "$$(") for argument in plan.arguments],
                 "startup_probe": {
                     **health,
                     "period_seconds": PROBE_PERIOD_SECONDS,

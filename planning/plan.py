@@ -15,6 +15,7 @@ from planning.nodes import NodePlan, plan_nodes
 from planning.problems import PlanError
 from planning.security import check_namespaces
 from planning.servers import ServerPlan, plan_servers
+from planning.tracing import plan_tracing
 from planning.volumes import VolumeClass, volume_class
 from planning.warnings import warnings
 from settings.problems import SettingsError
@@ -111,6 +112,8 @@ def plan(settings: Settings) -> Plan:
         secrets = tuple(settings.security.image_pull_secrets)
         ingress = replace(ingress, image=mirrored(ingress.image, mirror), image_pull_secrets=secrets)
     servers = plan_servers(settings, problems, doubts)
+    if settings.tracing is not None:
+        servers = plan_tracing(settings.tracing, servers, problems, doubts)
     if settings.monitoring is None:
         problems += unfed_autoscalers(settings.models)
     monitoring = (

@@ -17,7 +17,7 @@ from planning.vllm_batching import PROFILES, Batching, plan_batching
 from planning.vllm_checks import VllmChecks
 from planning.vllm_environment import check_extra_environment, vllm_environment
 from planning.vllm_flags import extra_arguments
-from planning.vllm_load import lora_slots, vllm_load
+from planning.vllm_load import draft_model, lora_slots, vllm_load
 from planning.vllm_release import release, version_of
 from settings.base import quantity_bytes
 from settings.node import NodeSettings
@@ -112,7 +112,8 @@ def plan_vllm(
         memory = vllm_memory(model, load, limit_mib=int(gpu.memory_mib * utilization))
         _check_context(name, settings, model, batching, problems)
         _check_fit(name, model, load, memory, problems)
-    files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
+    draft = draft_model(settings)
+    files_bytes = (model.files_bytes if model else _UNKNOWN_FILES_BYTES) + (draft.files_bytes if draft else 0)
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
     autoscale = (
         plan_autoscale(name, settings.autoscale, startup=time, max_num_seqs=batching.max_num_seqs, problems=problems)

@@ -72,12 +72,15 @@ def quantized_at_load(settings: VllmSettings, model: LanguageModel) -> Quantizat
     return _AT_LOAD.get(settings.quantization)
 
 
+def draft_model(settings: VllmSettings) -> LanguageModel | None:
+    """What is known of the model that guesses; None where none does, or nothing is known of it."""
+    return hub_models().get(settings.speculative.model or "") if settings.speculative else None
+
+
 def vllm_load(
     settings: VllmSettings, batching: Batching, model: LanguageModel, gpu: GpuModel, *, eager: bool
 ) -> VllmLoad:
     """How one replica is set up, as far as its memory depends on it."""
-    speculative = settings.speculative
-    draft = hub_models().get(speculative.model) if speculative and speculative.model else None
     return VllmLoad(
         max_model_len=batching.max_model_len,
         max_num_seqs=batching.max_num_seqs,
@@ -88,5 +91,5 @@ def vllm_load(
         eager=eager,
         quantized_at_load=quantized_at_load(settings, model),
         lora=lora_slots(settings),
-        draft=draft,
+        draft=draft_model(settings),
     )

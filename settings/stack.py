@@ -16,6 +16,7 @@ from settings.secret import SecretText
 from settings.security import SecuritySettings
 from settings.storage import StorageSettings
 from settings.tgi import TgiSettings
+from settings.tracing import TracingSettings
 from settings.vllm import VllmSettings
 
 ModelSettings = Annotated[
@@ -54,4 +55,7 @@ class Settings(StrictModel):
     )
     monitoring: MonitoringSettings | None = Field(
         default=None, description="Metrics, alerts and dashboards; off by default. Autoscaled models need it."
+    )
+    tracing: TracingSettings | None = Field(
+        default=None, description="Traces of requests, sent to a collector that is there already; off by default."
     )
