@@ -26,7 +26,11 @@ class Misfit(NamedTuple):
     """What follows the node's name, e.g. `is time-sliced`."""
 
 
-def kind_of(node: NodeSettings) -> tuple[str, int, str]:
+Kind = tuple[str, int, str]
+"""GPU model, slices, platform: the replicas of a server are on nodes of one kind."""
+
+
+def kind_of(node: NodeSettings) -> Kind:
     """What makes a difference to a server: the GPU, how it is shared, the platform."""
     return node.gpus.model, node.gpus.time_slices, node.platform
 
@@ -64,7 +68,7 @@ class Eligibility:
     def __init__(self, nodes: Mapping[str, NodeSettings]) -> None:
         self._nodes = nodes
         self._known: dict[object, tuple[str, ...]] = {}
-        self._differ: dict[tuple[str, ...], bool] = {}
+        self._kinds: dict[tuple[str, ...], dict[Kind, tuple[str, ...]]] = {}
 
     def nodes(self, server: GpuServerSettings) -> tuple[str, ...]:
         """Nodes that nothing speaks against."""
@@ -76,8 +80,11 @@ class Eligibility:
             )
         return self._known[key]
 
-    def differ(self, names: tuple[str, ...]) -> bool:
-        """Whether the nodes `names` are of several kinds."""
-        if names not in self._differ:
-            self._differ[names] = len({kind_of(self._nodes[name]) for name in names}) > 1
-        return self._differ[names]
+    def kinds(self, names: tuple[str, ...]) -> Mapping[Kind, tuple[str, ...]]:
+        """The nodes `names` by their kinds."""
+        if names not in self._kinds:
+            found: dict[Kind, list[str]] = {}
+            for name in names:
+                found.setdefault(kind_of(self._nodes[name]), []).append(name)
+            self._kinds[names] = {kind: tuple(of_kind) for kind, of_kind in found.items()}
+        return self._kinds[names]

@@ -127,9 +127,7 @@ def pack(spaces: Mapping[str, Space], demands: Sequence[Demand]) -> Packing:
     placed = nodes or {}
     for demand in demands:
         if demand.name not in placed:
-            ways = (_best_fit(pool, demand, room) for pool in _pools(demand, room))
-            way = max(ways, key=lambda way: (_count(way), -_least(way, room)), default=())
-            placed[demand.name] = _put(way, demand, room)
+            placed[demand.name] = _put(_most(demand, room), demand, room)
     return Packing(room=room, nodes=placed, exhausted=exhausted)
 
 
@@ -226,6 +224,18 @@ def _spread(
     for count in range(most, -1, -1):
         for rest in _spread(others, demand, left - count, room, (state, count)):
             yield ((node, count), *rest) if count else rest
+
+
+def _most(demand: Demand, room: Room) -> _Way:
+    """The way that holds most of `demand`, and of these the one that leaves least."""
+    if demand.together:
+        counts = {
+            node: room.holds(node, demand, demand.replicas) for node in demand.nodes if room.free[node] >= demand.gpus
+        }
+        best = max(counts, key=lambda node: (counts[node], -room.free[node]), default=None)
+        return ((best, counts[best]),) if best is not None and counts[best] else ()
+    ways = (_best_fit(pool, demand, room) for pool in _pools(demand, room))
+    return max(ways, key=lambda way: (_count(way), -_least(way, room)), default=())
 
 
 def _best_fit(pool: Sequence[str], demand: Demand, room: Room) -> _Way:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from planning.eligibility import HOSTNAME_LABEL, Eligibility, kind_of
+from planning.eligibility import HOSTNAME_LABEL, Eligibility, Kind, kind_of
 from planning.packing import Demand, Packing, Space, pack
 from planning.pending import nowhere, pending
 from settings.autoscale import AutoscaleSettings
@@ -76,10 +76,7 @@ def place(
     """
     eligible = Eligibility(nodes)
     candidates = {name: eligible.nodes(server) for name, server in servers.items()}
-    scores = {
-        name: {node: suits(name, node) for node in allowed} if eligible.differ(allowed) else {}
-        for name, allowed in candidates.items()
-    }
+    scores = {name: _scores(name, eligible.kinds(allowed), suits) for name, allowed in candidates.items()}
     spaces = _spaces(nodes, servers)
 
     def packed(parts: int) -> tuple[list[Demand], Packing]:
@@ -116,10 +113,20 @@ def place(
     )
 
 
+def _scores(name: str, kinds: Mapping[Kind, tuple[str, ...]], suits: Suits) -> dict[str, Score]:
+    """By node; empty where all nodes are of one kind, so that there is nothing to choose."""
+    if len(kinds) < 2:
+        return {}
+    found: dict[str, Score] = {}
+    for nodes in kinds.values():
+        found |= dict.fromkeys(nodes, suits(name, nodes[0]))
+    return found
+
+
 def _best(allowed: tuple[str, ...], scores: Mapping[str, Score], parts: int) -> tuple[str, ...]:
     if not scores:
         return allowed
-    best = min(score[:parts] for score in scores.values())
+    best = min(score[:parts] for score in set(scores.values()))
     return tuple(node for node in allowed if scores[node][:parts] == best)
 
 

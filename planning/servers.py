@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from planning.catalogue import gpu_models
@@ -62,10 +63,12 @@ def plan_servers(settings: Settings, problems: list[str], warnings: list[str]) -
 
 def _place(settings: Settings, problems: list[str]) -> Placement:
     known: dict[tuple[str, object], Score] = {}
+    kinds = {name: kind_of(node) for name, node in settings.nodes.items()}
+    written = cache(lambda name: repr(settings.models[name]))
 
     def suits(name: str, node: str) -> Score:
-        """Tried by planning it there: the engine's planner decides what fits."""
-        key = (name, kind_of(settings.nodes[node]))
+        """Tried by planning it there: the engine's planner decides what fits. Servers alike are tried once."""
+        key = (written(name), kinds[node])
         if key not in known:
             told, doubts = list[str](), list[str]()
             if settings.nodes[node].gpus.model in gpu_models():
@@ -191,6 +194,8 @@ def _overfull(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ServerPla
     """Nodes whose pods ask for more memory or CPU than the file says that they have."""
     found = []
     for name, node in nodes.items():
+        if node.memory is None and node.cpus is None:
+            continue
         pods = {server: count for server, plan in servers.items() if (count := Counter(plan.nodes)[name])}
         if node.memory is not None:
             asked = {server: servers[server].host_memory.request_bytes * count for server, count in pods.items()}
