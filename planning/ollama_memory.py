@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from planning.catalogue import GpuModel, LanguageModel, declared_model
 from planning.memory import LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
@@ -16,6 +17,10 @@ _BITS: dict[KvCacheType, float] = {"f16": 16, "q8_0": 8.5, "q4_0": 4.5}
 
 _HOST_GB_PER_SECOND = 50
 """What a CPU reads from its memory: two channels of DDR4-3200 have 51 GB/s, of DDR5-5600 90."""
+
+
+_memory = lru_cache(maxsize=10_000)(llama_cpp_memory)
+"""The same model comes under several names, and on many servers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,7 @@ def _served(
         model=model,
         context_tokens=context,
         load=load,
-        memory=None if model is None else llama_cpp_memory(model, load, limit_mib=limit_mib),
+        memory=None if model is None else _memory(model, load, limit_mib=limit_mib),
         context_setting=setting,
     )
 

@@ -181,8 +181,10 @@ class ModelfileSettings(StrictModel):
     draft: FilePath | None = Field(
         default=None, description="Model that guesses tokens (DRAFT), './x.gguf' of files; since Ollama 0.30."
     )
-    messages: tuple[Message, ...] = Field(default=(), description="Conversation that every chat begins with (MESSAGE).")
-    license: tuple[Text, ...] = Field(default=(), description="Texts of its licences (LICENSE).")
+    messages: list[Message] = Field(
+        default_factory=list, description="Conversation that every chat begins with (MESSAGE)."
+    )
+    license: list[Text] = Field(default_factory=list, description="Texts of its licences (LICENSE).")
     renderer: Annotated[str, AfterValidator(_word)] | None = Field(
         default=None, description="Built-in renderer of prompts (RENDERER), by Ollama's name."
     )
@@ -266,7 +268,7 @@ def parse_modelfile(text: str) -> ModelfileSettings:
                 parameters[name] = (*parameters.get(name, ()), *value)
             elif command.instruction in ("license", "message"):
                 kept = "messages" if command.instruction == "message" else "license"
-                said[kept] = (*said.get(kept, ()), value)
+                said[kept] = [*said.get(kept, []), value]
             elif name in lines:
                 raise ValueError(f"{name} comes again, after line {lines[name]}; Ollama would take the last alone.")
             else:

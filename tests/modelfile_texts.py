@@ -33,8 +33,8 @@ modelfiles: st.SearchStrategy[ModelfileSettings] = st.builds(
     messages=st.lists(
         st.builds(Message, role=st.sampled_from(ROLES), content=_contents),
         max_size=3,
-    ).map(tuple),
-    license=st.lists(_contents, max_size=2).map(tuple),
+    ),
+    license=st.lists(_contents, max_size=2),
     renderer=st.none() | _words,
     parser=st.none() | _words,
     requires=st.none() | st.sampled_from(["0.14.0", "v1.2.3-rc1"]),

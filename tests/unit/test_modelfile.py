@@ -32,8 +32,8 @@ def test_a_modelfile_says_what_the_settings_say() -> None:
         parameters=parameters,
         template="{{ .Prompt }}",
         adapter="./lora.gguf",
-        messages=(Message(role="user", content="Hi"), Message(role="assistant", content='"Ho"')),
-        license=("MIT", "Apache-2.0"),
+        messages=[Message(role="user", content="Hi"), Message(role="assistant", content='"Ho"')],
+        license=["MIT", "Apache-2.0"],
         renderer="qwen3-coder",
         parser="qwen3-coder",
         requires="0.14.0",
@@ -98,7 +98,7 @@ def test_every_form_of_a_line_is_read() -> None:
         system="on two\nlines",
         template="{{ .Prompt }} # no comment",
         parameters={"stop": ["<|a|>", "b "], "use_mmap": False, "seed": -1},
-        messages=(Message(role="user", content='say "hi"'),),
+        messages=[Message(role="user", content='say "hi"')],
     )
 
 
