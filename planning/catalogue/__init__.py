@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from planning.catalogue.gguf_names import by_repository, derived_gguf, gguf_name
 from planning.catalogue.gpus import GpuModel
-from planning.catalogue.models import HUB_PREFIX, LanguageModel, Use, declared_model, gguf_name
+from planning.catalogue.models import HUB_PREFIX, LanguageModel, Use, declared_model
 from planning.catalogue.reading import Base, CatalogueError, read_bases, read_gpus, read_models
 from settings.architecture import (
     Architecture,
@@ -62,8 +63,17 @@ def language_models() -> dict[str, LanguageModel]:
 
 
 def gguf_model(name: str) -> LanguageModel | None:
-    """The GGUF file that Ollama or llama-server means by `name`; None where it is not known."""
-    return language_models().get(gguf_name(name))
+    """The GGUF file that Ollama or llama-server means by `name`: of its row, or of its model's with a derived size.
+
+    None where neither is known.
+    """
+    spelled = gguf_name(name)
+    return language_models().get(spelled) or derived_gguf(spelled, library=language_models(), originals=_originals())
+
+
+@cache
+def _originals() -> dict[str, LanguageModel]:
+    return by_repository(hub_models())
 
 
 @cache

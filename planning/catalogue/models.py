@@ -76,18 +76,3 @@ def declared_model(name: str, facts: ModelFacts) -> LanguageModel:
         uses=("embedding",) if shape.layers_without_kv_cache == shape.layers else ("chat",),
         source="the stack file",
     )
-
-
-def gguf_name(name: str) -> str:
-    """`name` as the catalogue spells it: what Ollama pulls (`qwen3`, `hf.co/owner/repository:q5_k_m`) and what
-    llama-server takes after `-hf` (`owner/repository:Q5_K_M`) are one file under several names.
-
-    Neither looks at the case of a type, and both take Q4_K_M of a repository where none is given.
-    """
-    path = name.removeprefix("registry.ollama.ai/").removeprefix("library/")
-    for prefix in ("https://", "huggingface.co/", HUB_PREFIX):
-        path = path.removeprefix(prefix)
-    repository, _, tag = path.partition(":")
-    if "/" not in repository:
-        return f"{repository}:{tag or 'latest'}"
-    return f"{HUB_PREFIX}{repository}:{tag.upper() or 'Q4_K_M'}"

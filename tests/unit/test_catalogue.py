@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planning.catalogue import (
     Architecture,
@@ -19,6 +21,7 @@ from planning.catalogue import (
     hub_models,
     language_models,
 )
+from planning.catalogue.gguf_names import gguf_name
 from planning.catalogue.reading import read_bases, read_gpus, read_models
 from planning.hosts import gpu_words
 
@@ -134,12 +137,37 @@ def test_a_name_says_its_engine_and_the_engine_reads_the_type() -> None:
         ("huggingface.co/unsloth/Qwen3-8B-GGUF", "hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M"),
         ("https://huggingface.co/unsloth/Qwen3-8B-GGUF", "hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M"),
         ("unsloth/Qwen3-8B-GGUF:Q6_K", "hf.co/unsloth/Qwen3-8B-GGUF:Q6_K"),
+        (
+            "hf.co/somebody/Meta-Llama-3.1-8B-Instruct-i1-GGUF:q6_k",
+            "hf.co/somebody/Meta-Llama-3.1-8B-Instruct-i1-GGUF:Q6_K",
+        ),
+        ("hf.co/somebody/google_gemma-3-4b-it-GGUF:IQ4_XS", "hf.co/somebody/google_gemma-3-4b-it-GGUF:IQ4_XS"),
+        ("solar:10.7b-instruct-v1-q5_K_M", None),
+        ("solar:10.7b-instruct-q5_K_M", "solar:10.7b-instruct-q5_K_M"),
     ],
 )
-def test_a_gguf_is_found_by_every_name_that_its_engines_take(said: str, meant: str) -> None:
+def test_a_gguf_is_found_by_every_name_that_its_engines_take(said: str, meant: str | None) -> None:
     found = gguf_model(said)
+    assert (found.name if found else None) == meant
+
+
+def test_a_gguf_without_a_row_has_the_shape_of_its_model_and_a_derived_size() -> None:
+    found, original = gguf_model("somebody/Qwen3-8B-GGUF:Q5_K_M"), hub_models()["Qwen/Qwen3-8B"]
     assert found is not None
-    assert found.name == meant
+    assert found.architecture == original.architecture
+    assert (found.quantization, found.measured_bytes, found.gated) == (Quantization.Q5_K_M, None, False)
+
+
+@given(
+    st.from_regex(
+        r"(hf\.co/|huggingface\.co/|library/)?[a-zA-Z0-9.-]{1,8}(/[a-zA-Z0-9._-]{1,8})?(:[a-zA-Z0-9._-]{0,8})?",
+        fullmatch=True,
+    )
+)
+def test_a_name_that_was_spelled_is_spelled_the_same_again(name: str) -> None:
+    spelled = gguf_name(name)
+    assert gguf_name(spelled) == spelled
+    assert ":" in spelled
 
 
 @pytest.mark.parametrize("said", ["qwen3:9b", "unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL", "Qwen/Qwen3-8B", ""])
