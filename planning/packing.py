@@ -6,6 +6,7 @@ in milliseconds once nodes that are alike are tried once, and a solver would be 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -137,16 +138,26 @@ def _alone(demand: Demand, room: Room) -> bool:
 
 
 def _too_much(spaces: Mapping[str, Space], demands: Sequence[Demand]) -> bool:
-    """Whether counting alone tells that no way holds them all: more slots are asked of some nodes than they have."""
-    asked: dict[tuple[str, ...], int] = {}
+    """Whether counting alone tells that no way holds them all.
+
+    Either more slots are asked of some nodes than they have, or there are more pieces of a size than they can be cut
+    into.
+    """
+    sizes: dict[tuple[str, ...], Counter[int]] = {}
     for demand in demands:
-        asked[demand.nodes] = asked.get(demand.nodes, 0) + demand.replicas * demand.gpus
-    sets = {nodes: frozenset(nodes) for nodes in asked}
-    return any(
-        sum(slots for others, slots in asked.items() if sets[others] <= within)
-        > sum(spaces[node].slots for node in within)
-        for within in set(sets.values())
-    )
+        pieces, size = (1, demand.replicas * demand.gpus) if demand.together else (demand.replicas, demand.gpus)
+        sizes.setdefault(demand.nodes, Counter())[size] += pieces
+    sets = {nodes: frozenset(nodes) for nodes in sizes}
+    for within in set(sets.values()):
+        asked = sum((of_set for nodes, of_set in sizes.items() if sets[nodes] <= within), Counter[int]())
+        slots = Counter(spaces[node].slots for node in within)
+        if sum(size * count for size, count in asked.items()) > sum(has * nodes for has, nodes in slots.items()):
+            return True
+        for smallest in asked:
+            pieces = sum(count for size, count in asked.items() if size >= smallest)
+            if pieces > sum(has // smallest * nodes for has, nodes in slots.items()):
+                return True
+    return False
 
 
 def _search(room: Room, demands: Sequence[Demand]) -> tuple[dict[str, tuple[str, ...]] | None, bool]:
