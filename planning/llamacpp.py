@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from planning.catalogue import LanguageModel, Quantization, declared_model, gpu_models, hub_models, language_models
+from planning.catalogue import LanguageModel, Quantization, declared_model, gguf_model, gpu_models, hub_models
 from planning.engine_flags import Argument, extra_arguments, flag_table
 from planning.llamacpp_flags import REFUSED, SETTINGS
 from planning.memory import MIB, GpuMemory, LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
@@ -19,7 +19,7 @@ from settings.llamacpp import CLAIM_FOLDER, CacheType, LlamaCppSettings
 from settings.node import NodeSettings
 from settings.storage import StorageSettings
 
-__all__ = ["CLAIM_FOLDER", "PORT", "LlamaCppPlan", "gguf_model", "plan_llamacpp"]
+__all__ = ["CLAIM_FOLDER", "PORT", "LlamaCppPlan", "plan_llamacpp"]
 
 PORT = 8080
 _DRAIN_SECONDS = 60
@@ -111,7 +111,7 @@ def plan_llamacpp(
     warnings: list[str],
 ) -> LlamaCppPlan:
     """The plan of one server; arguments as for vLLM."""
-    model = gguf_model(settings)
+    model = _model(settings)
     context = settings.context_length
     ubatch = settings.ubatch_size or (context if settings.embeddings else _UBATCH_TOKENS)
     share = settings.gpu_share or 1 / node.gpus.time_slices
@@ -170,8 +170,8 @@ def plan_llamacpp(
     )
 
 
-def gguf_model(settings: LlamaCppSettings) -> LanguageModel | None:
-    """What is known of the file: by the stack file's own facts, or of the model that a repository's name says.
+def _model(settings: LlamaCppSettings) -> LanguageModel | None:
+    """What is known of the file: by the stack file's own facts, by the catalogue, or of the model that it is a GGUF of.
 
     `OWNER/NAME-GGUF` is a GGUF of the model NAME, whoever has quantized it; the shape is that of the model, and the
     size of the file follows from it and the quantization, which its name says.
@@ -181,13 +181,15 @@ def gguf_model(settings: LlamaCppSettings) -> LanguageModel | None:
         if quantization is not None and "quantization" not in facts.model_fields_set:
             facts = facts.model_copy(update={"quantization": quantization})
         return declared_model(settings.model, facts)
-    repository = settings.model.partition(":")[0]
     if quantization is None or settings.is_local:
         return None
+    repository = settings.model.partition(":")[0]
+    if (listed := gguf_model(f"{repository}:{quantization.value}")) is not None:
+        return listed
     base = re.sub(r"-GGUF$", "", repository.partition("/")[2], flags=re.IGNORECASE).lower()
     found = next((model for name, model in hub_models().items() if name.partition("/")[2].lower() == base), None)
     if found is None:
-        return language_models().get(settings.model)
+        return None
     return replace(found, name=settings.model, quantization=quantization, measured_bytes=None, gated=False)
 
 
