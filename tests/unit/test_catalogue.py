@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from planning.catalogue import (
     language_models,
 )
 from planning.catalogue.gguf_names import gguf_name
-from planning.catalogue.reading import read_bases, read_gpus, read_models
+from planning.catalogue.reading import FOLDER, read_bases, read_gpus, read_models
 from planning.hosts import gpu_words
 
 LARGER_THAN_DERIVED = {
@@ -374,3 +375,23 @@ def test_a_checkpoint_of_nothing_is_told_with_every_other(tmp_path: Path) -> Non
         "a.of: 'a-base' is no row of architectures.yaml.",
         "b.of: 'b-base' is no row of architectures.yaml.",
     ]
+
+
+def test_the_page_says_how_many_rows_were_not_read() -> None:
+    files = (FOLDER / f"{name}.yaml" for name in ("gpus", "architectures", "models"))
+    rows = [row for file in files for row in yaml.safe_load(file.read_text()).values()]
+    unread = [row for row in rows if "not read again" in row["source"]]
+    page = (FOLDER.parents[1] / "docs" / "catalogue.md").read_text()
+    assert f"{len(unread)} of {len(rows)} rows have a part that is known but was not read" in page
+    lists = sum("types" in row["source"] for row in unread)
+    shapes = sum("shape" in row for row in unread)
+    assert f"{lists} lists of types" in page
+    assert f"{shapes} shapes of which a part is so" in page
+    assert f"and {len(unread) - lists - shapes} cards." in page
+
+
+def test_the_rows_that_the_page_shows_are_read(tmp_path: Path) -> None:
+    page = (FOLDER.parents[1] / "docs" / "catalogue.md").read_text()
+    file = tmp_path / "models.yaml"
+    file.write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert {"llama3.1:8b-instruct-q5_K_M", "llama3.1:latest"} <= set(read_models(architectures(), file))
