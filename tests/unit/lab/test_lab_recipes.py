@@ -25,11 +25,12 @@ def debian_packages() -> None:
 @pytest.fixture
 def programs() -> dict[str, Path]:
     """Something in the place of each Go program, with the shared libraries of a program that has some."""
-    return dict.fromkeys((name for names in recipes.ROLE_PROGRAMS.values() for name in names), Path("/usr/bin/env"))
+    names = {name for names in recipes.ROLE_PROGRAMS.values() for name in names}
+    return dict.fromkeys(names | set(recipes.ROLE_WHEELS.values()), Path("/usr/bin/env"))
 
 
 def image(role: Role, programs: dict[str, Path]) -> Image:
-    return recipes.role_image(role, programs, Path("/etc/passwd"))
+    return recipes.role_image(role, programs, Path("/etc/passwd"), Path("/etc/hostname"))
 
 
 def entry(found: Image, path: str) -> Entry:
