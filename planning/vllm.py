@@ -107,7 +107,7 @@ def plan_vllm(
     batching = plan_batching(name, settings, model, problems)
     eager = settings.enforce_eager if settings.enforce_eager is not None else node.platform == "wsl2"
     memory: VllmMemory | None = None
-    if model:
+    if model and settings.pipeline_parallel <= model.architecture.layers:  # else there is nothing to divide
         load = vllm_load(settings, batching, model, gpu, eager=eager)
         memory = vllm_memory(model, load, limit_mib=int(gpu.memory_mib * utilization))
         _check_context(name, settings, model, batching, problems)

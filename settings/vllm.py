@@ -53,7 +53,7 @@ LOAD_QUANTIZATIONS = (
     "nvfp4_per_token",
 )
 _GONE_QUANTIZATIONS = {
-    "bitsandbytes": "it needs a plugin that vLLM's image has not. Write fp8, or serve an AWQ or GPTQ checkpoint",
+    "bitsandbytes": "it needs a plugin that vLLM's image has not. Write fp8_per_tensor, or serve an AWQ or GPTQ checkpoint",
     "gguf": "it needs a plugin that vLLM's image has not. Serve GGUF files with engine: llamacpp or ollama",
     "squeezellm": "it is gone from vLLM. Serve an AWQ or GPTQ checkpoint",
 }
@@ -147,7 +147,7 @@ class VllmSettings(GpuServerSettings):
     dtype: Dtype = Field(default="auto", description="Type of weights that are not quantized, and of activations.")
     quantization: Quantize | None = Field(
         default=None,
-        description="What vLLM makes of 16-bit weights while it loads them, e.g. fp8; a checkpoint's own is found "
+        description="What vLLM makes of 16-bit weights while it loads them, e.g. fp8_per_tensor; a checkpoint's own is found "
         "without it.",
     )
     kv_cache_dtype: KvCacheDtype = Field(
