@@ -10,7 +10,7 @@ from conftest import Deploy
 from on_mocks import Deployed, Raw, Registration, seconds
 from small_stacks import every_stack
 
-from planning.ollama import OllamaPlan
+from planning.plan import ServerPlan
 from planning.startup import PROBE_PERIOD_SECONDS
 from planning.vllm import VllmPlan
 from settings.base import quantity_bytes
@@ -23,7 +23,7 @@ def gpu_pods(found: Deployed) -> list[tuple[Registration, Raw]]:
     return [(r, pod) for r, pod in found.pods() if any(GPU in c["resources"]["limits"] for c in pod["containers"])]
 
 
-def servers(found: Deployed) -> Iterator[tuple[VllmPlan | OllamaPlan, Registration, Raw]]:
+def servers(found: Deployed) -> Iterator[tuple[ServerPlan, Registration, Raw]]:
     """Every model server: its plan, its Deployment and its only container."""
     for name, server in found.plan.servers.items():
         deployment = found.one("Deployment", name)
