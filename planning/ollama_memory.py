@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from planning.catalogue import GpuModel, LanguageModel, declared_model
+from planning.catalogue import GpuModel, LanguageModel, declared_model, gguf_model
 from planning.memory import LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
-from planning.ollama_names import known_model
 from settings.ollama import KvCacheType, OllamaSettings
 from settings.ollama_facts import DROPPED_PARAMETERS
 
@@ -100,7 +99,7 @@ def _model(name: str, settings: OllamaSettings) -> LanguageModel | None:
     if name in settings.architectures:
         return declared_model(name, settings.architectures[name])
     if (modelfile := settings.modelfiles.get(name)) is None:
-        return known_model(name)
+        return gguf_model(name)
     return None if modelfile.from_.startswith("./") else _model(_as_pulled(modelfile.from_, settings), settings)
 
 

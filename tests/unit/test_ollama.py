@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from on_mocks import Raw, settings_of
 from small_stacks import node, planned, problems
 
-from planning.catalogue import gpu_models
+from planning.catalogue import gguf_model, gpu_models
 from planning.memory import LlamaCppLoad, llama_cpp_memory
 from planning.ollama import OllamaPlan
-from planning.ollama_names import known_model
 from planning.plan import Plan
 from settings.ollama_facts import (
     GONE_VARIABLES,
@@ -229,7 +228,7 @@ def test_a_model_that_loads_for_long_is_given_the_time() -> None:
     ],
 )
 def test_a_name_is_known_by_its_original(name: str, original: str, quantization: str) -> None:
-    found, known = known_model(name), known_model(original)
+    found, known = gguf_model(name), gguf_model(original)
     assert found is not None
     assert known is not None or "/" in original
     assert found.quantization.value == quantization
@@ -241,13 +240,13 @@ def test_a_name_is_known_by_its_original(name: str, original: str, quantization:
     ["mystery:1b", "qwen3:4b-thinking-2507-q8_0", "hf.co/a/Unheard-Of-GGUF:Q4_K_M", "hf.co/a/Qwen3-4B-GGUF:Q4_K_X"],
 )
 def test_what_is_not_known_is_not_guessed(name: str) -> None:
-    assert known_model(name) is None
+    assert gguf_model(name) is None
     found = plan(pull=[name])
     assert (found.memory, found.loads, found.concurrent_full_length_requests) == (None, {}, None)
 
 
 def test_memory_is_llama_cpps_for_the_whole_cache() -> None:
-    model = known_model(QWEN)
+    model = gguf_model(QWEN)
     assert model is not None
     found = plan(gpu="l4", contextLength=4096, numParallel=4, kvCacheType="q8_0")
     load = LlamaCppLoad(context_tokens=4 * 4096, key_bits=8.5, value_bits=8.5, sequences=4)
