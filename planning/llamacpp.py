@@ -69,6 +69,9 @@ class LlamaCppPlan:
     shutdown: Shutdown
     host_memory: HostMemory
     scheduling: Scheduling = ANYWHERE
+    embeds: bool
+    """Whether it makes embeddings, and nothing else."""
+
     claim: str | None
     """Existing claim with the model's file; None where the server downloads it."""
 
@@ -160,6 +163,7 @@ def plan_llamacpp(
         startup=startup(files_bytes, storage, downloads=not settings.is_local, compiles=False),
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
         host_memory=_host_memory(settings, files_bytes, memory),
+        embeds=settings.embeddings,
         claim=settings.claim,
         cache_bytes=_cache_bytes(settings, files_bytes),
         cache_follows_model=settings.cache is None,
