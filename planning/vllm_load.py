@@ -27,6 +27,7 @@ _EXPERTS_AT_LOAD: dict[str, Quantization] = {
 }
 """These leave all but experts in 16 bits (vllm/config/quantization.py)."""
 
+_HOPPER = (9, 0)
 _SCALE_BITS = 32
 """Of the scale that each head of a token has, where a KV cache is quantized so."""
 
@@ -92,4 +93,5 @@ def vllm_load(
         quantized_at_load=quantized_at_load(settings, model),
         lora=lora_slots(settings),
         draft=draft_model(settings),
+        symmetric_memory=gpu.compute_capability >= _HOPPER,
     )
