@@ -71,7 +71,7 @@ def plan_monitoring(
         models_namespace: of the model servers.
         models_host: name under which clients reach them; None where there is no way in.
     """
-    if settings.namespace in (models_namespace, "kube-system"):
+    if settings.namespace == models_namespace:
         problems.append(
             f"monitoring.namespace: {settings.namespace!r} has other pods, to which the closed network of monitoring "
             "would be closed too. Write another name, or leave it out."

@@ -64,7 +64,7 @@ def test_an_autoscaled_server_without_monitoring_is_told() -> None:
     ]
 
 
-@pytest.mark.parametrize("namespace", ["llm", "kube-system"])
+@pytest.mark.parametrize("namespace", ["llm"])
 def test_a_namespace_with_other_pods_is_told(namespace: str) -> None:
     """A policy that closes the namespace would close the models too."""
     [told] = problems({"a": node()}, {"chat": vllm()}, monitoring={"namespace": namespace})
