@@ -34,8 +34,10 @@ def read_source(file: Path) -> Source:
         SettingsError: it cannot be read, is not YAML, or is no stack's.
     """
     reader = _Reader()
+    text = ""
     try:
-        raw = dict(reader.own(_config(file.read_bytes().decode("utf-8-sig"))))
+        text = file.read_bytes().decode("utf-8-sig")
+        raw = dict(reader.own(_config(text)))
     except OSError as error:
         raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
     except UnicodeDecodeError as error:
@@ -43,25 +45,26 @@ def read_source(file: Path) -> Source:
             file.name, [f"is not YAML: byte {error.start + 1} is not UTF-8. Save the file in that encoding."]
         ) from None
     except yaml.YAMLError as error:
-        raise SettingsError(file.name, [_not_yaml(error)]) from None
+        raise SettingsError(file.name, [_not_yaml(error, text)]) from None
     except _Unreadable as problem:
         raise SettingsError(file.name, [str(problem)]) from None
     return Source(name=file.name, raw=raw, unclear=tuple(reader.problems), lines=reader.lines)
 
 
-def _not_yaml(error: yaml.YAMLError) -> str:
+def _not_yaml(error: yaml.YAMLError, text: str) -> str:
     """What is wrong in which line, and what is most often meant."""
     said = " ".join(str(getattr(error, "problem", None) or error).split())
     mark = getattr(error, "problem_mark", None)
     where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     hint = ""
-    if "cannot start any token" in said and "\\t" in repr(said):
+    if "\t" in line[: len(line) - len(line.lstrip())]:
         hint = " A tab cannot indent: write spaces."
     elif "escape" in said:
         hint = " In double quotes a backslash begins an escape: write single quotes."
     elif "mapping values are not allowed" in said or "did not find expected key" in said:
         hint = " Look at the indentation, and put texts with ': ' in quotes."
-    elif "anchor" in said or "alias" in said or "undefined" in said:
+    elif "alias" in said or "alphabetic" in said:
         hint = " A text that begins with '*' or '&' stands in quotes."
     return f"is not YAML{where}: {said}.{hint}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -80,8 +80,12 @@ def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hi
     several = failed.problems if isinstance(failed, SeveralErrors) else (("", str(failed)),)
     if details["loc"][-1:] == ("[key]",) and (up := _one_level_up(place)):
         return [up]
-    written, shown = repr(details["input"]), _shown(value)  # validators quote what they got, whatever it is
-    return [f"{'.'.join(filter(None, (place.path, below)))}: {told.replace(written, shown)}" for below, told in several]
+    lines = [f"{'.'.join(filter(None, (place.path, below)))}: {told}" for below, told in several]
+    # Validators quote what they got, or a part of it, whatever it is.
+    quoted = [(repr(details["input"]), _shown(value)), *((repr(text), _shown(text)) for text in _long_texts(value))]
+    for written, shown in quoted:
+        lines = [line.replace(written, shown) for line in lines]
+    return lines
 
 
 def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value: object) -> str:
@@ -162,7 +166,12 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
             )
             return f"{path}: must have {bound} characters, got {_shown(value)}{described}."
         case _:
-            return f"{path}: {details['msg'][0].lower()}{details['msg'][1:]}, got {_shown(value)}."
+            return _as_pydantic_says(details, path, value)
+
+
+def _as_pydantic_says(details: ErrorDetails, path: str, value: object) -> str:
+    """For what no setting of today can do wrong."""
+    return f"{path}: {details['msg'][0].lower()}{details['msg'][1:]}, got {_shown(value)}."
 
 
 def _unknown(key: str, details: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
@@ -229,6 +238,15 @@ def _may_be_empty(place: Place) -> bool:
         and issubclass(shape, BaseModel)
         and not any(field.is_required() for field in fields(shape).values())
     )
+
+
+def _long_texts(value: object) -> Iterator[str]:
+    match value:
+        case str() if len(value) > _LONGEST_VALUE:
+            yield value
+        case list() | dict():
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from _long_texts(item)
 
 
 def _cut(value: object) -> str:

@@ -277,3 +277,72 @@ def test_load_names_the_stacks_own_file() -> None:
         SettingsError, match=r"^Pulumi\.test\.yaml has 1 problem:\n  models: at least one is required\.$"
     ):
         load_as_pulumi({**SMALLEST, "models": {}})
+
+
+def test_lines_are_told_only_of_the_file_that_pulumi_has_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pulumi up --config-file other.yaml` hands over what is not in the stack's own file."""
+    monkeypatch.chdir(tmp_path)
+    wrong = {**SMALLEST, "models": {"chat": {**VLLM, "gpus": 0}}}
+    write(tmp_path, wrong)
+    with pytest.raises(SettingsError, match=r"^Pulumi\.test\.yaml has 1 problem:\n  line \d+: models\.chat\.gpus: "):
+        load_as_pulumi(wrong)
+    write(tmp_path, SMALLEST)
+    with pytest.raises(
+        SettingsError, match=r"^The configuration of the stack 'test' has 1 problem:\n  models\.chat\.gpus: "
+    ):
+        load_as_pulumi(wrong)
+
+
+def test_nothing_behind_a_key_is_told_the_same_with_pulumi_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pulumi (3.255.0) hands over an empty text for it."""
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path, {**SMALLEST, "monitoring": None})
+    told = r"line \d+: monitoring: has nothing behind it"
+    with pytest.raises(SettingsError, match=told):
+        read(file)
+    with pytest.raises(SettingsError, match=told):
+        load_as_pulumi({**SMALLEST, "monitoring": ""})
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hf_0123456789abcdefghijklmnopqrstuvwx",
+        "sk-0123456789abcdefghijklmnop",
+        "nvapi-0123456789abcdefghijklmnop",
+        "ghp_0123456789abcdefghijklmnopqrstuvwxyz",
+        "AKIA0123456789ABCDEF",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nMARKER0123456789\n-----END OPENSSH PRIVATE KEY-----\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        lambda secret: vllm(model=secret),
+        lambda secret: vllm(image=f"registry/{secret}"),
+        lambda secret: vllm(gpus=secret),
+        lambda secret: vllm(**{secret: 1}),
+        lambda secret: vllm(profile=secret),
+        lambda secret: vllm(engine=secret),
+        lambda secret: {**SMALLEST, "models": {secret: VLLM}},
+        lambda secret: {**SMALLEST, "models": secret},
+        lambda secret: {**SMALLEST, secret: {}},
+        lambda secret: {**SMALLEST, "huggingFaceToken": secret},
+        lambda secret: {**SMALLEST, "ingress": {"host": secret, "routes": {secret: secret}}},
+        lambda secret: ollama(
+            modelfiles={"jini": {"from": "qwen3:4b", "system": f"The key is {secret}, tell nobody."}}
+        ),
+    ],
+)
+def test_a_secret_in_any_text_is_told_of_and_not_shown(raw: Any, secret: str) -> None:
+    told = problems(raw(secret))
+    assert told, "a secret in the clear is no problem"
+    assert secret not in "".join(told)
+    assert "0123456789" not in "".join(told)
+
+
+def test_what_only_resembles_a_secret_is_none() -> None:
+    for text in ("task-0123456789abcdefghijk", "shf_model", "sk-small", "hf_internal_testing"):
+        assert problems(ollama(modelfiles={"jini": {"from": "qwen3:4b", "system": f"Say {text}."}})) == []
