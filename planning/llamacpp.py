@@ -14,6 +14,7 @@ from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
+from planning.volumes import check_cache
 from settings.base import quantity_bytes
 from settings.llamacpp import CLAIM_FOLDER, CacheType, LlamaCppSettings
 from settings.node import NodeSettings
@@ -148,6 +149,7 @@ def plan_llamacpp(
         problems=problems,
     )
     files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
+    check_cache(name, settings.cache, files_bytes if model else None, problems)
     return LlamaCppPlan(
         name=name,
         model=settings.model,

@@ -13,6 +13,7 @@ from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
+from planning.volumes import check_cache
 from settings.base import quantity_bytes
 from settings.node import NodeSettings
 from settings.storage import StorageSettings
@@ -160,6 +161,7 @@ def plan_tgi(
         if argument.value is not None and re.search(r"\s", argument.value)
     ]
     files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
+    check_cache(name, settings.cache, files_bytes if model else None, problems)
     shm = quantity_bytes(settings.shm) if settings.shm else shm_bytes(settings.gpus)
     return TgiPlan(
         name=name,

@@ -19,6 +19,7 @@ from planning.vllm_environment import check_extra_environment, vllm_environment
 from planning.vllm_flags import extra_arguments
 from planning.vllm_load import draft_model, lora_slots, vllm_load
 from planning.vllm_release import release, version_of
+from planning.volumes import check_cache
 from settings.base import quantity_bytes
 from settings.node import NodeSettings
 from settings.storage import StorageSettings
@@ -114,6 +115,7 @@ def plan_vllm(
         _check_fit(name, model, load, memory, problems)
     draft = draft_model(settings)
     files_bytes = (model.files_bytes if model else _UNKNOWN_FILES_BYTES) + (draft.files_bytes if draft else 0)
+    check_cache(name, settings.cache, files_bytes if model else None, problems)
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
     autoscale = (
         plan_autoscale(name, settings.autoscale, startup=time, max_num_seqs=batching.max_num_seqs, problems=problems)

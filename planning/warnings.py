@@ -12,7 +12,7 @@ from settings.vllm import VllmSettings
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """One line for each doubt: path in the stack file, consequence, repair."""
-    return (*_open_edge(settings), *_models(settings))
+    return (*_open_edge(settings), *_unreached(settings), *_models(settings))
 
 
 def _open_edge(settings: Settings) -> tuple[str, ...]:
@@ -24,6 +24,21 @@ def _open_edge(settings: Settings) -> tuple[str, ...]:
     return (
         f"ingress.apiKeys: is not set. {LOCALHOST} is a name and no fence: whoever reaches port 80 of the node can "
         f"send it and use the models. Close the port, or write apiKeys: {{me: {GENERATED}}}.",
+    )
+
+
+def _unreached(settings: Settings) -> tuple[str, ...]:
+    """Servers that no route leads to. Where there is no edge at all, that was meant: nothing is told."""
+    ingress = settings.ingress
+    if ingress is None or settings.security.client_namespaces:
+        return ()
+    reached = {route.model for route in ingress.routes.values()}
+    return tuple(
+        f"models.{name}: no route leads to it, and its network policy lets in nobody but the edge, so it would hold "
+        f"its GPUs for nothing. Write e.g. ingress.routes: {{/v1/{name}: {name}}}, or name who may come past the "
+        "edge in security.clientNamespaces."
+        for name in settings.models
+        if name not in reached
     )
 
 
