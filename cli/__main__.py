@@ -12,12 +12,14 @@ from typing import Annotated
 
 import typer
 
+from cli import advise as advising
 from cli import catalogue
 from cli import chat as talking
 from cli import plan as planning_ahead
 from cli import report as reporting
 from cli import status as fare
 from cli.deployment import Deployment
+from cli.schema import schema_text
 from lab.lab import Lab
 from planning.problems import PlanError
 from settings.problems import SettingsError
@@ -26,6 +28,7 @@ from toolchain.steps import StepFailed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(catalogue.app, name="catalogue")
+app.command("advise", help=advising.HELP)(advising.advise_command)
 
 Stack = Annotated[str, typer.Option(envvar="STACK", help="The environment: Pulumi.<stack>.yaml.")]
 
@@ -126,6 +129,12 @@ def smoke(stack: Stack = "dev", address: Address = None) -> None:
     """Ask every server one question through the edge. Ends with 0 when all have answered."""
     with _explained():
         talking.smoke(_deployment(stack, yes=False), address=address)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of stack files, by which editors complete and check them."""
+    print(schema_text(), end="")
 
 
 @app.command()

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from planning.catalogue import gpu_models
+from planning.llamacpp import LlamaCppPlan
 from planning.memory import MIB
 from planning.nodes import NodePlan
-from planning.llamacpp import LlamaCppPlan
 from planning.ollama import OllamaPlan
 from planning.plan import Plan, ServerPlan
 from planning.tgi import TgiPlan

@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from report.document import GpuMemoryMiB
 from report.memory import model_row
-from report.plan_summary import GpuMemoryMiB, ModelSummary, NodeSummary, PlanDocument, Remark
+from report.plan_summary import ModelSummary, NodeSummary, PlanDocument, Remark
 
 _BAR = 20
 _UNKNOWN = "-"
