@@ -15,7 +15,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from on_mocks import STACK_FILES, Mocks, Raw
+from on_mocks import STACK_FILES, Raw
 from pydantic import BaseModel
 
 from settings.base import quantity_bytes
@@ -246,9 +246,10 @@ def load_as_pulumi(raw: Raw) -> Settings:
     texts = {f"llm-serving:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in raw.items()}
 
     def program() -> Settings:
-        pulumi.runtime.set_mocks(Mocks(), project="llm-serving", stack="test")
         pulumi.runtime.set_all_config({"kubernetes:context": "k3s", **texts})
-        return load()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pulumi, "get_stack", lambda: "test")
+            return load()
 
     # Pulumi keeps the configuration in context variables; a context of its own leaves none behind.
     return contextvars.copy_context().run(program)
