@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
 from planning.memory import MIB, GpuMemory, LlamaCppMemory
 from planning.ollama_memory import ServedModel, layer_problems, served_models, spill_warnings
+from planning.ollama_sharing import sharing_warnings
 from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, host_memory, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
@@ -127,6 +129,7 @@ def plan_ollama(
     for model in served.values():
         problems += layer_problems(name, model, limit_mib=limit_mib)
         warnings += spill_warnings(name, model, settings, gpu=gpu, limit_mib=limit_mib)
+    warnings += sharing_warnings(name, settings, served, limit_mib=limit_mib)
     fetched = [_files_bytes(model) for model in served.values() if _has_files(model.name, settings)]
     _check_storage(name, settings, sum(fetched), problems)
     # Ollama loads a model when it is first asked for: the server itself is up as soon as its process is.
@@ -147,7 +150,7 @@ def plan_ollama(
         rollout=rollout,
         startup=time,
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
-        host_memory=host_memory(workers=1, files_bytes=max(fetched), shm=0),
+        host_memory=_host_memory(max(fetched), loads.values()),
         storage_bytes=quantity_bytes(settings.storage),
         download_budget_seconds=startup(sum(fetched), storage, downloads=True, compiles=False).budget_seconds,
         gpu_memory_limit_mib=limit_mib,
@@ -156,6 +159,13 @@ def plan_ollama(
         max_model_len=max(model.context_tokens for model in served.values()),
         concurrent_full_length_requests=settings.num_parallel if loads else None,
     )
+
+
+def _host_memory(files_bytes: int, loads: Iterable[LlamaCppMemory]) -> HostMemory:
+    """As for all engines, with the layers that stay with the CPU, of the model that has most of them."""
+    usual = host_memory(workers=1, files_bytes=files_bytes, shm=0)
+    held = max((memory.host_mib * MIB for memory in loads if memory.spilled_layers), default=0)
+    return HostMemory(request_bytes=usual.request_bytes + held, limit_bytes=usual.limit_bytes + held)
 
 
 def _has_files(name: str, settings: OllamaSettings) -> bool:

@@ -9,7 +9,7 @@ from on_mocks import Raw, settings_of
 from small_stacks import node, planned, problems
 
 from planning.catalogue import gguf_model, gpu_models
-from planning.memory import LlamaCppLoad, llama_cpp_memory
+from planning.memory import MIB, LlamaCppLoad, llama_cpp_memory
 from planning.ollama import OllamaPlan
 from planning.plan import Plan
 from settings.ollama_facts import (
@@ -288,13 +288,19 @@ def test_weights_that_do_not_fit_are_told_so() -> None:
     [warning] = stack(pull=["llama3.1:70b"], storage="100Gi")[1].warnings
     assert "Take a smaller quantization or model, as its weights alone do not fit, or give it more GPUs" in warning
     assert " times as long" in warning
+    spilling, whole = (
+        plan(pull=["llama3.1:70b"], storage="100Gi"),
+        plan("a100-80gb", pull=["llama3.1:70b"], storage="100Gi"),
+    )
+    held = spilling.host_memory.request_bytes - whole.host_memory.request_bytes
+    assert held == spilling.loads["llama3.1:70b"].host_mib * MIB > 0
     assert plan(count=2, gpus=2, pull=["llama3.1:70b"], storage="100Gi").loads["llama3.1:70b"].spilled_layers == 0
 
 
 def test_layers_that_somebody_keeps_on_the_cpu_are_no_surprise() -> None:
     found, around = stack(modelfiles={"slow": {"from": QWEN, "parameters": {"num_gpu": 0}}})
     assert found.loads["slow"].spilled_layers == 37
-    assert around.warnings == ()
+    assert not [warning for warning in around.warnings if "host memory" in warning]
 
 
 def test_layers_that_are_forced_onto_the_gpu_must_fit() -> None:
@@ -337,3 +343,23 @@ def test_facts_of_the_stack_file_count_for_what_is_not_known() -> None:
     )
     assert found.loads.keys() == {"mystery:4b", "mine"}
     assert found.loads["mine"] == found.loads["mystery:4b"]
+
+
+def test_models_that_take_each_others_place_are_told() -> None:
+    large: Raw = {"pull": ["qwen3:14b", "qwen2.5:14b"], "storage": "100Gi"}
+    [warning] = stack("l4", contextLength=16384, **large)[1].warnings
+    assert warning.startswith("models.help.pull: qwen3:14b, qwen2.5:14b take ")
+    assert stack("l4", contextLength=16384, maxLoadedModels=1, **large)[1].warnings == ()
+    assert stack("a100-80gb", contextLength=16384, **large)[1].warnings == ()
+
+
+def test_custom_models_share_the_weights_of_their_origin_only_with_its_options() -> None:
+    def warnings(parameters: Raw) -> tuple[str, ...]:
+        custom = {"jini": {"from": "qwen3:14b", "parameters": parameters}}
+        return stack("l4", pull=["qwen3:14b"], contextLength=8192, modelfiles=custom)[1].warnings
+
+    assert warnings({"temperature": 0, "num_ctx": 8192}) == ()
+    [context] = warnings({"num_ctx": 4096})
+    assert context.startswith("models.help.modelfiles.jini.parameters.num_ctx: is another than that of qwen3:14b, ")
+    [threads] = warnings({"num_thread": 4})
+    assert threads.startswith("models.help.modelfiles.jini.parameters.num_thread: ")
