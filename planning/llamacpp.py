@@ -45,6 +45,9 @@ _ELEMENT_BITS: dict[CacheType, float] = {
     "iq4_nl": 4.5,
 }
 
+_BLOCK = 32
+"""Elements of one block of every quantized type."""
+
 _STRETCHES = ("rope-", "yarn-", "override-kv")
 """Flags by which a model may be given a longer context than it was made for."""
 
@@ -245,6 +248,13 @@ def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, prob
             f"models.{name}.contextLength: {settings.context_length} tokens, but {settings.model} was made for "
             f"{longest}, and llama-server gives a request no more, whatever is reserved. Write {longest} or less."
         )
+    size = model.architecture.head_dim
+    for key, kind in (("cacheTypeK", settings.cache_type_k), ("cacheTypeV", settings.cache_type_v)):
+        if _ELEMENT_BITS[kind] < 16 and size % _BLOCK and model.architecture.latent_attention is None:
+            problems.append(
+                f"models.{name}.{key}: {kind} has blocks of {_BLOCK} elements, which do not divide a head of {size} of "
+                f"{settings.model}, so llama-server would end while it loads. Write f16."
+            )
     if model.is_embedding and not settings.embeddings:
         problems.append(
             f"models.{name}.embeddings: is false, and {settings.model} makes embeddings, which llama-server would "

@@ -55,6 +55,18 @@ def values(plan: LlamaCppPlan) -> dict[str, str | None]:
     return found
 
 
+FACTS: Raw = {
+    "layers": 32,
+    "hiddenSize": 4096,
+    "intermediateSize": 14336,
+    "attentionHeads": 32,
+    "kvHeads": 8,
+    "headDim": 128,
+    "vocabularySize": 128256,
+    "contextTokens": 131072,
+    "parameters": 8030261248,
+}
+
 EVERY_KIND: list[dict[str, object]] = [
     {},
     {"gpus": 2, "splitMode": "row", "tensorSplit": [3, 1]},
@@ -118,19 +130,8 @@ def test_an_unknown_model_is_planned_with_a_warning() -> None:
 
 
 def test_facts_of_the_file_are_taken_with_the_quantization_of_its_name() -> None:
-    facts = {
-        "layers": 32,
-        "hiddenSize": 4096,
-        "intermediateSize": 14336,
-        "attentionHeads": 32,
-        "kvHeads": 8,
-        "headDim": 128,
-        "vocabularySize": 128256,
-        "contextTokens": 131072,
-        "parameters": 8030261248,
-    }
-    small = server(model="/models/own-Q4_K_M.gguf", claim="files", architecture=facts).memory
-    large = server(model="/models/own-Q8_0.gguf", claim="files", architecture=facts).memory
+    small = server(model="/models/own-Q4_K_M.gguf", claim="files", architecture=FACTS).memory
+    large = server(model="/models/own-Q8_0.gguf", claim="files", architecture=FACTS).memory
     assert small is not None
     assert large is not None
     assert small.weights_mib < large.weights_mib * 0.7
@@ -164,6 +165,15 @@ def test_a_longer_context_than_the_model_was_made_for_is_told_unless_it_is_stret
     assert "was made for 40960, and llama-server gives a request no more" in told(contextLength=65536, parallel=1)
     stretched = {"rope-scaling": "yarn", "rope-scale": 4}
     assert server(contextLength=65536, parallel=1, extraArgs=stretched).max_model_len == 65536
+
+
+def test_a_cache_is_quantized_only_where_its_blocks_divide_a_head() -> None:
+    """llama-server: K cache type q8_0 with block size 32 does not divide n_embd_head_k."""
+    facts = FACTS | {"attentionHeads": 32, "kvHeads": 32, "headDim": 80, "hiddenSize": 2560}
+    asked: Raw = {"model": "/models/own-Q4_K_M.gguf", "claim": "files", "architecture": facts, "parallel": 1}
+    assert told(cacheTypeV="q8_0", **asked).startswith("models.small.cacheTypeV: q8_0 has blocks of 32 elements")
+    assert server(cacheTypeV="bf16", **asked)
+    assert server(cacheTypeV="q8_0", **asked | {"architecture": FACTS})
 
 
 def test_an_embedding_model_is_served_as_one() -> None:
