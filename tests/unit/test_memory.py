@@ -149,21 +149,6 @@ def test_a_server_takes_no_more_than_its_share(slices: int, settings_: Raw, util
     assert f"--gpu-memory-utilization={utilization}" in arguments
 
 
-def test_a_share_beyond_a_slices_part_is_told() -> None:
-    assert problems({"a": node(slices=2)}, {"chat": vllm(gpuShare=0.6)}) == [
-        "models.chat.gpuShare: 0.6 of a GPU that 2 pods share; together they may want more than the card has, and "
-        "nothing isolates their memory. Write 0.5 or less."
-    ]
-
-
-def test_a_share_is_held_against_the_node_that_the_server_is_on() -> None:
-    nodes = {"sliced": node(slices=2), "whole": node(count=2)}
-    assert problems(nodes, {"chat": vllm(gpuShare=0.6), "large": vllm(gpus=2)})[0].startswith(
-        "models.chat.gpuShare: 0.6 "
-    )
-    assert planned({"whole": nodes["whole"]}, {"chat": vllm(gpuShare=0.6)})
-
-
 def test_ollama_is_kept_out_of_the_memory_that_is_not_its_own() -> None:
     shared = planned({"a": node(slices=2)}, {"help": ollama()}).servers["help"]
     alone = planned({"a": node()}, {"help": ollama()}).servers["help"]
