@@ -105,7 +105,7 @@ def plan_vllm(
         warnings=warnings,
     ).check()
     utilization = round((settings.gpu_share or 1 / node.gpus.time_slices) * settings.gpu_memory_utilization, 3)
-    batching = plan_batching(name, settings, model, problems)
+    batching = plan_batching(name, settings, model, problems=problems, warnings=warnings)
     eager = settings.enforce_eager if settings.enforce_eager is not None else node.platform == "wsl2"
     memory: VllmMemory | None = None
     if model and settings.pipeline_parallel <= model.architecture.layers:  # else there is nothing to divide
@@ -118,7 +118,13 @@ def plan_vllm(
     check_cache(name, settings.cache, files_bytes if model else None, problems)
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
     autoscale = (
-        plan_autoscale(name, settings.autoscale, startup=time, max_num_seqs=batching.max_num_seqs, problems=problems)
+        plan_autoscale(
+            name,
+            settings.autoscale,
+            startup=time,
+            max_num_seqs=min(batching.max_num_seqs, settings.max_num_queued_reqs or batching.max_num_seqs),
+            problems=problems,
+        )
         if settings.autoscale
         else None
     )

@@ -31,7 +31,9 @@ PROFILES: dict[Profile, Batching] = {
 }
 
 
-def plan_batching(name: str, settings: VllmSettings, model: LanguageModel | None, problems: list[str]) -> Batching:
+def plan_batching(
+    name: str, settings: VllmSettings, model: LanguageModel | None, *, problems: list[str], warnings: list[str]
+) -> Batching:
     """The sizes of server `name`; those that vLLM would refuse together are added to `problems`.
 
     Args:
@@ -50,6 +52,12 @@ def plan_batching(name: str, settings: VllmSettings, model: LanguageModel | None
         tokens = max(profile.max_num_batched_tokens, seqs, least)
     elif tokens is not None:
         _check_tokens(name, settings, tokens, seqs, context, problems)
+    queued = settings.max_num_queued_reqs
+    if queued is not None and queued < seqs:
+        warnings.append(
+            f"models.{name}.maxNumQueuedReqs: {queued} counts requests that run too, so of the {seqs} sequences that "
+            f"may run at once (maxNumSeqs) {seqs - queued} never do. Write more than {seqs}, or maxNumSeqs: {queued}."
+        )
     return Batching(max_model_len=context, max_num_seqs=seqs, max_num_batched_tokens=tokens)
 
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from settings.architecture import ModelFacts
 from settings.autoscale import AutoscaleSettings
-from settings.base import Size
+from settings.base import Image, Size
 from settings.server import GpuServerSettings
 from settings.vllm_lora import AdapterName, LoraAdapterSettings
 from settings.vllm_speculative import SpeculativeSettings
@@ -53,7 +53,8 @@ LOAD_QUANTIZATIONS = (
     "nvfp4_per_token",
 )
 _GONE_QUANTIZATIONS = {
-    "bitsandbytes": "it needs a plugin that vLLM's image has not. Write fp8_per_tensor, or serve an AWQ or GPTQ checkpoint",
+    "bitsandbytes": "it needs a plugin that vLLM's image has not. Write fp8_per_tensor, or serve an AWQ or GPTQ "
+    "checkpoint",
     "gguf": "it needs a plugin that vLLM's image has not. Serve GGUF files with engine: llamacpp or ollama",
     "squeezellm": "it is gone from vLLM. Serve an AWQ or GPTQ checkpoint",
 }
@@ -69,6 +70,7 @@ def _quantization(value: object) -> object:
 
 
 Quantize = Annotated[str, BeforeValidator(_quantization)]
+
 
 class VllmSettings(GpuServerSettings):
     """One vLLM server: one model on whole GPUs, or on a share of a time-sliced one."""
@@ -87,9 +89,8 @@ class VllmSettings(GpuServerSettings):
     architecture: ModelFacts | None = Field(
         default=None, description="Facts of a model that the catalogue does not know, or of a changed one."
     )
-    image: str = Field(
+    image: Image = Field(
         default="docker.io/vllm/vllm-openai:v0.33.0",
-        min_length=1,
         description="Container image of vLLM, with a release tag or a digest.",
     )
 
@@ -147,8 +148,8 @@ class VllmSettings(GpuServerSettings):
     dtype: Dtype = Field(default="auto", description="Type of weights that are not quantized, and of activations.")
     quantization: Quantize | None = Field(
         default=None,
-        description="What vLLM makes of 16-bit weights while it loads them, e.g. fp8_per_tensor; a checkpoint's own is found "
-        "without it.",
+        description="What vLLM makes of 16-bit weights while it loads them, e.g. fp8_per_tensor; a checkpoint's own is "
+        "found without it.",
     )
     kv_cache_dtype: KvCacheDtype = Field(
         default="auto", description="Type of keys and values in the cache; the model's own by default."
@@ -173,7 +174,11 @@ class VllmSettings(GpuServerSettings):
         default=None, description="How the model marks its reasoning, e.g. qwen3; it stays in the answer without it."
     )
     chat_template: str | None = Field(
-        default=None, min_length=1, description="Jinja template of chats; the model's own by default."
+        # An argument of a program has at most 128 KiB (MAX_ARG_STRLEN of Linux), and a character up to 4 bytes.
+        default=None,
+        min_length=1,
+        max_length=32_000,
+        description="Jinja template of chats; the model's own by default.",
     )
     runner: Literal["auto", "generate", "pooling"] = Field(
         default="auto", description="What the model is for: text, or vectors and scores; by default what it says."

@@ -102,6 +102,11 @@ def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
             "models.chat.speculative.model: a/b is not in the catalogue, so what it takes of the GPU is not counted",
         ),
         (
+            {"maxNumQueuedReqs": 100},
+            "models.chat.maxNumQueuedReqs: 100 counts requests that run too, so of the 128 sequences that may run at "
+            "once (maxNumSeqs) 28 never do. Write more than 128, or maxNumSeqs: 100.",
+        ),
+        (
             {"extraArgs": {"cpu-offload-gb": 4}},
             "models.chat.extraArgs.cpu-offload-gb: changes what is kept in which memory, which the plan does not count",
         ),
