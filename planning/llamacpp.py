@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from planning.catalogue import LanguageModel, Quantization, declared_model, gguf_model, gpu_models, hub_models
-from planning.engine_flags import Argument, extra_arguments, flag_table
+from planning.engine_flags import extra_arguments, flag_table
+from planning.llamacpp_arguments import PORT, llamacpp_arguments, llamacpp_environment
 from planning.llamacpp_flags import REFUSED, SETTINGS
 from planning.memory import MIB, GpuMemory, LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
-from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
@@ -22,7 +21,6 @@ from settings.storage import StorageSettings
 
 __all__ = ["CLAIM_FOLDER", "PORT", "LlamaCppPlan", "plan_llamacpp"]
 
-PORT = 8080
 _DRAIN_SECONDS = 60
 _UBATCH_TOKENS = 512
 """llama.cpp's own --ubatch-size."""
@@ -162,8 +160,8 @@ def plan_llamacpp(
         nodes=nodes,
         gpu_model=node.gpus.model,
         time_slices=node.gpus.time_slices,
-        arguments=_arguments(name, settings, ubatch, extra),
-        environment=_environment(node),
+        arguments=llamacpp_arguments(name, settings, ubatch=ubatch, extra=extra),
+        environment=llamacpp_environment(node),
         rollout=rollout,
         startup=startup(files_bytes, storage, downloads=not settings.is_local, compiles=False),
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
@@ -276,58 +274,3 @@ def _cache_bytes(settings: LlamaCppSettings, files_bytes: int) -> int:
     if settings.cache is not None:
         return quantity_bytes(settings.cache)
     return GIB if settings.is_local else (files_bytes * 6 // 5 // GIB + 2) * GIB
-
-
-def _arguments(name: str, settings: LlamaCppSettings, ubatch: int, extra: Iterable[Argument]) -> tuple[str, ...]:
-    """Arguments of llama-server, which takes values after their flags only, and no `=`."""
-    model = (
-        {"--model": settings.model} if settings.is_local else {"--hf-repo": settings.model, "--hf-file": settings.file}
-    )
-    flags = {
-        "--alias": name,
-        "--host": "0.0.0.0",  # noqa: S104  # in a pod that a NetworkPolicy closes
-        "--port": str(PORT),
-        "--ctx-size": str(settings.context_length * settings.parallel),
-        "--parallel": str(settings.parallel),
-        "--n-gpu-layers": "all" if settings.gpu_layers is None else str(settings.gpu_layers),
-        # What does not fit is a mistake of the plan, and not a reason to load less.
-        "--fit": "off",
-        "--cache-type-k": settings.cache_type_k,
-        "--cache-type-v": settings.cache_type_v,
-        "--flash-attn": {None: "auto", True: "on", False: "off"}[settings.flash_attention],
-        "--batch-size": str(max(settings.batch_size, ubatch)),
-        "--ubatch-size": str(ubatch),
-        "--cache-ram": str(settings.prompt_cache_mib),
-        # By default a page of any site may use the server from its visitor's browser.
-        "--cors-origins": "localhost",
-        "--pooling": settings.pooling,
-        "--chat-template": settings.chat_template,
-        "--load-mode": None if settings.load_mode == "auto" else settings.load_mode,
-        "--threads": None if settings.threads is None else str(settings.threads),
-    }
-    if settings.gpus > 1:
-        flags["--split-mode"] = settings.split_mode
-        parts = settings.tensor_split
-        flags["--tensor-split"] = None if parts is None else ",".join(f"{part:g}" for part in parts)
-    # --jinja before it: a template that is no built-in one is taken only after it.
-    switches = ["--jinja" if settings.jinja else "--no-jinja", "--metrics", "--no-slots", "--no-ui"]
-    if settings.embeddings:
-        switches.append("--embeddings")
-    more = {argument.name: argument.value for argument in extra}
-    return (*_words(model), *switches, *_words(flags), *_words(more, switches=True))
-
-
-def _words(flags: Mapping[str, str | None], *, switches: bool = False) -> list[str]:
-    """`flags` with their values; those without one are left out, unless they are `switches`."""
-    kept = {flag: value for flag, value in flags.items() if switches or value is not None}
-    return [word for flag, value in kept.items() for word in (flag, value) if word is not None]
-
-
-def _environment(node: NodeSettings) -> dict[str, str]:
-    environment = {
-        # Both lie on the volume: which of them a release uses differs.
-        "LLAMA_CACHE": "/cache/llama.cpp",
-        "HF_HOME": "/cache/huggingface",
-        "HOME": "/tmp",
-    }
-    return environment | platform_environment(node)
