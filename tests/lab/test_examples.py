@@ -61,6 +61,20 @@ def _one_card_ollama(example: Stack) -> None:
     )
     assert "You review changes of Kubernetes manifests." in shown
     assert "PARAMETER num_ctx 16384" in shown
+    translator = example.post("/api/show", {"model": "translator"}).json()
+    assert translator["system"].splitlines()[1] == "Say the translation and nothing else."
+    assert translator["messages"] == [
+        {"role": "user", "content": "안녕하세요."},
+        {"role": "assistant", "content": "Hello."},
+    ]
+
+
+def _two_cards_ollama(example: Stack) -> None:
+    """Each server has its card and its models, and only those."""
+    for path, model in (("/v1", "qwen3:4b"), ("/expert/v1", "qwen3:30b")):
+        answer = example.post(f"{path}/chat/completions", _asking(model))
+        assert answer.status_code == HTTPStatus.OK, answer.text
+    assert example.post("/v1/chat/completions", _asking("qwen3:30b")).status_code == HTTPStatus.NOT_FOUND
 
 
 def _llamacpp_and_tgi(example: Stack) -> None:
@@ -95,6 +109,7 @@ def _asking(model: str) -> dict[str, object]:
 LOOKS: dict[str, Callable[[Stack], None]] = {
     "one-card-vllm": _one_card_vllm,
     "one-card-ollama": _one_card_ollama,
+    "two-cards-ollama": _two_cards_ollama,
     "llamacpp-and-tgi": _llamacpp_and_tgi,
     "chat-with-embeddings": _chat_with_embeddings,
 }
