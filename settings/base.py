@@ -24,6 +24,7 @@ _LARGEST_BYTES = 2**63 - 1
 
 _LONGEST_QUANTITY = 32
 _LONGEST_SERVICE_NAME = 49
+_LONGEST_SUBDOMAIN = 253
 # Letters of other scripts that look like those of a name.
 _LOOKALIKES = str.maketrans("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458", "aeopcyxisj")
 # domain[:port]/path[:tag][@digest], as distribution/reference of the container registries has it, in lower case.
@@ -131,6 +132,15 @@ def _not_bare(quantity: object) -> object:
     return quantity
 
 
+def _subdomain(name: str) -> str:
+    if len(name) > _LONGEST_SUBDOMAIN or not all(_RFC1123_LABEL.fullmatch(label) for label in name.split(".")):
+        raise ValueError(
+            f"{name!r} is not an RFC 1123 subdomain (labels of a-z, 0-9 and '-' with dots between them, at most "
+            f"{_LONGEST_SUBDOMAIN} characters), so Kubernetes has no object of that name{_odd_character(name)}."
+        )
+    return name
+
+
 def _image(image: str) -> str:
     if not _IMAGE.fullmatch(image):
         raise ValueError(
@@ -153,6 +163,19 @@ ServiceName = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^[a-z]([a-z0-9-]{{0,{_LONGEST_SERVICE_NAME - 2}}}[a-z0-9])?$"}),
 ]
 """A name that is also a Service's (RFC 1035 label), with room for the suffixes of its other objects."""
+
+Subdomain = Annotated[
+    str,
+    AfterValidator(_subdomain),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": rf"^{_RFC1123_LABEL.pattern}(\.{_RFC1123_LABEL.pattern})*$",
+            "maxLength": _LONGEST_SUBDOMAIN,
+        }
+    ),
+]
+"""The name of an object whose kind allows dots (RFC 1123 subdomain)."""
 
 Size = Annotated[
     str,

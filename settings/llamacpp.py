@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from settings.architecture import ModelFacts
-from settings.base import Name, Size
+from settings.base import Image, Name, Size
 from settings.server import GpuServerSettings
 
 CLAIM_FOLDER = "/models"
@@ -59,9 +59,8 @@ class LlamaCppSettings(GpuServerSettings):
     architecture: ModelFacts | None = Field(
         default=None, description="Facts of a model that the catalogue does not know, or of a changed one."
     )
-    image: str = Field(
+    image: Image = Field(
         default="ghcr.io/ggml-org/llama.cpp:server-cuda-b10438",
-        min_length=1,
         description="Container image of llama.cpp's server, with a release tag or a digest.",
     )
     replicas: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="Identical pods.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +15,8 @@ from settings.shapes import Written, fields, key_text, shape_of, walk
 from settings.stack import Settings
 
 _NAMED = ("nodes", "models")
+# C0 and C1 but for tab and ends of lines; overrides of direction (CVE-2021-42574); halves of a character.
+_HARMFUL = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 def misplaced(raw: Mapping[str, Any]) -> list[str]:
@@ -22,6 +26,7 @@ def misplaced(raw: Mapping[str, Any]) -> list[str]:
         found += _nothing(written)
         found += _encrypted_as_a_whole(written)
         found += _in_the_clear(written)
+        found += _unseen(written)
     return found
 
 
@@ -63,6 +68,20 @@ def _in_the_clear(written: Written) -> Iterator[str]:
                 f"{written.path}: looks like {kind} and is in the file as plain text, so whoever reads that has it. "
                 "Take it out and for known; set a new one with `pulumi config set --secret --path` where a secret "
                 "belongs."
+            )
+            return
+
+
+def _unseen(written: Written) -> Iterator[str]:
+    """Characters that no command line or variable can hold, or that show a reviewer other text than what is run."""
+    for text in (written.key, written.value):
+        place = next((n for n, c in enumerate(text) if _HARMFUL.match(c)), None) if isinstance(text, str) else None
+        if place is not None:
+            called = unicodedata.name(text[place], "a control character")
+            yield (
+                f"{written.path}: has U+{ord(text[place]):04X} ({called}) as character {place + 1}, which is not seen "
+                "and does harm: it ends a command line, acts on a terminal, or shows text in another order. Take it "
+                "out."
             )
             return
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from settings.architecture import ModelFacts
-from settings.base import Name, Size, StrictModel
+from settings.base import Image, Name, Size, StrictModel
 from settings.modelfile import Modelfile, ModelName
 from settings.ollama_facts import (
     GONE_VARIABLES,
@@ -86,9 +86,8 @@ class OllamaSettings(GpuServerSettings):
     """One Ollama server with its models, on its GPUs or on a slice of one."""
 
     engine: Literal["ollama"] = Field(description="The engine that serves the models.")
-    image: str = Field(
+    image: Image = Field(
         default="docker.io/ollama/ollama:0.32.15",
-        min_length=1,
         description="Container image of Ollama, with a release tag or a digest.",
     )
     pull: Annotated[list[ModelName], Field(min_length=1)] = Field(

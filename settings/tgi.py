@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from settings.architecture import ModelFacts
-from settings.base import Size
+from settings.base import Image, Size
 from settings.server import GpuServerSettings
 
 Quantize = Literal[
@@ -43,9 +43,8 @@ class TgiSettings(GpuServerSettings):
         default=None, description="Facts of a model that the catalogue does not know, or of a changed one."
     )
     # From 3.1.1 on the image's Python lies below /root, so that no other user can start it.
-    image: str = Field(
+    image: Image = Field(
         default="ghcr.io/huggingface/text-generation-inference:3.0.1",
-        min_length=1,
         description="Container image of TGI, with a release tag or a digest; it must start as any user.",
     )
     gpus: Annotated[int, Field(ge=1, le=16)] = Field(

@@ -256,7 +256,8 @@ def test_a_rollout_of_several_pods_is_waited_for_as_long_as_all_may_take(deploye
 
 @pytest.mark.parametrize(("name", "mode"), [(None, "ReadWriteOnce"), ("nfs", "ReadWriteMany")])
 def test_volumes_have_the_class_that_is_asked_for(deployed: Deploy, dev: Raw, name: str | None, mode: str) -> None:
-    volumes = deployed(dev | {"storage": {"className": name, "accessMode": mode}}).of("PersistentVolumeClaim")
+    storage = {"accessMode": mode} | ({"className": name} if name else {})
+    volumes = deployed(dev | {"storage": storage}).of("PersistentVolumeClaim")
     assert {v.name for v in volumes} == {"assistant-models", "chat-cache"}
     assert {v.inputs["spec"].get("storageClassName") for v in volumes} == {name}
     assert all(v.inputs["spec"]["accessModes"] == [mode] for v in volumes)
