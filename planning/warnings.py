@@ -7,6 +7,7 @@ from settings.ingress import LOCALHOST
 from settings.problems import did_you_mean
 from settings.secret import GENERATED
 from settings.stack import Settings
+from settings.tgi import TgiSettings
 from settings.vllm import VllmSettings
 
 
@@ -44,7 +45,9 @@ def _unreached(settings: Settings) -> tuple[str, ...]:
 
 def _models(settings: Settings) -> tuple[str, ...]:
     known = hub_models()
-    servers = {name: server for name, server in settings.models.items() if isinstance(server, VllmSettings)}
+    servers = {
+        name: server for name, server in settings.models.items() if isinstance(server, VllmSettings | TgiSettings)
+    }
     served = {name: server.model for name, server in servers.items()}
     unknown = tuple(
         f"models.{name}.model: {model} is not in the catalogue, so whether it fits is not known, and its volume is "

@@ -96,6 +96,11 @@ def test_a_maintained_engine_is_named() -> None:
     assert warning.startswith("models.chat.engine: tgi gets small repairs only")
 
 
+def test_a_gated_model_needs_a_token_as_under_vllm() -> None:
+    warned = planned({"a": node()}, {"chat": tgi(LLAMA_8B)}).warnings
+    assert any(line.startswith("models.chat.model: ") and "is gated" in line for line in warned)
+
+
 def test_it_does_not_share_a_gpu_by_time_slicing() -> None:
     assert "takes a neighbour's memory for its own" in told({"a": node(slices=2)})
     both = {"a": node(slices=2), "b": node()}
