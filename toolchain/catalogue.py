@@ -97,6 +97,7 @@ PROGRAMS: dict[str, Program] = {
         Program("vllm", folder="lab/standins/vllm"),
         Program("tgi", folder="lab/standins/tgi"),
         Program("ollama-parser", default=False),
+        Program("gguf-parser", default=False),
         Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", default=False),
         Program("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", default=False),
     )
