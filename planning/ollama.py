@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
 from planning.memory import MIB, GpuMemory, LlamaCppMemory
-from planning.ollama_memory import ServedModel, layer_problems, served_models, spill_warnings
+from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
 from planning.ollama_sharing import sharing_warnings
 from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, host_memory, shutdown
 from planning.rollout import Rollout
@@ -26,7 +26,6 @@ FILES_PATH = "/files"
 """Where the Job that makes custom models has the files that they are made from."""
 
 _DRAIN_SECONDS = 30
-_UNKNOWN_FILES_BYTES = 5 * 10**9
 _LOAD_TIMEOUT_SECONDS = 300
 """Ollama's own (envconfig/config.go)."""
 
@@ -174,7 +173,7 @@ def _has_files(name: str, settings: OllamaSettings) -> bool:
 
 
 def _files_bytes(served: ServedModel) -> int:
-    return _UNKNOWN_FILES_BYTES if served.model is None else served.model.files_bytes
+    return UNKNOWN_FILES_BYTES if served.model is None else served.model.files_bytes
 
 
 def _check_storage(name: str, settings: OllamaSettings, files_bytes: int, problems: list[str]) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from planning.catalogue import GpuModel, LanguageModel, declared_model, gguf_model
+from planning.catalogue import GpuModel, LanguageModel, declared_model, gguf_model, language_models
 from planning.memory import LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
 from settings.ollama import KvCacheType, OllamaSettings
 from settings.ollama_facts import DROPPED_PARAMETERS
+from settings.problems import did_you_mean
 
 _BITS: dict[KvCacheType, float] = {"f16": 16, "q8_0": 8.5, "q4_0": 4.5}
 """Bits of one element: blocks of 32 with a 16-bit scale (ggml-common.h, block_q8_0 and block_q4_0)."""
+
+UNKNOWN_FILES_BYTES = 5 * 10**9
+"""Stands for the weights of a model that nothing is known of; only budgets are made of it."""
 
 _HOST_GB_PER_SECOND = 50
 """What a CPU reads from its memory: two channels of DDR4-3200 have 51 GB/s, of DDR5-5600 90."""
@@ -85,6 +89,8 @@ def _served(
         for parameter in parameters
         if parameter in DROPPED_PARAMETERS
     ]
+    if model is None:
+        warnings += _unknown(server, name, settings)
     return ServedModel(
         name=name,
         model=model,
@@ -93,6 +99,27 @@ def _served(
         memory=None if model is None else _memory(model, load, limit_mib=limit_mib),
         context_setting=setting,
     )
+
+
+def _unknown(server: str, name: str, settings: OllamaSettings) -> Iterator[str]:
+    """What is told of weights that nothing is known of; a custom model has those of its origin."""
+    if name in settings.pull:
+        where, what, near = f"pull.{settings.pull.index(name)}", name, did_you_mean(name, _library())
+    elif (origin := settings.modelfiles[name].from_).startswith("./"):
+        where, what, near = f"modelfiles.{name}", origin, ""
+    else:
+        return
+    yield (
+        f"models.{server}.{where}: {what} is not in the catalogue, so whether it fits is not known, and "
+        f"{UNKNOWN_FILES_BYTES // 10**9} GB are counted{near or '.'} `llmctl catalogue add --form architecture "
+        f"FILE.gguf` prints what to write under architectures.{name}."
+    )
+
+
+@cache
+def _library() -> list[str]:
+    """Names of Ollama's own library."""
+    return [name for name in language_models() if "/" not in name]
 
 
 def _model(name: str, settings: OllamaSettings) -> LanguageModel | None:

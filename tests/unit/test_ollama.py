@@ -363,3 +363,14 @@ def test_custom_models_share_the_weights_of_their_origin_only_with_its_options()
     assert context.startswith("models.help.modelfiles.jini.parameters.num_ctx: is another than that of qwen3:14b, ")
     [threads] = warnings({"num_thread": 4})
     assert threads.startswith("models.help.modelfiles.jini.parameters.num_thread: ")
+
+
+def test_weights_that_nothing_is_known_of_are_told_once() -> None:
+    custom = {"jini": {"from": "qwen3:4bb"}, "mine": "FROM ./mine.gguf"}
+    pulled, file = stack(pull=["qwen3:4bb"], modelfiles=custom, files={"claim": "gguf"})[1].warnings
+    assert pulled == (
+        "models.help.pull.0: qwen3:4bb is not in the catalogue, so whether it fits is not known, and 5 GB are "
+        "counted; did you mean 'qwen3:4b'? `llmctl catalogue add --form architecture FILE.gguf` prints what to write "
+        "under architectures.qwen3:4bb."
+    )
+    assert file.startswith("models.help.modelfiles.mine: ./mine.gguf is not in the catalogue")
