@@ -11,10 +11,10 @@ from planning.catalogue import gpu_models
 from planning.memory import MIB, GpuMemory, LlamaCppMemory
 from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
 from planning.ollama_sharing import sharing_warnings
+from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, host_memory, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
-from planning.vllm import platform_environment
 from settings.base import quantity_bytes
 from settings.modelfile import ModelfileSettings, modelfile_text
 from settings.node import NodeSettings

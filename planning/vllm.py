@@ -8,12 +8,11 @@ from planning.alternatives import fitting_alternatives
 from planning.autoscaling import AutoscalePlan, plan_autoscale
 from planning.catalogue import LanguageModel, declared_model, gpu_models, hub_models
 from planning.memory import GpuMemory, VllmLoad, VllmMemory, vllm_memory
-from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
 from planning.vllm_arguments import PORT, vllm_arguments
-from planning.vllm_batching import PROFILES, Batching, plan_batching
+from planning.vllm_batching import Batching, plan_batching
 from planning.vllm_checks import VllmChecks
 from planning.vllm_environment import check_extra_environment, vllm_environment
 from planning.vllm_flags import extra_arguments
@@ -25,7 +24,7 @@ from settings.node import NodeSettings
 from settings.storage import StorageSettings
 from settings.vllm import VllmSettings
 
-__all__ = ["PORT", "PROFILES", "VllmPlan", "plan_vllm", "platform_environment"]
+__all__ = ["PORT", "VllmPlan", "plan_vllm"]
 
 _DRAIN_SECONDS = 60
 _UNKNOWN_FILES_BYTES = 20 * 10**9
