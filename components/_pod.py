@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pulumi
@@ -43,9 +44,14 @@ def mebibytes(size_bytes: int) -> str:
     return f"{-(-size_bytes // MIB)}Mi"
 
 
+def literal(text: str) -> str:
+    """`text` as an argument or a variable of a container, where Kubernetes replaces `$(NAME)` and shortens `$$`."""
+    return re.sub(r"\$(?=[$(])", "$$", text)
+
+
 def environment(variables: Mapping[str, str]) -> list[EnvVarArgsDict]:
     """Container environment in a stable order."""
-    return [{"name": name, "value": value} for name, value in sorted(variables.items())]
+    return [{"name": name, "value": literal(value)} for name, value in sorted(variables.items())]
 
 
 def pod_spec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 from pulumi_kubernetes.core.v1 import ProbeArgsDict, VolumeArgsDict, VolumeMountArgsDict
 
-from components._pod import environment, server_container
+from components._pod import environment, literal, server_container
 from components._server import ModelServer, ModelVolume
 from planning.llamacpp import CLAIM_FOLDER, PORT, LlamaCppPlan
 from planning.pods import Shutdown
@@ -71,7 +71,7 @@ class LlamaCppServer(pulumi.ComponentResource):
         self.service_name = server.serve(
             {
                 **container,
-                "args": list(plan.arguments),
+                "args": [literal(argument) for argument in plan.arguments],
                 "lifecycle": {"pre_stop": {"exec_": {"command": ["/bin/sh", "-c", _drain(plan.shutdown)]}}},
                 "startup_probe": {
                     **health,

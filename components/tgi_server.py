@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 from pulumi_kubernetes.core.v1 import ProbeArgsDict
 
-from components._pod import environment, mebibytes, server_container
+from components._pod import environment, literal, mebibytes, server_container
 from components._server import ModelServer, ModelVolume
 from planning.startup import PROBE_PERIOD_SECONDS
 from planning.tgi import PORT, TgiPlan
@@ -70,7 +70,7 @@ class TgiServer(pulumi.ComponentResource):
         self.service_name = server.serve(
             {
                 **container,
-                "args": list(plan.arguments),
+                "args": [literal(argument) for argument in plan.arguments],
                 "startup_probe": {
                     **health,
                     "period_seconds": PROBE_PERIOD_SECONDS,

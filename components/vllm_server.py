@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 from pulumi_kubernetes.core.v1 import EnvVarArgsDict, ProbeArgsDict
 
 from components._labels import metadata
-from components._pod import environment, mebibytes, server_container
+from components._pod import environment, literal, mebibytes, server_container
 from components._server import ModelServer, ModelVolume
 from planning.startup import PROBE_PERIOD_SECONDS
 from planning.vllm import PORT, VllmPlan
@@ -95,7 +95,7 @@ class VllmServer(pulumi.ComponentResource):
             {
                 **container,
                 # Kubernetes would put a variable's value in place of $(NAME), which a chat template may well hold.
-                "args": [argument.replace("$(", "$$(") for argument in plan.arguments],
+                "args": [literal(argument) for argument in plan.arguments],
                 "startup_probe": {
                     **health,
                     "period_seconds": PROBE_PERIOD_SECONDS,

@@ -62,7 +62,8 @@ class SettingsError(StackError):
 
 
 def _told(problem: str) -> str:
-    text = masked(problem)
+    """On one line, with nothing in it that acts on a terminal."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in masked(problem))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 

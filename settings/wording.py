@@ -80,7 +80,9 @@ def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hi
     several = failed.problems if isinstance(failed, SeveralErrors) else (("", str(failed)),)
     if details["loc"][-1:] == ("[key]",) and (up := _one_level_up(place)):
         return [up]
-    lines = [f"{'.'.join(filter(None, (place.path, below)))}: {told}" for below, told in several]
+    lines = [
+        f"{'.'.join([place.path, *map(key_text, filter(None, below.split('.')))])}: {told}" for below, told in several
+    ]
     # Validators quote what they got, or a part of it, whatever it is.
     quoted = [(repr(details["input"]), _shown(value)), *((repr(text), _shown(text)) for text in _long_texts(value))]
     for written, shown in quoted:
