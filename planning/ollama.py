@@ -127,6 +127,8 @@ def plan_ollama(
     served = served_models(name, settings, limit_mib=limit_mib, problems=problems, warnings=warnings)
     for model in served.values():
         problems += layer_problems(name, model, limit_mib=limit_mib)
+    # Custom models that are loaded as their origin is are told with it.
+    for model in reversed({(model.model, model.load): model for model in reversed(served.values())}.values()):
         warnings += spill_warnings(name, model, settings, gpu=gpu, limit_mib=limit_mib)
     warnings += sharing_warnings(name, settings, served, limit_mib=limit_mib)
     fetched = [_files_bytes(model) for model in served.values() if _has_files(model.name, settings)]

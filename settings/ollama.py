@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from settings.architecture import ModelFacts
 from settings.base import Image, Name, Size, StrictModel
@@ -113,13 +113,13 @@ class OllamaSettings(GpuServerSettings):
         default=1,
         description="Requests that a model answers at once, each with a context of its own (OLLAMA_NUM_PARALLEL).",
     )
-    kv_cache_type: KvCacheType = Field(
-        default="f16", description="Type of keys and values in the cache (OLLAMA_KV_CACHE_TYPE)."
-    )
     flash_attention: bool | None = Field(
         default=None,
         description="Flash attention (OLLAMA_FLASH_ATTENTION); by default Ollama decides, and it is on where "
         "kvCacheType needs it.",
+    )
+    kv_cache_type: KvCacheType = Field(
+        default="f16", description="Type of keys and values in the cache (OLLAMA_KV_CACHE_TYPE)."
     )
     keep_alive_seconds: Annotated[int, Field(ge=-1)] = Field(
         default=300, description="Seconds that an idle model stays loaded; -1 keeps it for ever (OLLAMA_KEEP_ALIVE)."
@@ -148,19 +148,15 @@ class OllamaSettings(GpuServerSettings):
     )
     storage: Size = Field(default="50Gi", description="Volume that keeps the models.")
 
-    @model_validator(mode="after")
-    def _quantized_caches_need_flash_attention(self) -> OllamaSettings:
-        if self.kv_cache_type != "f16" and self.flash_attention is False:
-            raise SeveralErrors(
-                [
-                    (
-                        "kvCacheType",
-                        f"{self.kv_cache_type} with flashAttention false: a quantized cache needs flash attention, so "
-                        "no model would load. Leave flashAttention out, or write kvCacheType: f16.",
-                    )
-                ]
+    @field_validator("kv_cache_type")
+    @classmethod
+    def _quantized_caches_need_flash_attention(cls, kind: KvCacheType, others: ValidationInfo) -> KvCacheType:
+        if kind != "f16" and others.data.get("flash_attention") is False:
+            raise ValueError(
+                f"{kind} with flashAttention false: a quantized cache needs flash attention, so no model would load. "
+                "Leave flashAttention out, or write kvCacheType: f16."
             )
-        return self
+        return kind
 
     @model_validator(mode="after")
     def _models_can_be_made(self) -> OllamaSettings:

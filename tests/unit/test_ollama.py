@@ -67,10 +67,12 @@ MISTAKES: list[tuple[Raw, list[str]]] = [
     ),
     ({"pull": ["hf.co/model"]}, ["pull.0: 'hf.co/model' is not an Ollama model name; write e.g. 'qwen3:4b'."]),
     (
-        {"kvCacheType": "q8_0", "flashAttention": False},
+        {"kvCacheType": "q8_0", "flashAttention": False, "maxQueue": 0},
         [
             "kvCacheType: q8_0 with flashAttention false: a quantized cache needs flash attention, so no model would "
-            "load. Leave flashAttention out, or write kvCacheType: f16."
+            "load. Leave flashAttention out, or write kvCacheType: f16.",
+            "maxQueue: must be at least 1, got 0 (Requests that wait before further ones get 503 (OLLAMA_MAX_QUEUE); "
+            "by default Ollama's own 512).",
         ],
     ),
     (
@@ -276,7 +278,8 @@ def test_a_smaller_load_never_takes_more(context: int, parallel: int, kind: str)
 
 
 def test_layers_that_spill_are_told_with_what_would_help() -> None:
-    [warning] = [line for line in stack("l4", contextLength=40960, numParallel=4)[1].warnings if "host memory" in line]
+    around = stack("l4", contextLength=40960, numParallel=4, modelfiles={"jini": {"from": QWEN, "system": "Hi."}})[1]
+    [warning] = [line for line in around.warnings if "host memory" in line]
     assert warning.startswith("models.help: qwen3:4b does not fit into the 23034 MiB that it may take of each GPU: ")
     assert "of its 37 layers stay in host memory" in warning
     assert "kvCacheType: q8_0, which halves the cache" in warning
