@@ -83,13 +83,18 @@ def gguf_weights(model: LanguageModel) -> GgufWeights:
 
     A checkpoint that is no GGUF file is counted as if it were converted to one of 16 bits.
     """
-    derived = _derived(model.architecture, model.quantization)
     if model.measured_bytes is None:
-        return derived
-    if abs(model.measured_bytes - (derived.file - derived.others)) < abs(model.measured_bytes - derived.file):
+        return _derived(model.architecture, model.quantization)
+    return _scaled(model.architecture, model.quantization, model.measured_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _scaled(shape: Architecture, quantization: Quantization, measured_bytes: int) -> GgufWeights:
+    derived = _derived(shape, quantization)
+    if abs(measured_bytes - (derived.file - derived.others)) < abs(measured_bytes - derived.file):
         # The vision tower is in a file of its own (mmproj), which a text model is served without.
         derived = replace(derived, others=0)
-    ratio = model.measured_bytes / derived.file
+    ratio = measured_bytes / derived.file
     return GgufWeights(
         layers=tuple(round(each * ratio) for each in derived.layers),
         output=round(derived.output * ratio),

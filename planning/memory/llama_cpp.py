@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate, pairwise
 
 from planning.catalogue import LanguageModel
@@ -129,23 +130,25 @@ class _Loaded:
         self._shape = shape = model.architecture
         self._weights = weights = gguf_weights(model)
         self._generates = shape.layers_without_kv_cache < shape.layers or shape.linear_attention is not None
-        self._layers = layers_of(shape)
-        self.all_layers = len(self._layers) + 1
+        self.all_layers = shape.layers + 1
         # Sums up to each layer, the output layer last: what layers a to b take is a difference.
         output = weights.output if self._generates else 0
         self._weights_before = list(accumulate((*weights.layers, output), initial=0))
-        self._caches_before = self._sum_of_caches()
+        self._kinds = _kinds(shape)
+        self._cache_of = self._caches()
 
     def with_context(self, tokens: int) -> _Loaded:
         """The same with another context."""
         other = copy(self)
         other._load = replace(self._load, context_tokens=tokens)
-        other._caches_before = other._sum_of_caches()
+        other._cache_of = other._caches()
         return other
 
-    def _sum_of_caches(self) -> list[int]:
-        caches = {layer: cache_bytes(layer, self._shape, self._load) for layer in set(self._layers)}
-        return list(accumulate((*(caches[layer] for layer in self._layers), 0), initial=0))
+    def _caches(self) -> dict[Layer, int]:
+        return {kind: cache_bytes(kind, self._shape, self._load) for kind, _ in self._kinds}
+
+    def _cache(self, start: int, end: int) -> int:
+        return sum((before[end] - before[start]) * self._cache_of[kind] for kind, before in self._kinds)
 
     def fits(self, on_gpu: int, limit_mib: int) -> bool:
         """Whether llama.cpp would put so many layers on the GPUs."""
@@ -169,7 +172,7 @@ class _Loaded:
         used_always = _CUDA_MIB + _DECODING_MIB + (_CUBLAS_MIB if weights.sixteen_bits else 0)
         return _Gpu(
             weights=held,
-            cache=self._caches_before[end] - self._caches_before[start],
+            cache=self._cache(start, end),
             buffers=used_always * MIB
             + self._compute_buffer(has_output=start < end == self.all_layers, spilled=spilled),
         )
@@ -208,8 +211,17 @@ class _Loaded:
         weights = self._weights
         output = weights.output if on_gpu == 0 and not weights.tied else 0
         inputs = self._load.ubatch_tokens * (2 * _cells(self._load.context_tokens) + 4 * self._shape.hidden_size)
-        layers = self._weights_before[min(spilled, self.all_layers - 1)] + self._caches_before[spilled]
+        layers = self._weights_before[min(spilled, self.all_layers - 1)] + self._cache(0, spilled)
         return layers + weights.embedding + output + inputs
+
+
+@lru_cache(maxsize=4096)
+def _kinds(shape: Architecture) -> tuple[tuple[Layer, tuple[int, ...]], ...]:
+    """Each kind of layer, with how many there are before each layer, the output layer and the end."""
+    layers = layers_of(shape)
+    return tuple(
+        (kind, tuple(accumulate((*(layer is kind for layer in layers), 0), initial=0))) for kind in set(layers)
+    )
 
 
 def cache_bytes(layer: Layer, shape: Architecture, load: LlamaCppLoad) -> int:
