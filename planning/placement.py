@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
+from planning.catalogue import gpu_models
 from planning.eligibility import HOSTNAME_LABEL, Eligibility, Kind, kind_of
-from planning.packing import Demand, Packing, Space, pack
+from planning.packing import Demand, Space, pack
 from planning.pending import nowhere, pending
 from settings.autoscale import AutoscaleSettings
 from settings.node import NodeSettings
@@ -71,28 +73,21 @@ def place(
 
     The replicas of a server are equal, so they all get nodes of one kind. A pod on a sliced node takes one slice;
     more would give it no more of the GPU, so servers of several GPUs go to nodes without slices. A volume that is
-    ReadWriteOnce is one node's, and with it are all replicas that share it. A server goes to the GPUs that it suits
-    best; to others that it fits too, where all find a place only so. What finds none is added to `problems`.
+    ReadWriteOnce is one node's, and with it are all replicas that share it. A server goes to the smallest
+    GPUs that it suits; to others that it fits too, where all find a place only so. What finds none is added to
+    `problems`.
     """
     eligible = Eligibility(nodes)
     candidates = {name: eligible.nodes(server) for name, server in servers.items()}
-    scores = {name: _scores(name, eligible.kinds(allowed), suits) for name, allowed in candidates.items()}
+    choices = {name: _Choice(name, eligible.kinds(allowed), suits) for name, allowed in candidates.items() if allowed}
     spaces = _spaces(nodes, servers)
-
-    def packed(parts: int) -> tuple[list[Demand], Packing]:
-        """With nodes of the best score alone, of which the first `parts` count."""
-        demands = [
-            _demand(name, servers[name], _best(allowed, scores[name], parts), access_mode)
-            for name, allowed in candidates.items()
-            if allowed
-        ]
+    for chosen in (_Choice.smallest, _Choice.best, _Choice.all):
+        demands = [_demand(name, servers[name], chosen(choice), access_mode) for name, choice in choices.items()]
         # Whoever has the fewest nodes to choose from chooses before others that need as many GPUs.
         demands.sort(key=lambda demand: (-demand.gpus, len(demand.nodes), demand.name))
-        return demands, pack(spaces, demands)
-
-    demands, packing = packed(2)
-    if any(len(packing.nodes[demand.name]) < demand.replicas for demand in demands) and any(scores.values()):
-        demands, packing = packed(1)
+        packing = pack(spaces, demands)
+        if all(len(packing.nodes[demand.name]) == demand.replicas for demand in demands):
+            break
     problems += [nowhere(name, servers[name], nodes) for name, allowed in candidates.items() if not allowed]
     problems += [
         pending(demand, servers[demand.name], packing, nodes, access_mode)
@@ -113,21 +108,38 @@ def place(
     )
 
 
-def _scores(name: str, kinds: Mapping[Kind, tuple[str, ...]], suits: Suits) -> dict[str, Score]:
-    """By node; empty where all nodes are of one kind, so that there is nothing to choose."""
-    if len(kinds) < 2:
-        return {}
-    found: dict[str, Score] = {}
-    for nodes in kinds.values():
-        found |= dict.fromkeys(nodes, suits(name, nodes[0]))
-    return found
+class _Choice:
+    """The nodes of one server by how well it suits them; it is tried on a kind when that is asked for."""
+
+    def __init__(self, name: str, kinds: Mapping[Kind, tuple[str, ...]], suits: Suits) -> None:
+        self._kinds = [nodes for _, nodes in sorted(kinds.items(), key=lambda item: _memory_mib(item[0]))]
+        self._score = cache(lambda nodes: suits(name, nodes[0]))
+
+    def smallest(self) -> tuple[str, ...]:
+        """The nodes with the least memory for a pod that nothing speaks against: larger ones stay for others."""
+        if len(self._kinds) == 1:
+            return self._kinds[0]
+        return next((nodes for nodes in self._kinds if self._score(nodes) == (0, 0)), None) or self.best()
+
+    def best(self) -> tuple[str, ...]:
+        """All nodes with the best score."""
+        return self._with_least(lambda score: score)
+
+    def all(self) -> tuple[str, ...]:
+        """All nodes with the fewest problems, whatever the warnings."""
+        return self._with_least(lambda score: score[:1])
+
+    def _with_least(self, of: Callable[[Score], tuple[int, ...]]) -> tuple[str, ...]:
+        if len(self._kinds) == 1:
+            return self._kinds[0]
+        least = min(of(self._score(nodes)) for nodes in self._kinds)
+        return tuple(node for nodes in self._kinds if of(self._score(nodes)) == least for node in nodes)
 
 
-def _best(allowed: tuple[str, ...], scores: Mapping[str, Score], parts: int) -> tuple[str, ...]:
-    if not scores:
-        return allowed
-    best = min(score[:parts] for score in set(scores.values()))
-    return tuple(node for node in allowed if scores[node][:parts] == best)
+def _memory_mib(kind: Kind) -> tuple[float, Kind]:
+    """Memory of one slice, for a stable order; a GPU of which nothing is known comes last."""
+    model = gpu_models().get(kind[0])
+    return (model.memory_mib / kind[1] if model else float("inf")), kind
 
 
 def _demand(name: str, server: ModelSettings, nodes: tuple[str, ...], access_mode: AccessMode) -> Demand:

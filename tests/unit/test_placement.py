@@ -94,7 +94,7 @@ def test_a_pod_larger_than_every_node_is_told() -> None:
 def test_replicas_without_a_gpu_are_counted() -> None:
     assert problems({"a": node(count=2), "b": node("l4", 2)}, {"chat": vllm(replicas=3)}) == [
         "models.chat: 1 of 3 replicas find no free GPU (each takes 1, all on one node), so their pods would stay "
-        "Pending: a has room for 2; b has 2 of 2 GPUs free. Add GPUs or slices, or take something away, or name a "
+        "Pending: a has 2 of 2 GPUs free; b has room for 2. Add GPUs or slices, or take something away, or name a "
         "storage class that several nodes can use, with storage.accessMode ReadWriteMany."
     ]
 

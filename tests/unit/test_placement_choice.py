@@ -50,6 +50,15 @@ def test_a_model_goes_to_a_card_that_it_fits_though_another_is_fuller() -> None:
     assert where(nodes, {"fast": vllm(AWQ)}) == {"fast": {"small"}}
 
 
+def test_a_model_goes_to_the_smallest_card_that_it_fits_and_to_a_larger_one_when_that_is_taken() -> None:
+    nodes: Raw = {"large": node("a100-80gb"), "small": node("rtx-4090")}
+    assert where(nodes, {"a": vllm()}) == {"a": {"small"}}
+    assert where(nodes, {"a": vllm(), "b": vllm()}) in (
+        {"a": {"small"}, "b": {"large"}},
+        {"a": {"large"}, "b": {"small"}},
+    )
+
+
 def test_models_that_fit_only_the_large_card_are_not_kept_out_by_those_that_fit_both() -> None:
     nodes: Raw = {"small": node("rtx-4090"), "large": node("a100-80gb")}
     models: Raw = {"a": vllm(AWQ), "b": vllm(LLAMA_8B, maxModelLen=65536)}
