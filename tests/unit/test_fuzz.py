@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import VALUES, mutated, places
 from on_mocks import STACK_FILES, Raw
-from small_stacks import STACKS
+from test_injection import RICH
 
 from planning.plan import plan_source
 from settings import wording
@@ -57,9 +57,9 @@ def problems(source: Source) -> list[str]:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), name=st.sampled_from(sorted(STACKS)))
+@given(data=st.data(), name=st.sampled_from(sorted(RICH)))
 def test_anything_at_any_place_gives_a_plan_or_a_message(data: st.DataObject, name: str) -> None:
-    problems(Source(name="F", raw=mutated(data.draw, STACKS[name])))
+    problems(Source(name="F", raw=mutated(data.draw, RICH[name])))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -84,7 +84,7 @@ def replaced(raw: Raw) -> Iterator[tuple[str, Raw]]:
             yield f"{place} = {str(value)[:40]!r}", result
 
 
-@pytest.mark.parametrize("raw", [STACKS[file.name] for file in STACK_FILES], ids=[file.name for file in STACK_FILES])
+@pytest.mark.parametrize("raw", [RICH[file.name] for file in STACK_FILES], ids=[file.name for file in STACK_FILES])
 def test_a_value_of_each_kind_at_each_place_of_a_committed_stack_is_told_or_planned(raw: Raw) -> None:
     for what, changed in replaced(raw):
         assert all(len(problem) < 2_000 for problem in Source(name="F", raw=changed).problems()), what
@@ -110,10 +110,10 @@ def test_any_text_in_a_file_gives_a_plan_or_a_message(tmp_path: Path, text: str,
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), name=st.sampled_from(sorted(STACKS)))
+@given(data=st.data(), name=st.sampled_from(sorted(RICH)))
 def test_a_file_says_the_same_as_its_data(tmp_path: Path, data: st.DataObject, name: str) -> None:
     """Through YAML and back the same problems come, with their lines."""
-    raw = json.loads(json.dumps(mutated(data.draw, STACKS[name])))
+    raw = json.loads(json.dumps(mutated(data.draw, RICH[name])))
     file = tmp_path / "Pulumi.test.yaml"
     config = {f"{PROJECT}:{key}": value for key, value in raw.items()}
     file.write_text(json.dumps({"config": config}, ensure_ascii=True, allow_nan=True))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mutations import mutated
 from on_mocks import STACK_FILES, Raw
-from small_stacks import STACKS
+from test_injection import RICH
 from test_settings import PROBLEMS, SMALLEST, problems, written
 
 from cli.schema import FILE, schema_text
@@ -84,7 +84,7 @@ def test_another_validator_says_the_same(tmp_path: Path) -> None:
     assert not passes(wrong)
 
 
-@pytest.mark.parametrize("raw", STACKS.values(), ids=STACKS.keys())
+@pytest.mark.parametrize("raw", RICH.values(), ids=RICH.keys())
 def test_what_the_tests_plan_the_schema_accepts(raw: Raw) -> None:
     assert refused(raw) == []
 
@@ -101,9 +101,9 @@ def test_every_exception_of_the_schema_is_still_one(pattern: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data(), name=st.sampled_from(sorted(STACKS)))
+@given(data=st.data(), name=st.sampled_from(sorted(RICH)))
 def test_the_schema_is_never_stricter_than_the_program(data: st.DataObject, name: str) -> None:
-    raw = mutated(data.draw, STACKS[name])
+    raw = mutated(data.draw, RICH[name])
     if problems(raw) == []:
         assert refused(raw) == []
 
