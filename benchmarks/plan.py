@@ -13,8 +13,8 @@ other work (a load of 9), which makes each CPU second worth less:
     distinct  1.48 s   61 MiB
     full      0.77 s   58 MiB
 
-Imports, which come before, are not counted. Limits: a second and 200 MiB; for `distinct`, in which each model is planned
-four times, two seconds.
+Imports, which come before, are not counted. Limits: a second and 200 MiB; for `distinct`, in which each model is
+planned four times, two seconds.
 """
 
 from __future__ import annotations
