@@ -72,7 +72,7 @@ class LlamaCppPlan:
     host_memory: HostMemory
     scheduling: Scheduling = ANYWHERE
     embeds: bool
-    """Whether it makes embeddings, and nothing else."""
+    """Whether it is there for embeddings, and not for chats."""
 
     claim: str | None
     """Existing claim with the model's file; None where the server downloads it."""

@@ -98,8 +98,6 @@ def _chat_with_embeddings(example: Stack) -> None:
     first, second = (item["embedding"] for item in answer.json()["data"])
     assert len(first) == len(second) > 0
     assert first != second
-    # It is for embeddings alone, and says so.
-    assert example.post("/v1/documents/chat/completions", _asking("embeddings")).is_error
 
 
 def _asking(model: str) -> dict[str, object]:
