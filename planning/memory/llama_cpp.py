@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
@@ -94,8 +93,10 @@ def llama_cpp_memory(model: LanguageModel, load: LlamaCppLoad, *, limit_mib: int
     loaded = _Loaded(model, load)
     asked = loaded.all_layers if load.gpu_layers is None else min(load.gpu_layers, loaded.all_layers)
     # Somebody who says how many is not asked again whether they fit.
-    on_gpu = asked if load.gpu_layers is not None else _most(asked, lambda n: loaded.fits(n, limit_mib))
-    fullest = max(loaded.gpus(on_gpu), key=lambda gpu: gpu.bytes)
+    on_gpu = (
+        asked if load.gpu_layers is not None else _most(asked, lambda n: loaded.fits(n, limit_mib, cells=loaded.cells))
+    )
+    fullest = max(loaded.gpus(on_gpu, cells=loaded.cells), key=lambda gpu: gpu.bytes)
     return LlamaCppMemory(
         gpu=GpuMemory(
             weights_mib=_mib(fullest.weights),
@@ -135,36 +136,29 @@ class _Loaded:
         output = weights.output if self._generates else 0
         self._weights_before = list(accumulate((*weights.layers, output), initial=0))
         self._kinds = _kinds(shape)
-        self._cache_of = self._caches()
+        self.cells = _cells(load.context_tokens)
 
-    def with_context(self, tokens: int) -> _Loaded:
-        """The same with another context."""
-        other = copy(self)
-        other._load = replace(self._load, context_tokens=tokens)
-        other._cache_of = other._caches()
-        return other
+    def _cache(self, start: int, end: int, cells: int) -> int:
+        return sum(
+            (before[end] - before[start]) * cache_bytes(kind, self._shape, self._load, cells)
+            for kind, before in self._kinds
+        )
 
-    def _caches(self) -> dict[Layer, int]:
-        return {kind: cache_bytes(kind, self._shape, self._load) for kind, _ in self._kinds}
-
-    def _cache(self, start: int, end: int) -> int:
-        return sum((before[end] - before[start]) * self._cache_of[kind] for kind, before in self._kinds)
-
-    def fits(self, on_gpu: int, limit_mib: int) -> bool:
-        """Whether llama.cpp would put so many layers on the GPUs."""
+    def fits(self, on_gpu: int, limit_mib: int, *, cells: int) -> bool:
+        """Whether llama.cpp would put so many layers on the GPUs, with a cache of `cells` tokens."""
         # It does not count what the first decoding adds, and has the margin for it.
         margin = self._load.margin_mib if self._load.gpu_layers is None else 0
         spare = max(0, margin - _DECODING_MIB) * MIB
-        return all(gpu.bytes + spare <= limit_mib * MIB for gpu in self.gpus(on_gpu))
+        return all(gpu.bytes + spare <= limit_mib * MIB for gpu in self.gpus(on_gpu, cells=cells))
 
-    def gpus(self, on_gpu: int) -> list[_Gpu]:
-        """Each GPU, with so many layers on all together."""
+    def gpus(self, on_gpu: int, *, cells: int) -> list[_Gpu]:
+        """Each GPU, with so many layers on all together, and a cache of `cells` tokens."""
         first, count = self.all_layers - on_gpu, self._load.gpus
         # Layer i, counted from the first on a GPU, is on GPU i * gpus // layers.
         edges = [first + -(-gpu * on_gpu // count) for gpu in range(count + 1)]
-        return [self._gpu(start, end, spilled=first) for start, end in pairwise(edges)]
+        return [self._gpu(start, end, spilled=first, cells=cells) for start, end in pairwise(edges)]
 
-    def _gpu(self, start: int, end: int, *, spilled: int) -> _Gpu:
+    def _gpu(self, start: int, end: int, *, spilled: int, cells: int) -> _Gpu:
         weights = self._weights
         held = self._weights_before[end] - self._weights_before[start]
         if start == spilled < end:
@@ -172,12 +166,12 @@ class _Loaded:
         used_always = _CUDA_MIB + _DECODING_MIB + (_CUBLAS_MIB if weights.sixteen_bits else 0)
         return _Gpu(
             weights=held,
-            cache=self._cache(start, end),
+            cache=self._cache(start, end, cells),
             buffers=used_always * MIB
-            + self._compute_buffer(has_output=start < end == self.all_layers, spilled=spilled),
+            + self._compute_buffer(has_output=start < end == self.all_layers, spilled=spilled, cells=cells),
         )
 
-    def _compute_buffer(self, *, has_output: bool, spilled: int) -> int:
+    def _compute_buffer(self, *, has_output: bool, spilled: int, cells: int) -> int:
         """Bytes of the largest set of intermediate results that are alive at once (ggml's graph allocator).
 
         With small contexts these are the logits of a batch; with large ones the mask of a batch over the whole cache,
@@ -194,7 +188,7 @@ class _Loaded:
         heads = shape.attention_heads * shape.head_dim
         if (latent := shape.latent_attention) is not None:
             heads = shape.attention_heads * (latent.kv_lora_rank + latent.qk_rope_head_dim)
-        context = _cells(load.context_tokens) if self._generates else batch
+        context = cells if self._generates else batch
         scores = 0 if load.flash_attention else 4 * batch * context * shape.attention_heads
         attention = scores + 4 * batch * (2 * hidden + 2 * heads)
         feed_forward = 4 * batch * (3 * hidden + made)
@@ -210,8 +204,8 @@ class _Loaded:
         spilled = self.all_layers - on_gpu
         weights = self._weights
         output = weights.output if on_gpu == 0 and not weights.tied else 0
-        inputs = self._load.ubatch_tokens * (2 * _cells(self._load.context_tokens) + 4 * self._shape.hidden_size)
-        layers = self._weights_before[min(spilled, self.all_layers - 1)] + self._cache(0, spilled)
+        inputs = self._load.ubatch_tokens * (2 * self.cells + 4 * self._shape.hidden_size)
+        layers = self._weights_before[min(spilled, self.all_layers - 1)] + self._cache(0, spilled, self.cells)
         return layers + weights.embedding + output + inputs
 
 
@@ -224,9 +218,10 @@ def _kinds(shape: Architecture) -> tuple[tuple[Layer, tuple[int, ...]], ...]:
     )
 
 
-def cache_bytes(layer: Layer, shape: Architecture, load: LlamaCppLoad) -> int:
-    """What one layer keeps of all sequences (llama_kv_cache, llama_kv_cache_iswa, llama_memory_recurrent)."""
-    cells = _cells(load.context_tokens)
+def cache_bytes(layer: Layer, shape: Architecture, load: LlamaCppLoad, cells: int) -> int:
+    """What one layer keeps of all sequences, in a cache of `cells` tokens (llama_kv_cache, llama_kv_cache_iswa,
+    llama_memory_recurrent).
+    """
     if layer.attention is Attention.LINEAR and shape.linear_attention is not None:
         # The state is in 32 bits, whatever the type of the cache.
         return 4 * shape.linear_attention.state_elements * load.sequences
@@ -260,7 +255,7 @@ def _largest_context(loaded: _Loaded, load: LlamaCppLoad, shape: Architecture, o
     Every sequence may use the whole of what the model was made for, so several have several times of it.
     """
     most = shape.context_tokens * load.sequences
-    blocks = _most(-(-most // _CELLS), lambda n: loaded.with_context(n * _CELLS).fits(on_gpu, limit_mib))
+    blocks = _most(-(-most // _CELLS), lambda n: loaded.fits(on_gpu, limit_mib, cells=n * _CELLS))
     return min(most, blocks * _CELLS)
 
 
