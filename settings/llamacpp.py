@@ -86,7 +86,9 @@ class LlamaCppSettings(GpuServerSettings):
         default=None,
         description="Tokens that are computed at once (--ubatch-size); 512 by default, contextLength with embeddings.",
     )
-    embeddings: bool = Field(default=False, description="Make embeddings, with a model that is for them (--embeddings).")
+    embeddings: bool = Field(
+        default=False, description="Make embeddings, with a model that is for them (--embeddings)."
+    )
     pooling: Literal["none", "mean", "cls", "last", "rank"] | None = Field(
         default=None,
         description="How an embedding is made of those of its tokens; as the model's file says by default.",
