@@ -119,6 +119,26 @@ def test_templates_get_the_variables_that_are_set_and_keep_nginx_own(tmp_path: P
     assert made[0].read_text() == "hello ${HIDDEN} $host\n"
 
 
+def test_llama_server_gets_all_that_is_written_but_the_model_and_the_caches_type(tmp_path: Path) -> None:
+    script = tmp_path / "llama-server.sh"
+    text = (GATEWAY.parent / "llama_server.sh").read_text()
+    script.write_text(text.replace("/app/lab/llama-server", "printf '%s|'"))
+    written = [
+        "--hf-repo",
+        "a/b:Q4_K_M",
+        "--jinja",
+        "--hf-file",
+        "x y.gguf",
+        "--cache-type-k",
+        "q8_0",
+        "--alias",
+        "s t",
+    ]
+    done = subprocess.run(["/bin/busybox", "sh", str(script), *written], capture_output=True, text=True, check=True)
+    given = ["--model", "/app/lab/model.gguf", "--jinja", "--cache-type-k", "f16", "--alias", "s t", ""]
+    assert done.stdout.split("|") == given
+
+
 def test_entry_point_hands_over_to_its_command() -> None:
     script = GATEWAY / "docker-entrypoint.sh"
     done = subprocess.run([str(script), "echo", "started"], capture_output=True, text=True, check=True)
