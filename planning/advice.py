@@ -21,7 +21,7 @@ from settings.stack import Settings
 
 AdviceUse = Literal["chat", "code", "rag", "longDocuments", "reasoning", "vision", "embedding"]
 AdviceEngine = Literal["vllm", "ollama", "llamacpp"]
-RefusalKind = Literal["use", "language", "context", "licence", "gated", "tooLarge", "noRoom"]
+RefusalKind = Literal["use", "language", "context", "licence", "gated", "engine", "tooLarge", "noRoom"]
 
 NODE = "workstation"
 """What the node is called in the stacks that are advised."""
@@ -31,6 +31,8 @@ NOT_COMMERCIAL = frozenset({"CC-BY-NC-4.0", "exaone", "mrl", "qwen-research"})
 
 _NEEDED = {"vision": "vision", "embedding": "embedding", "reasoning": "reasoning"}
 """Uses for which a model must have been made: no other can do them."""
+
+_GPU_COUNTS = (1, 2, 4, 8, 16)
 
 _MOST_SLOTS = {"ollama": 1024, "llamacpp": 256}
 """As settings.ollama and settings.llamacpp have it."""
@@ -155,13 +157,18 @@ def advise(need: Need) -> Advice:
     fits: list[Fit] = []
     refusals: list[Refusal] = []
     for (model, *others), engine in _candidates(need.engine):
-        found = _unsuitable(model, engine, need) or _fitted(model, engine, need)
+        found = answer(model, engine, need)
         names = tuple(other.name for other in others)
         if isinstance(found, Fit):
             fits.append(replace(found, others=names))
         else:
             refusals.append(replace(found, others=names))
     return Advice(need=need, fits=tuple(fits), refusals=tuple(refusals))
+
+
+def answer(model: LanguageModel, engine: AdviceEngine, need: Need) -> Fit | Refusal:
+    """Whether `engine` can serve `model` for `need`, and how, or why not."""
+    return _unsuitable(model, engine, need) or _fitted(model, engine, need)
 
 
 def _candidates(engine: AdviceEngine | None) -> Iterator[tuple[list[LanguageModel], AdviceEngine]]:
@@ -207,18 +214,32 @@ def _fitted(model: LanguageModel, engine: AdviceEngine, need: Need) -> Fit | Ref
     """The setup with the fewest GPUs that has room for all users, else the one with the most room."""
     found: list[Fit] = []
     problem = ""
-    for gpus in range(1, need.count + 1):
-        if engine == "vllm" and model.architecture.attention_heads % gpus:
-            continue  # vLLM gives each GPU as many heads
+    for gpus in _gpu_counts(model, engine, need):
         try:
             fit = _on_vllm(model, gpus, need) if engine == "vllm" else _on_llama_cpp(model, engine, gpus, need)
         except PlanError as error:
-            problem = error.problems[0].partition(": ")[2]
+            problem = error.problems[0]
             continue
         found.append(fit)
+        if _room(fit, need) == need.users and fit.replicas == 1:
+            break  # no other needs fewer
     if found:
         return min(found, key=lambda fit: (-_room(fit, need), fit.gpus * fit.replicas, fit.gpus))
-    return _too_large(model, engine, need, problem)
+    return _refused(model, engine, need, problem)
+
+
+def _gpu_counts(model: LanguageModel, engine: AdviceEngine, need: Need) -> Iterator[int]:
+    """Numbers of GPUs of one pod to try: those that servers come with, and that the weights alone may fit on."""
+    for gpus in sorted({*_GPU_COUNTS, need.count}):
+        # vLLM gives each GPU as many heads.
+        divides = engine != "vllm" or model.architecture.attention_heads % gpus == 0
+        if gpus <= need.count and divides and _over_mib(model, gpus, need) <= 0:
+            yield gpus
+
+
+def _over_mib(model: LanguageModel, gpus: int, need: Need) -> int:
+    """How much the weights alone exceed each of `gpus`; not above 0 where they do not."""
+    return -(-model.files_bytes // (gpus * MIB)) - gpu_models()[need.gpu].memory_mib
 
 
 def _room(fit: Fit, need: Need) -> int:
@@ -226,13 +247,16 @@ def _room(fit: Fit, need: Need) -> int:
     return need.users if fit.requests_at_once is None else min(need.users, fit.requests_at_once)
 
 
-def _too_large(model: LanguageModel, engine: AdviceEngine, need: Need, problem: str) -> Refusal:
-    limit = gpu_models()[need.gpu].memory_mib
-    over = -(-model.files_bytes // (need.count * MIB)) - limit
+def _refused(model: LanguageModel, engine: AdviceEngine, need: Need, problem: str) -> Refusal:
+    """Why it cannot be served: `problem` is what the plan with most GPUs says, `path: ...`, if there was one."""
+    path, _, text = problem.partition(": ")
+    over = _over_mib(model, need.count, need)
+    if path.endswith(".model"):  # of the checkpoint itself, on whatever GPU
+        return Refusal(model=model, engine=engine, kind="engine", text=text)
     if over > 0:
-        text = f"{model.files_bytes / 10**9:.1f} GB of weights, {over:,} MiB more than each GPU has"
-        return Refusal(model=model, engine=engine, kind="tooLarge", text=text, over_mib=over)
-    return Refusal(model=model, engine=engine, kind="noRoom", text=problem)
+        told = f"{model.files_bytes / 10**9:.1f} GB of weights, {over:,} MiB more than each GPU has"
+        return Refusal(model=model, engine=engine, kind="tooLarge", text=told, over_mib=over)
+    return Refusal(model=model, engine=engine, kind="noRoom", text=text)
 
 
 def _on_vllm(model: LanguageModel, gpus: int, need: Need) -> Fit:
@@ -246,12 +270,12 @@ def _on_vllm(model: LanguageModel, gpus: int, need: Need) -> Fit:
         server["profile"] = "longContext"
     if gpus > 1:
         server["gpus"] = gpus
-    full = cast(VllmPlan, _planned(server, need)[0].servers[_name(need)]).concurrent_full_length_requests
+    planned, stack = _planned(server, need)
+    full = cast(VllmPlan, planned.servers[_name(need)]).concurrent_full_length_requests
     each = None if full is None else full * need.context_tokens // need.average_tokens
     replicas = 1 if not each else min(-(-need.users // each), need.count // gpus)
     if replicas > 1:
-        server["replicas"] = replicas
-    planned, stack = _planned(server, need)
+        planned, stack = _planned({**server, "replicas": replicas}, need)
     return Fit(
         model=model,
         engine="vllm",
@@ -272,10 +296,16 @@ def _on_llama_cpp(model: LanguageModel, engine: AdviceEngine, gpus: int, need: N
     Raises:
         PlanError: not even one has.
     """
+    most = min(need.users, _MOST_SLOTS[engine])
+    try:
+        return _with_slots(model, engine, gpus, need, most)
+    except PlanError:
+        if most == 1:
+            raise
     fit = _with_slots(model, engine, gpus, need, 1)
-    few, many = 1, min(need.users, _MOST_SLOTS[engine])
+    few, many = 1, most - 1
     while few < many:  # `few` fit; the largest number that does is at most `many`
-        middle = many if few == 1 else -(-(few + many) // 2)
+        middle = -(-(few + many) // 2)
         try:
             fit = _with_slots(model, engine, gpus, need, middle)
             few = middle

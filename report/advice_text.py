@@ -14,6 +14,7 @@ _KINDS: dict[RefusalKind, str] = {
     "context": "Context too short",
     "licence": "Forbid commercial use",
     "gated": "Need a token of Hugging Face",
+    "engine": "Not served by the engine",
     "tooLarge": "Too large",
     "noRoom": "Weights fit, but with too little room beside them",
 }
