@@ -75,13 +75,12 @@ def _in_the_clear(written: Written) -> Iterator[str]:
 def _unseen(written: Written) -> Iterator[str]:
     """Characters that no command line or variable can hold, or that show a reviewer other text than what is run."""
     for text in (written.key, written.value):
-        place = next((n for n, c in enumerate(text) if _HARMFUL.match(c)), None) if isinstance(text, str) else None
-        if place is not None:
-            called = unicodedata.name(text[place], "a control character")
+        if isinstance(text, str) and (found := _HARMFUL.search(text)):
+            called = unicodedata.name(found[0], "a control character")
             yield (
-                f"{written.path}: has U+{ord(text[place]):04X} ({called}) as character {place + 1}, which is not seen "
-                "and does harm: it ends a command line, acts on a terminal, or shows text in another order. Take it "
-                "out."
+                f"{written.path}: has U+{ord(found[0]):04X} ({called}) as character {found.start() + 1}, which is not "
+                "seen and does harm: it ends a command line, acts on a terminal, or shows text in another order. Take "
+                "it out."
             )
             return
 

@@ -86,6 +86,12 @@ def fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
     return {alias(name, field): field for name, field in model.model_fields.items()}
 
 
+@cache
+def shapes(model: type[BaseModel]) -> Mapping[str, Shape]:
+    """What is below each setting of `model`, by its key in the file."""
+    return {key: shape_of(field.annotation) for key, field in fields(model).items()}
+
+
 def shape_of(annotation: Any) -> Shape:
     """What can be found below a value that is annotated so."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -167,7 +173,7 @@ def _within(value: Any, shape: Shape, path: tuple[str, ...]) -> Iterator[Written
             inner: Shape = None
             if isinstance(shape, type) and issubclass(shape, BaseModel):
                 field = fields(shape).get(key)
-                inner = shape_of(field.annotation) if field else None
+                inner = shapes(shape).get(key)
             elif isinstance(shape, Items):
                 inner = shape.shape
             elif shape is SecretStr:
