@@ -103,7 +103,8 @@ def test_what_is_advised_is_a_stack_file_that_can_be_planned(need: dict[str, Any
 @pytest.mark.parametrize("need", NEEDS, ids=str)
 def test_every_model_of_the_catalogue_is_answered_once(need: dict[str, Any]) -> None:
     advice = advice_for(**need)
-    answered = [name for found in (*advice.fits, *advice.refusals) for name in (found.model.name, *found.others)]
+    found: list[Fit | Refusal] = [*advice.fits, *advice.refusals]
+    answered = [name for each in found for name in (each.model.name, *each.others)]
     wanted = {need["engine"]} if "engine" in need else {"vllm", "ollama"}
     assert sorted(answered) == sorted(n for n, m in language_models().items() if wanted & set(engines_of(m)))
     assert all(refusal.text for refusal in advice.refusals)
