@@ -24,7 +24,7 @@ from settings.stack import Settings
 
 __all__ = ["Plan", "ServerPlan", "plan", "plan_source"]
 
-_DECISIVE = {field.alias for field in Settings.model_fields.values()} - {"ingress", "huggingFaceToken"}
+_DECISIVE = {"nodes", "models", "storage"}
 """Settings without which nothing can be said of the models' plan."""
 
 
@@ -66,9 +66,9 @@ def plan_source(source: Source) -> Plan:
 
 
 def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str, ...]:
-    """What a plan without the models (and the edge) that have `problems` would not fit either.
+    """What a plan without the models and other parts that have `problems` would not fit either.
 
-    Nothing is told where a problem is elsewhere: nodes, storage and monitoring change what a plan comes to.
+    Nothing is told where nodes or storage have one: they change what a plan comes to.
     """
     likely = source.likely()  # a misspelt engine alone is no reason not to plan its model
     if likely != source:
@@ -78,8 +78,11 @@ def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str,
     elsewhere = {path.partition(".")[0] for path in paths if not path.startswith("models.")}
     if elsewhere & _DECISIVE:
         return ()
+    rest = likely.without(models, elsewhere)
+    if "monitoring" in elsewhere:  # it will be there, however it is written now
+        rest = replace(rest, raw={**rest.raw, "monitoring": {}})
     try:
-        plan(likely.without(models, elsewhere).settings())
+        plan(rest.settings())
     except PlanError as error:
         return error.problems
     except SettingsError:

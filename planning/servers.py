@@ -49,7 +49,7 @@ def plan_servers(settings: Settings, problems: list[str], warnings: list[str]) -
     for name, server in settings.models.items():
         placed = placement.nodes.get(name, ())
         # What finds no place is still looked at as if it had one: all of its problems are told at once.
-        where = placed or placement.candidates[name][:1]
+        where = placed or placement.candidates[name][:1] or _largest(settings.nodes)
         if not where or any(settings.nodes[node].gpus.model not in gpu_models() for node in where):
             continue  # the problem is told already
         strategy = _rollout(server, placed, placement.surge[name]) if placed else _TRIAL
@@ -59,6 +59,12 @@ def plan_servers(settings: Settings, problems: list[str], warnings: list[str]) -
             del servers[name]
     problems += _overfull(settings.nodes, servers)
     return servers
+
+
+def _largest(nodes: Mapping[str, NodeSettings]) -> tuple[str, ...]:
+    """The node whose cards have most memory: what is told of a server there holds on every other node too."""
+    known = [name for name, node in nodes.items() if node.gpus.model in gpu_models()]
+    return tuple(sorted(known, key=lambda name: -gpu_models()[nodes[name].gpus.model].memory_mib)[:1])
 
 
 def _place(settings: Settings, problems: list[str]) -> Placement:

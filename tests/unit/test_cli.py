@@ -126,7 +126,9 @@ def test_help_names_every_command() -> None:
 def test_every_command_has_help(command: str) -> None:
     done = llmctl(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--stack" in done.stdout or command in ("advise", "catalogue", "report", "schema"), "only these need no stack"
+    assert "--stack" in done.stdout or command in ("advise", "catalogue", "report", "schema"), (
+        "only these need no stack"
+    )
 
 
 def test_a_stack_that_is_not_there_is_told_without_a_traceback() -> None:

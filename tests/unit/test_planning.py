@@ -93,12 +93,13 @@ def test_all_problems_of_nodes_models_and_routes_are_told_at_once() -> None:
             "nodes.a.gpus.model",
             "ingress.routes./help",
             "ingress.routes./x",
-            "models.big.gpus",
+            "models.big.gpus",  # no node has so many
+            "models.big.gpus",  # nor has the model as many heads
             "models.wide",  # help leaves too little of the card
             "models.wide",  # and would not fit it alone
         ]
     )
-    assert str(PlanError(told)).splitlines()[0] == "The stack cannot be planned, 6 problems:"
+    assert str(PlanError(told)).splitlines()[0] == "The stack cannot be planned, 7 problems:"
 
 
 def test_a_gated_model_without_a_token_is_warned_of() -> None:
