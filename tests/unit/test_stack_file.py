@@ -174,6 +174,15 @@ SECRET = "sk-planted-0123456789"
 EDGE = {"host": "localhost", "routes": {"/v1": "big"}}
 TOO_LARGE = {"big": {"engine": "vllm", "model": "meta-llama/Llama-3.3-70B-Instruct"}}
 
+FED = {
+    "fed": {
+        "engine": "vllm",
+        "model": "Qwen/Qwen2.5-7B-Instruct-AWQ",
+        "autoscale": {"max": 2, "runningRequests": 50},
+    }
+}
+"""What needs monitoring."""
+
 
 @pytest.mark.parametrize(
     ("more", "expected"),
@@ -183,8 +192,10 @@ TOO_LARGE = {"big": {"engine": "vllm", "model": "meta-llama/Llama-3.3-70B-Instru
         ({"modles": {}}, ["models.big", "modles"]),
         ({"ingress": {"host": "localhost", "routes": {"/v1": "big"}, "hosts": 1}}, ["ingress.hosts", "models.big"]),
         ({"huggingFaceToken": SECRET}, ["huggingFaceToken", "models.big"]),
+        ({"monitoring": None}, ["models.big", "monitoring"]),
+        ({"monitoring": {"storage": "4GB"}, "models": FED}, ["models.big", "monitoring.storage"]),
     ],
-    ids=["name with a dot", "engine", "key", "ingress", "secret"],
+    ids=["name with a dot", "engine", "key", "ingress", "secret", "nothing", "autoscaled"],
 )
 def test_a_mistake_elsewhere_does_not_hide_that_a_model_does_not_fit(more: Raw, expected: list[str]) -> None:
     raw: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090", "count": 4}}}, **more}
