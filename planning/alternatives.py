@@ -23,13 +23,21 @@ class Alternatives:
     checkpoint: LanguageModel | None
     """The most exact smaller checkpoint of the same model that fits on the GPUs as they are; None for none known."""
 
-    @property
-    def repair(self) -> str:
-        """What to write, e.g. `use gpus: 8, or owner/name-AWQ (awq, 37 GiB)`; empty where nothing is known."""
-        ways = [] if self.gpus is None else [f"gpus: {self.gpus}"]
+    def repair(self, *, available_gpus: int) -> str:
+        """What to do, e.g. `Write gpus: 8, or take owner/name-AWQ (awq, 37 GiB).`
+
+        Args:
+            available_gpus: GPUs of one node that a pod could have.
+        """
+        ways = []
+        if self.gpus is not None:
+            node = "" if self.gpus <= available_gpus else f" (a node with {self.gpus} such GPUs is needed)"
+            ways.append(f"write gpus: {self.gpus}{node}")
         if (smaller := self.checkpoint) is not None:
-            ways.append(f"{smaller.name} ({smaller.quantization.value}, {smaller.files_bytes / _GIB:.0f} GiB)")
-        return f"use {', or '.join(ways)}" if ways else ""
+            size = f"{smaller.files_bytes / _GIB:.0f} GiB"
+            ways.append(f"take {smaller.name} ({smaller.quantization.value}, {size})")
+        told = ", or ".join(ways) or "choose a model with smaller weights, or larger GPUs"
+        return f"{told[0].upper()}{told[1:]}."
 
 
 def fitting_alternatives(

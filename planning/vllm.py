@@ -111,7 +111,7 @@ def plan_vllm(
         load = vllm_load(settings, batching, model, gpu, eager=eager)
         memory = vllm_memory(model, load, limit_mib=int(gpu.memory_mib * utilization))
         _check_context(name, settings, model, batching, problems)
-        _check_fit(name, model, load, memory, problems)
+        _check_fit(name, model, load, memory, node, problems)
     draft = draft_model(settings)
     files_bytes = (model.files_bytes if model else _UNKNOWN_FILES_BYTES) + (draft.files_bytes if draft else 0)
     check_cache(name, settings.cache, files_bytes if model else None, problems)
@@ -183,16 +183,18 @@ def _check_context(
         )
 
 
-def _check_fit(name: str, model: LanguageModel, load: VllmLoad, memory: VllmMemory, problems: list[str]) -> None:
+def _check_fit(
+    name: str, model: LanguageModel, load: VllmLoad, memory: VllmMemory, node: NodeSettings, problems: list[str]
+) -> None:
     """What does not fit is added to `problems`."""
     gpu = memory.gpu
     if gpu.weights_mib + gpu.other_mib > gpu.limit_mib:
-        repair = fitting_alternatives(model, load, limit_mib=gpu.limit_mib).repair
+        found = fitting_alternatives(model, load, limit_mib=gpu.limit_mib)
+        available = node.gpus.count if node.gpus.time_slices == 1 else 1
         problems.append(
             f"models.{name}: weights {gpu.weights_mib} MiB and {gpu.other_mib} MiB of buffers exceed the "
-            f"{gpu.limit_mib} MiB that it may take of each GPU, so it would run out of memory while it loads. Give "
-            "it more GPUs or a larger gpuShare, or choose a model with smaller weights (AWQ, FP8)"
-            f"{f': {repair}' if repair else ''}."
+            f"{gpu.limit_mib} MiB that it may take of each GPU, so it would run out of memory while it loads. "
+            f"{found.repair(available_gpus=available)}"
         )
     elif memory.largest_context is not None and memory.largest_context < load.max_model_len:
         problems.append(

@@ -25,7 +25,8 @@ def fits(model: LanguageModel, wanted: VllmLoad, limit_mib: int) -> bool:
 def test_70b_in_16_bits_on_a_card_of_24_gib_needs_8_of_them() -> None:
     found = fitting_alternatives(hub_models()[LLAMA_70B], load(), limit_mib=22107)
     assert (found.gpus, found.checkpoint) == (8, None)
-    assert found.repair == "use gpus: 8"
+    assert found.repair(available_gpus=8) == "Write gpus: 8."
+    assert found.repair(available_gpus=4) == "Write gpus: 8 (a node with 8 such GPUs is needed)."
 
 
 def test_70b_in_16_bits_on_a_card_of_80_gib_may_be_a_smaller_checkpoint() -> None:
@@ -35,11 +36,13 @@ def test_70b_in_16_bits_on_a_card_of_80_gib_may_be_a_smaller_checkpoint() -> Non
     assert found.checkpoint.architecture == hub_models()[LLAMA_70B].architecture
     weights = round(found.checkpoint.files_bytes / 2**30)
     told = f"{found.checkpoint.name} ({found.checkpoint.quantization.value}, {weights} GiB)"
-    assert found.repair == f"use gpus: {found.gpus}, or {told}"
+    assert found.repair(available_gpus=8) == f"Write gpus: {found.gpus}, or take {told}."
 
 
 def test_where_nothing_is_known_to_fit_nothing_is_proposed() -> None:
-    assert fitting_alternatives(hub_models()[LLAMA_70B], load(), limit_mib=2000).repair == ""
+    assert fitting_alternatives(hub_models()[LLAMA_70B], load(), limit_mib=2000).repair(available_gpus=8) == (
+        "Choose a model with smaller weights, or larger GPUs."
+    )
 
 
 def test_a_checkpoint_of_another_purpose_is_none_of_the_same_model() -> None:
