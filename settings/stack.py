@@ -19,9 +19,7 @@ from settings.tgi import TgiSettings
 from settings.tracing import TracingSettings
 from settings.vllm import VllmSettings
 
-ModelSettings = Annotated[
-    VllmSettings | OllamaSettings | LlamaCppSettings | TgiSettings, Field(discriminator="engine")
-]
+ModelSettings = Annotated[VllmSettings | OllamaSettings | LlamaCppSettings | TgiSettings, Field(discriminator="engine")]
 
 ENGINES = ("vllm", "ollama", "llamacpp", "tgi")
 """What `engine` may be."""
