@@ -190,12 +190,13 @@ FED = {
         ({"models": {"qwen2.5": {"engine": "vllm", "model": "a/b"}}}, ["models.big", "models.qwen2.5"]),
         ({"models": {"chat": {"engine": "olama", "pull": ["qwen3:4b"]}}}, ["models.big", "models.chat.engine"]),
         ({"modles": {}}, ["models.big", "modles"]),
+        ({"models": {"fast": {**TOO_LARGE["big"], "gpu": 4}}}, ["models.big", "models.fast", "models.fast.gpu"]),
         ({"ingress": {"host": "localhost", "routes": {"/v1": "big"}, "hosts": 1}}, ["ingress.hosts", "models.big"]),
         ({"huggingFaceToken": SECRET}, ["huggingFaceToken", "models.big"]),
         ({"monitoring": None}, ["models.big", "monitoring"]),
         ({"monitoring": {"storage": "4GB"}, "models": FED}, ["models.big", "monitoring.storage"]),
     ],
-    ids=["name with a dot", "engine", "key", "ingress", "secret", "nothing", "autoscaled"],
+    ids=["name with a dot", "engine", "key", "key of a model", "ingress", "secret", "nothing", "autoscaled"],
 )
 def test_a_mistake_elsewhere_does_not_hide_that_a_model_does_not_fit(more: Raw, expected: list[str]) -> None:
     raw: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090", "count": 4}}}, **more}
