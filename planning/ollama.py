@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
 from planning.memory import MIB, GpuMemory, LlamaCppMemory
+from planning.ollama_host_memory import kept_checkpoints, ollama_host_memory
 from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
 from planning.ollama_sharing import sharing_warnings
 from planning.platforms import platform_environment
-from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, host_memory, shutdown
+from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
 from settings.base import quantity_bytes
@@ -136,6 +136,7 @@ def plan_ollama(
     # Ollama loads a model when it is first asked for: the server itself is up as soon as its process is.
     time = startup(max(fetched), storage, downloads=False, compiles=False)
     loads = {model.name: model.memory for model in served.values() if model.memory is not None}
+    kept = kept_checkpoints(settings, served)
     largest = max((memory.gpu for memory in loads.values()), key=lambda memory: memory.total_mib, default=None)
     return OllamaPlan(
         name=name,
@@ -147,11 +148,13 @@ def plan_ollama(
         pull=tuple(settings.pull),
         modelfiles={made: _modelfile(modelfile) for made, modelfile in settings.modelfiles.items()},
         files=_files(name, settings, nodes[0]),
-        environment=_environment(settings, node, time, reserved_bytes=(gpu.memory_mib - limit_mib) * MIB),
+        environment=_environment(
+            settings, node, time, checkpoints=kept, reserved_bytes=(gpu.memory_mib - limit_mib) * MIB
+        ),
         rollout=rollout,
         startup=time,
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
-        host_memory=_host_memory(max(fetched), loads.values()),
+        host_memory=ollama_host_memory(settings, max(fetched), served, checkpoints=kept),
         storage_bytes=quantity_bytes(settings.storage),
         download_budget_seconds=startup(sum(fetched), storage, downloads=True, compiles=False).budget_seconds,
         gpu_memory_limit_mib=limit_mib,
@@ -160,13 +163,6 @@ def plan_ollama(
         max_model_len=max(model.context_tokens for model in served.values()),
         concurrent_full_length_requests=settings.num_parallel if loads else None,
     )
-
-
-def _host_memory(files_bytes: int, loads: Iterable[LlamaCppMemory]) -> HostMemory:
-    """As for all engines, with the layers that stay with the CPU, of the model that has most of them."""
-    usual = host_memory(workers=1, files_bytes=files_bytes, shm=0)
-    held = max((memory.host_mib * MIB for memory in loads if memory.spilled_layers), default=0)
-    return HostMemory(request_bytes=usual.request_bytes + held, limit_bytes=usual.limit_bytes + held)
 
 
 def _has_files(name: str, settings: OllamaSettings) -> bool:
@@ -204,7 +200,9 @@ def _modelfile(modelfile: ModelfileSettings) -> str:
     return modelfile_text(modelfile.model_copy(update=there))
 
 
-def _environment(settings: OllamaSettings, node: NodeSettings, time: Startup, *, reserved_bytes: int) -> dict[str, str]:
+def _environment(
+    settings: OllamaSettings, node: NodeSettings, time: Startup, *, checkpoints: int, reserved_bytes: int
+) -> dict[str, str]:
     environment = {
         **settings.extra_environment,
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",
@@ -215,6 +213,9 @@ def _environment(settings: OllamaSettings, node: NodeSettings, time: Startup, *,
         "OLLAMA_KEEP_ALIVE": "-1" if settings.keep_alive_seconds < 0 else f"{settings.keep_alive_seconds}s",
         # A server that starts would otherwise delete what the download Job is just fetching to the same volume.
         "OLLAMA_NOPRUNE": "1",
+        # The llama-server of each model has them from here. Its own are 8 GiB and 32, which no pod is made for.
+        "LLAMA_ARG_CACHE_RAM": str(settings.prompt_cache_mib),
+        "LLAMA_ARG_CTX_CHECKPOINTS": str(checkpoints),
         "HOME": "/tmp",
         **_chosen(settings),
     }

@@ -26,7 +26,7 @@ def sharing_warnings(
     taken: dict[str, int] = {}
     for name, model in served.items():
         if model.memory is not None and not model.memory.spilled_layers:
-            weights = _weights(name, settings)
+            weights = weights_of(name, settings)
             taken[weights] = max(taken.get(weights, 0), model.memory.gpu.total_mib)
     if settings.max_loaded_models == 1 or sum(taken.values()) <= limit_mib:
         return
@@ -53,6 +53,6 @@ def _other_options(server: str, settings: OllamaSettings, served: Mapping[str, S
             )
 
 
-def _weights(name: str, settings: OllamaSettings) -> str:
+def weights_of(name: str, settings: OllamaSettings) -> str:
     """What is loaded for `name`: custom models of one origin share it."""
     return full_name(settings.modelfiles[name].from_ if name in settings.modelfiles else name)

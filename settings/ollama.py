@@ -132,6 +132,13 @@ class OllamaSettings(GpuServerSettings):
         default=None,
         description="Requests that wait before further ones get 503 (OLLAMA_MAX_QUEUE); by default Ollama's own 512.",
     )
+    # llama-server's own is 8192 MiB, which nobody counts on beside a model on the GPU.
+    prompt_cache_mib: Annotated[int, Field(ge=0)] = Field(
+        default=2048,
+        alias="promptCacheMiB",
+        description="Host memory of each loaded model that keeps the caches of earlier prompts, and as much again for "
+        "checkpoints where its layers forget, in MiB (LLAMA_ARG_CACHE_RAM); 0 keeps none.",
+    )
     load_timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="Seconds without progress after which loading a model has failed (OLLAMA_LOAD_TIMEOUT); by default "

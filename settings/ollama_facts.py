@@ -93,11 +93,20 @@ VARIABLES_BY_SETTING = {
     "OLLAMA_DEBUG": "debug",
     "OLLAMA_ORIGINS": "origins",
     "OLLAMA_GPU_OVERHEAD": "gpuShare",
+    "LLAMA_ARG_CACHE_RAM": "promptCacheMiB",
 }
 """Variables that have a setting of their own, with what is counted on."""
 
 PLANNED_VARIABLES = frozenset(
-    {"OLLAMA_HOST", "OLLAMA_MODELS", "OLLAMA_NOPRUNE", "HOME", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES"}
+    {
+        "OLLAMA_HOST",
+        "OLLAMA_MODELS",
+        "OLLAMA_NOPRUNE",
+        "LLAMA_ARG_CTX_CHECKPOINTS",
+        "HOME",
+        "LD_LIBRARY_PATH",
+        "NVIDIA_VISIBLE_DEVICES",
+    }
 )
 """Variables that follow from the plan, or that Kubernetes sets to the GPUs of the pod."""
 

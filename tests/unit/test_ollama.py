@@ -171,10 +171,13 @@ def test_every_setting_reaches_the_server() -> None:
         debug=True,
         origins=["https://chat.example.com", "http://*.local"],
         loadTimeoutSeconds=900,
+        promptCacheMiB=512,
         keepAliveSeconds=-1,
     ).environment
     assert found == {
         "HOME": "/tmp",
+        "LLAMA_ARG_CACHE_RAM": "512",
+        "LLAMA_ARG_CTX_CHECKPOINTS": "32",
         "OLLAMA_CONTEXT_LENGTH": "4096",
         "OLLAMA_DEBUG": "1",
         "OLLAMA_FLASH_ATTENTION": "1",
@@ -194,6 +197,8 @@ def test_every_setting_reaches_the_server() -> None:
 def test_what_is_not_said_is_left_to_ollama() -> None:
     assert plan().environment.keys() == {
         "HOME",
+        "LLAMA_ARG_CACHE_RAM",
+        "LLAMA_ARG_CTX_CHECKPOINTS",
         "OLLAMA_CONTEXT_LENGTH",
         "OLLAMA_HOST",
         "OLLAMA_KEEP_ALIVE",
@@ -377,3 +382,34 @@ def test_weights_that_nothing_is_known_of_are_told_once() -> None:
         "under architectures.qwen3:4bb."
     )
     assert file.startswith("models.help.modelfiles.mine: ./mine.gguf is not in the catalogue")
+
+
+def test_caches_of_prompts_are_bounded_and_counted_for_each_loaded_model() -> None:
+    def limit(**settings: object) -> int:
+        return stack("a100-80gb", 1, **settings)[0].host_memory.limit_bytes
+
+    whole, none = plan(), plan(promptCacheMiB=0)
+    assert (whole.environment["LLAMA_ARG_CACHE_RAM"], whole.environment["LLAMA_ARG_CTX_CHECKPOINTS"]) == ("2048", "32")
+    assert (none.environment["LLAMA_ARG_CACHE_RAM"], none.environment["LLAMA_ARG_CTX_CHECKPOINTS"]) == ("0", "0")
+    assert whole.host_memory.limit_bytes - none.host_memory.limit_bytes == 2048 * MIB
+    assert whole.host_memory.request_bytes == none.host_memory.request_bytes
+    two = [QWEN, "qwen3:1.7b"]
+    assert limit(pull=two) - limit(pull=[QWEN]) == (2048 + 1024) * MIB  # a process of its own, with its CUDA context
+    assert limit(pull=two, maxLoadedModels=1) == limit(pull=[QWEN])
+    assert limit(modelfiles={"jini": {"from": QWEN, "system": "Hi."}}) == limit()
+    assert limit(pull=[QWEN, "nomic-embed-text"]) - limit(pull=[QWEN]) == 1024 * MIB  # it completes nothing
+
+
+@pytest.mark.parametrize(("model", "most"), [("gemma3:27b", 4), ("qwen3.5:9b", 32)])
+def test_checkpoints_of_layers_that_forget_are_bounded_and_counted(model: str, most: int) -> None:
+    found, uncounted = (plan("a100-80gb", pull=[model], promptCacheMiB=size) for size in (2048, 0))
+    kept = int(found.environment["LLAMA_ARG_CTX_CHECKPOINTS"])
+    assert 1 <= kept <= most
+    held = found.host_memory.limit_bytes - uncounted.host_memory.limit_bytes - 2048 * MIB
+    assert 0.5 * 2048 * MIB < held <= 2048 * MIB
+
+
+def test_checkpoints_are_those_of_all_requests_at_once_and_one_at_least() -> None:
+    for parallel, kept in ((1, "3"), (2, "1"), (8, "1")):
+        found = plan("a100-80gb", pull=["gemma3:27b"], numParallel=parallel)
+        assert found.environment["LLAMA_ARG_CTX_CHECKPOINTS"] == kept
