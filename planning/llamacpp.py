@@ -11,6 +11,7 @@ from planning.llamacpp_arguments import PORT, llamacpp_arguments, llamacpp_envir
 from planning.llamacpp_flags import REFUSED, SETTINGS
 from planning.memory import MIB, GpuMemory, LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
 from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shutdown
+from planning.prompt_caches import checkpoints, prompt_bytes
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
 from planning.volumes import check_cache
@@ -150,6 +151,9 @@ def plan_llamacpp(
         problems=problems,
     )
     files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
+    budget = settings.prompt_cache_mib * MIB
+    kept = checkpoints(model, load, budget_bytes=budget)
+    prompts = prompt_bytes(model, load, checkpoints=kept, budget_bytes=budget)
     check_cache(name, settings.cache, files_bytes if model else None, problems)
     return LlamaCppPlan(
         name=name,
@@ -160,12 +164,12 @@ def plan_llamacpp(
         nodes=nodes,
         gpu_model=node.gpus.model,
         time_slices=node.gpus.time_slices,
-        arguments=llamacpp_arguments(name, settings, ubatch=ubatch, extra=extra),
+        arguments=llamacpp_arguments(name, settings, ubatch=ubatch, checkpoints=kept, extra=extra),
         environment=llamacpp_environment(node),
         rollout=rollout,
         startup=startup(files_bytes, storage, downloads=not settings.is_local, compiles=False),
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
-        host_memory=_host_memory(settings, files_bytes, memory),
+        host_memory=_host_memory(files_bytes, memory, prompts),
         embeds=settings.embeddings,
         claim=settings.claim,
         cache_bytes=_cache_bytes(settings, files_bytes),
@@ -260,13 +264,13 @@ def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, prob
         )
 
 
-def _host_memory(settings: LlamaCppSettings, files_bytes: int, memory: LlamaCppMemory | None) -> HostMemory:
-    """As for all engines, with what stays in host memory: layers of the CPU, and the caches of earlier prompts."""
+def _host_memory(files_bytes: int, memory: LlamaCppMemory | None, prompts: int) -> HostMemory:
+    """As for all engines, with what stays in host memory: layers of the CPU, and what is kept of prompts."""
     usual = host_memory(workers=1, files_bytes=files_bytes, shm=0)
     held = memory.host_mib * MIB if memory and memory.spilled_layers else 0
     return HostMemory(
         request_bytes=usual.request_bytes + held,
-        limit_bytes=usual.limit_bytes + held + settings.prompt_cache_mib * MIB,
+        limit_bytes=usual.limit_bytes + held + prompts,
     )
 
 

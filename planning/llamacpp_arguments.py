@@ -13,7 +13,7 @@ PORT = 8080
 
 
 def llamacpp_arguments(
-    name: str, settings: LlamaCppSettings, *, ubatch: int, extra: Iterable[Argument]
+    name: str, settings: LlamaCppSettings, *, ubatch: int, checkpoints: int, extra: Iterable[Argument]
 ) -> tuple[str, ...]:
     """Arguments of llama-server, which takes values after their flags only, and no `=`; the model's come first.
 
@@ -21,6 +21,7 @@ def llamacpp_arguments(
         name: what clients write as `model`.
         settings: what the stack file says.
         ubatch: tokens that are computed at once.
+        checkpoints: how many each request may keep of what layers with a window or a state know.
         extra: flags of `extraArgs`.
     """
     model = (
@@ -41,6 +42,8 @@ def llamacpp_arguments(
         "--batch-size": str(max(settings.batch_size, ubatch)),
         "--ubatch-size": str(ubatch),
         "--cache-ram": str(settings.prompt_cache_mib),
+        # Its own 32 are many GiB of a model with large windows.
+        "--ctx-checkpoints": str(checkpoints),
         # By default a page of any site may use the server from its visitor's browser.
         "--cors-origins": "localhost",
         "--pooling": settings.pooling,

@@ -26,6 +26,7 @@ _TYPED = {
     "--direct-io": "loadMode",
     "--threads": "threads",
     "--cache-ram": "promptCacheMiB",
+    "--ctx-checkpoints": "promptCacheMiB",
 }
 SETTINGS = {flag: f"Write {setting} instead." for flag, setting in _TYPED.items()}
 """What is written in the place of a flag that a setting stands for, by the flag's first name."""

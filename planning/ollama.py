@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
 from planning.memory import MIB, GpuMemory, LlamaCppMemory
-from planning.ollama_host_memory import kept_checkpoints, ollama_host_memory
+from planning.ollama_host_memory import ollama_checkpoints, ollama_host_memory
 from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
 from planning.ollama_sharing import sharing_warnings
 from planning.platforms import platform_environment
@@ -136,7 +136,7 @@ def plan_ollama(
     # Ollama loads a model when it is first asked for: the server itself is up as soon as its process is.
     time = startup(max(fetched), storage, downloads=False, compiles=False)
     loads = {model.name: model.memory for model in served.values() if model.memory is not None}
-    kept = kept_checkpoints(settings, served)
+    kept = ollama_checkpoints(settings, served)
     largest = max((memory.gpu for memory in loads.values()), key=lambda memory: memory.total_mib, default=None)
     return OllamaPlan(
         name=name,
@@ -154,7 +154,7 @@ def plan_ollama(
         rollout=rollout,
         startup=time,
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
-        host_memory=ollama_host_memory(settings, max(fetched), served, checkpoints=kept),
+        host_memory=ollama_host_memory(settings, max(fetched), served, kept_checkpoints=kept),
         storage_bytes=quantity_bytes(settings.storage),
         download_budget_seconds=startup(sum(fetched), storage, downloads=True, compiles=False).budget_seconds,
         gpu_memory_limit_mib=limit_mib,

@@ -12,8 +12,36 @@ from planning.memory.llama_cpp import cache_bytes
 _OWN_CHECKPOINTS = 32
 """llama-server's own --ctx-checkpoints."""
 
+_UNKNOWN_CHECKPOINTS = 4
+"""Of a model that nothing is known of: as many as the largest ones have room for."""
 
-def checkpoint_bytes(model: LanguageModel, load: LlamaCppLoad) -> int:
+
+def checkpoints(model: LanguageModel | None, load: LlamaCppLoad, *, budget_bytes: int) -> int:
+    """How many checkpoints each request may keep, so that those of all take no more than `budget_bytes`.
+
+    One at least, without which a conversation could be read from its beginning at every turn; none without a budget.
+    """
+    if not budget_bytes:
+        return 0
+    if model is None:
+        return _UNKNOWN_CHECKPOINTS
+    size = _checkpoint_bytes(model, load) * load.sequences
+    return max(1, min(_OWN_CHECKPOINTS, budget_bytes // size)) if size else _OWN_CHECKPOINTS
+
+
+def prompt_bytes(model: LanguageModel | None, load: LlamaCppLoad, *, checkpoints: int, budget_bytes: int) -> int:
+    """Host memory of one process: caches of earlier prompts, and checkpoints of each request.
+
+    A prompt that is larger than `budget_bytes` is not kept, so that this is the most.
+    """
+    if model is None:
+        return 2 * budget_bytes
+    if model.is_embedding:
+        return 0  # both are of completions alone
+    return budget_bytes + checkpoints * load.sequences * _checkpoint_bytes(model, load)
+
+
+def _checkpoint_bytes(model: LanguageModel, load: LlamaCppLoad) -> int:
     """What one checkpoint holds of one request: what layers with a window or a state still know at that point.
 
     They forget, so that a conversation which goes on from an earlier point could not be taken up without it
@@ -27,13 +55,3 @@ def checkpoint_bytes(model: LanguageModel, load: LlamaCppLoad) -> int:
         for layer in layers_of(model.architecture)
         if layer.attention in forgetful
     )
-
-
-def fitting_checkpoints(size: int, *, sequences: int, budget_bytes: int) -> int:
-    """How many checkpoints of `size` bytes each of `sequences` requests may keep within `budget_bytes` of all.
-
-    One at least, without which a conversation could be read from its beginning at every turn; none without a budget.
-    """
-    if not budget_bytes:
-        return 0
-    return max(1, min(_OWN_CHECKPOINTS, budget_bytes // (size * sequences))) if size else _OWN_CHECKPOINTS

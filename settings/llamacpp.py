@@ -116,7 +116,8 @@ class LlamaCppSettings(GpuServerSettings):
     prompt_cache_mib: Annotated[int, Field(ge=0)] = Field(
         default=2048,
         alias="promptCacheMiB",
-        description="Host memory that keeps the caches of earlier prompts, in MiB (--cache-ram); 0 keeps none.",
+        description="Host memory that keeps the caches of earlier prompts, and as much again for checkpoints where "
+        "its layers forget, in MiB (--cache-ram); 0 keeps none.",
     )
     cache: Size | None = Field(
         default=None, description="Volume that keeps what was downloaded; by default from the model."

@@ -161,6 +161,16 @@ def test_layers_of_the_cpu_take_memory_of_the_host() -> None:
     assert on_cpu.host_memory.request_bytes - on_gpu.host_memory.request_bytes > 4 * 10**9
 
 
+def test_checkpoints_of_windows_are_bounded_and_counted_and_no_flag_changes_them() -> None:
+    nodes: Raw = {"a": node("a100-80gb")}
+    window: Raw = {"model": "unsloth/gemma-3-27b-it-GGUF:Q4_K_M", "parallel": 1}
+    found, none = server(nodes, **window), server(nodes, promptCacheMiB=0, **window)
+    assert (values(found)["--ctx-checkpoints"], values(none)["--ctx-checkpoints"]) == ("3", "0")
+    held = found.host_memory.limit_bytes - none.host_memory.limit_bytes - 2048 * 2**20
+    assert 1024 * 2**20 < held <= 2048 * 2**20
+    assert told(extraArgs={"ctx-checkpoints": 32}).endswith("Write promptCacheMiB instead.")
+
+
 def test_a_longer_context_than_the_model_was_made_for_is_told_unless_it_is_stretched() -> None:
     assert "was made for 40960, and llama-server gives a request no more" in told(contextLength=65536, parallel=1)
     stretched = {"rope-scaling": "yarn", "rope-scale": 4}
