@@ -53,6 +53,9 @@ class LlamaCppLoad:
     sequences: int = 1
     """Requests at once (--parallel): each has its own window in layers that have one, and its own recurrent state."""
 
+    unified_cache: bool = False
+    """Whether requests share one cache (--kv-unified). With a --parallel that is written each has an equal part."""
+
     flash_attention: bool = True
     """Without it every head's scores of a batch over the whole cache are in memory at once."""
 
@@ -136,7 +139,9 @@ class _Loaded:
         output = weights.output if self._generates else 0
         self._weights_before = list(accumulate((*weights.layers, output), initial=0))
         self._kinds = _kinds(shape)
-        self.cells = _cells(load.context_tokens)
+        self.streams = _streams(load)
+        # llama-context.cpp rounds the context, and then each request's part of it.
+        self.cells = self.streams * _cells(_cells(load.context_tokens) // self.streams)
 
     def _cache(self, start: int, end: int, cells: int) -> int:
         return sum(
@@ -230,8 +235,15 @@ def cache_bytes(layer: Layer, shape: Architecture, load: LlamaCppLoad, cells: in
         latent = shape.latent_attention
         return round(cells * (latent.kv_lora_rank + latent.qk_rope_head_dim) * load.key_bits / 8)
     if layer.attention is Attention.WINDOW and shape.sliding_window is not None and not load.full_window_cache:
-        cells = min(cells, _cells(shape.sliding_window.tokens * load.sequences + load.ubatch_tokens))
+        streams = _streams(load)
+        windows = shape.sliding_window.tokens * load.sequences // streams
+        cells = streams * min(cells // streams, _cells(windows + load.ubatch_tokens))
     return round(cells * layer.kv_heads * layer.head_dim * (load.key_bits + load.value_bits) / 8)
+
+
+def _streams(load: LlamaCppLoad) -> int:
+    """Equal parts of the cache, each with a batch's tokens of its own beside its window."""
+    return 1 if load.unified_cache else load.sequences
 
 
 def _cells(tokens: int) -> int:
@@ -250,13 +262,14 @@ def _most(highest: int, fits: Callable[[int], bool]) -> int:
 
 
 def _largest_context(loaded: _Loaded, load: LlamaCppLoad, shape: Architecture, on_gpu: int, limit_mib: int) -> int:
-    """Most tokens for which so many layers fit on the GPUs: a multiple of 256, at most what the model was made for.
+    """Most tokens for which so many layers fit on the GPUs: a multiple of 256 in each part of the cache.
 
-    Every sequence may use the whole of what the model was made for, so several have several times of it.
+    At most what the model was made for; every sequence may use the whole of that, so several have several times of it.
     """
     most = shape.context_tokens * load.sequences
-    blocks = _most(-(-most // _CELLS), lambda n: loaded.fits(on_gpu, limit_mib, cells=n * _CELLS))
-    return min(most, blocks * _CELLS)
+    block = _CELLS * loaded.streams
+    blocks = _most(-(-most // block), lambda n: loaded.fits(on_gpu, limit_mib, cells=n * block))
+    return min(most, blocks * block)
 
 
 def _mib(size: int) -> int:

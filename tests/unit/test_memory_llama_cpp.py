@@ -160,6 +160,32 @@ def test_layers_with_a_window_keep_no_more_than_it() -> None:
     assert full == 62 * 32768 * 16 * 128 * 2 * 2 // MIB
 
 
+@pytest.mark.parametrize(
+    ("tokens", "window_cells", "unified"),
+    [
+        # Each of 16 requests has 1520 tokens, which are rounded up to 1536: less than its window of 1024 and a batch.
+        (16 * 1520, 16 * 1536, False),
+        (16 * 8192, 16 * (1024 + 1024), False),
+        # One cache of all has their windows, and one batch.
+        (16 * 8192, 16 * 1024 + 1024, True),
+    ],
+)
+def test_each_request_has_a_batch_beside_its_window(tokens: int, window_cells: int, unified: bool) -> None:
+    found = memory(
+        "gemma-3-12b", "Q4_K_M", context_tokens=tokens, sequences=16, ubatch_tokens=1024, unified_cache=unified
+    ).gpu.kv_cache_mib
+    cells = 8 * -(-tokens // (16 * 256)) * 16 * 256 + 40 * window_cells
+    assert found == -(-cells * 8 * 256 * 2 * 2 // MIB)
+
+
+def test_the_largest_context_of_several_requests_fits_and_a_block_more_of_each_does_not() -> None:
+    of = {"limit_mib": 12282, "sequences": 6, "ubatch_tokens": 1024}
+    largest = memory("gemma-3-12b", "Q4_K_M", **of).largest_context
+    assert largest % (6 * 256) == 0 < largest
+    assert memory("gemma-3-12b", "Q4_K_M", **of, context_tokens=largest).spilled_layers == 0
+    assert memory("gemma-3-12b", "Q4_K_M", **of, context_tokens=largest + 1).spilled_layers > 0
+
+
 def test_latent_attention_keeps_one_vector_for_all_heads() -> None:
     found = memory("deepseek-v2-lite", "Q4_K_M", context_tokens=8192).gpu.kv_cache_mib
     assert found == -(-27 * 8192 * (512 + 64) * 2 // MIB)
