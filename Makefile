@@ -1,6 +1,7 @@
 # make up      sets everything up, brings the stack up and shows an answer of each engine
-# make test    everything: ruff, mypy, unit tests, conformance of the plugins, hosts, the lab
+# make test    everything: ruff, mypy, unit tests, vLLM's own parser, conformance of the plugins, hosts, the lab
 # make down    takes it all away again
+# make schema  renews the JSON Schema of stack files, after settings have changed
 #
 # STACK=prod   another environment than dev        YES=1   do not ask before the deployment
 # KUBECONFIG   a cluster of yours in place of the lab
@@ -12,7 +13,7 @@ PYTEST = .venv/bin/python -m pytest
 MAKEFLAGS += --no-print-directory
 export STACK
 
-.PHONY: up down venv test unit lint hosts-test lab-test plugins-test docs clean
+.PHONY: up down venv test unit lint contract-test hosts-test lab-test plugins-test docs schema clean
 .DEFAULT_GOAL := up
 
 up: venv
@@ -29,7 +30,7 @@ venv: .venv/.locked
 	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
-test: lint unit plugins-test hosts-test lab-test
+test: lint unit contract-test plugins-test hosts-test lab-test
 
 lint: venv
 	.venv/bin/ruff check .
@@ -37,12 +38,16 @@ lint: venv
 	.venv/bin/mypy
 	@# One run for each suite, since each has a conftest of its own.
 	.venv/bin/mypy tests/unit
+	.venv/bin/mypy tests/contract
 	.venv/bin/mypy tests/plugins
 	.venv/bin/mypy tests/hosts
 	.venv/bin/mypy tests/lab
 
 unit: venv
 	$(PYTEST) tests/unit
+
+contract-test: venv
+	$(PYTEST) tests/contract
 
 plugins-test: venv
 	$(PYTEST) tests/plugins
@@ -56,6 +61,10 @@ lab-test: venv
 # Pages that are made from the code: one for each rule of the policy pack.
 docs: venv
 	@bin/llmctl policy docs
+
+schema: venv
+	bin/llmctl schema > schemas/stack-file.schema.json.new
+	mv schemas/stack-file.schema.json.new schemas/stack-file.schema.json
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

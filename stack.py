@@ -10,13 +10,16 @@ import pulumi_kubernetes as k8s
 from components.gpu_host import GpuHost
 from components.gpu_node import AdvertisedGpus, GpuNode
 from components.gpu_runtime import GpuRuntime
+from components.llamacpp_server import LlamaCppServer
 from components.llm_ingress import LlmIngress
 from components.monitoring_stack import MonitoringStack
 from components.ollama_server import OllamaServer
+from components.tgi_server import TgiServer
 from components.vllm_server import VllmServer
-from planning.gpu_runtime import plan_gpu_runtime
-from planning.plan import Plan
-from planning.vllm import VllmPlan
+from planning.llamacpp import LlamaCppPlan
+from planning.ollama import OllamaPlan
+from planning.plan import Plan, ServerPlan
+from planning.tgi import TgiPlan
 
 
 def deploy(plan: Plan) -> dict[str, Any]:
@@ -38,29 +41,14 @@ def deploy(plan: Plan) -> dict[str, Any]:
         for name, node in plan.nodes.items()
     ]
     runtime = GpuRuntime(
-        "gpu-runtime", plan_gpu_runtime(plan.nodes), opts=pulumi.ResourceOptions(provider=cluster, depends_on=nodes)
+        "gpu-runtime", plan.gpu_runtime, opts=pulumi.ResourceOptions(provider=cluster, depends_on=nodes)
     )
     after_runtime = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime])
     gpus = [AdvertisedGpus(name, node, opts=after_runtime).verified for name, node in plan.nodes.items()]
-    namespace = _namespace("namespace", plan.namespace, opts)
+    namespace = _namespace("namespace", plan.namespace, plan.pod_security, opts)
     within = pulumi.ResourceOptions(provider=cluster, depends_on=[runtime, *gpus, namespace])
     token = pulumi.Output.secret(plan.hugging_face_token.get_secret_value()) if plan.hugging_face_token else None
-    servers: dict[str, VllmServer | OllamaServer] = {
-        name: (
-            VllmServer(
-                name,
-                server,
-                namespace=plan.namespace,
-                volumes=plan.volumes,
-                hugging_face_token=token,
-                monitoring_namespace=plan.monitoring.namespace if plan.monitoring else None,
-                opts=within,
-            )
-            if isinstance(server, VllmPlan)
-            else OllamaServer(name, server, namespace=plan.namespace, volumes=plan.volumes, opts=within)
-        )
-        for name, server in plan.servers.items()
-    }
+    servers = {name: _server(name, server, plan, token, within) for name, server in plan.servers.items()}
     outputs: dict[str, Any] = {"servers": {name: server.url for name, server in servers.items()}}
     if (held := next((host.kubeconfig for host in hosts.values() if host.kubeconfig is not None), None)) is not None:
         outputs["kubeconfig"] = held
@@ -78,7 +66,7 @@ def deploy(plan: Plan) -> dict[str, Any]:
         if edge.certificate is not None:
             outputs["certificate"] = edge.certificate
     if plan.monitoring:
-        watched = _namespace("monitoring-namespace", plan.monitoring.namespace, opts)
+        watched = _namespace("monitoring-namespace", plan.monitoring.namespace, "restricted", opts)
         monitoring = MonitoringStack(
             "monitoring",
             plan.monitoring,
@@ -92,6 +80,45 @@ def deploy(plan: Plan) -> dict[str, Any]:
     return outputs
 
 
+def _server(
+    name: str, server: ServerPlan, plan: Plan, token: pulumi.Output[str] | None, opts: pulumi.ResourceOptions
+) -> VllmServer | OllamaServer | LlamaCppServer | TgiServer:
+    """The component that `server` is the plan of."""
+    namespace, volumes = plan.namespace, plan.volumes
+    watching = plan.monitoring.namespace if plan.monitoring else None
+    if isinstance(server, OllamaPlan):
+        return OllamaServer(name, server, namespace=namespace, volumes=volumes, opts=opts)
+    if isinstance(server, LlamaCppPlan):
+        return LlamaCppServer(
+            name,
+            server,
+            namespace=namespace,
+            volumes=volumes,
+            hugging_face_token=token,
+            monitoring_namespace=watching,
+            opts=opts,
+        )
+    if isinstance(server, TgiPlan):
+        return TgiServer(
+            name,
+            server,
+            namespace=namespace,
+            volumes=volumes,
+            hugging_face_token=token,
+            monitoring_namespace=watching,
+            opts=opts,
+        )
+    return VllmServer(
+        name,
+        server,
+        namespace=namespace,
+        volumes=volumes,
+        hugging_face_token=token,
+        monitoring_namespace=watching,
+        opts=opts,
+    )
+
+
 def _hosts(plan: Plan) -> dict[str, GpuHost]:
     """The hosts that are prepared, by node; the one that holds the cluster first, since the others join it."""
     hosts: dict[str, GpuHost] = {}
@@ -102,14 +129,14 @@ def _hosts(plan: Plan) -> dict[str, GpuHost]:
     return hosts
 
 
-def _namespace(resource: str, name: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
-    """A namespace in which no pod may have privileges; its life is longer than that of what is in it."""
+def _namespace(resource: str, name: str, level: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
+    """A namespace whose pods may have what `level` of Pod Security allows; its life is longer than what is in it."""
     return k8s.core.v1.Namespace(
         resource,
         metadata={
             "name": name,
             "labels": {
-                "pod-security.kubernetes.io/enforce": "restricted",
+                "pod-security.kubernetes.io/enforce": level,
                 "pod-security.kubernetes.io/warn": "restricted",
             },
         },

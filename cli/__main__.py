@@ -12,19 +12,24 @@ from typing import Annotated
 
 import typer
 
+from cli import advise as advising
 from cli import catalogue, policy
 from cli import chat as talking
+from cli import plan as planning_ahead
 from cli import report as reporting
 from cli import status as fare
 from cli.deployment import Deployment
+from cli.schema import schema_text
 from lab.lab import Lab
 from planning.problems import PlanError
 from settings.problems import SettingsError
+from toolchain.paths import REPOSITORY
 from toolchain.steps import StepFailed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(policy.app, name="policy")
+app.command("advise", help=advising.HELP)(advising.advise_command)
 
 Stack = Annotated[str, typer.Option(envvar="STACK", help="The environment: Pulumi.<stack>.yaml.")]
 
@@ -51,6 +56,24 @@ Address = Annotated[
     str | None, typer.Option(envvar="LLM_ADDRESS", help="Where the edge is reached, if not under its host's name.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask (as YES=1 does).")]
+
+
+@app.command()
+def plan(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A stack file; by default that of the stack.")
+    ] = None,
+    stack: Stack = "dev",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; see docs/plan-json.md.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="As NO_COLOR=1 does.")] = False,
+) -> None:
+    """Say what a stack file comes to: where each model runs, what it takes of the GPUs, how it restarts, what is wrong.
+
+    Needs no cluster and no Pulumi. Problems are told with their lines and end with 1; warnings end with 0.
+    """
+    raise typer.Exit(
+        planning_ahead.show(file or REPOSITORY / f"Pulumi.{stack}.yaml", as_json=as_json, no_color=no_color)
+    )
 
 
 @app.command()
@@ -112,6 +135,12 @@ def smoke(stack: Stack = "dev", address: Address = None) -> None:
     """Ask every server one question through the edge. Ends with 0 when all have answered."""
     with _explained():
         talking.smoke(_deployment(stack, yes=False), address=address)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of stack files, by which editors complete and check them."""
+    print(schema_text(), end="")
 
 
 @app.command()

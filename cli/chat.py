@@ -23,7 +23,7 @@ def find_model(plan: Plan, wanted: str) -> tuple[Endpoint, str]:
     Raises:
         StepFailed: no route leads to such a model.
     """
-    routes = endpoints(plan)
+    routes = [route for route in endpoints(plan) if not route.embeds]
     for route in routes:
         if wanted in route.models:
             return route, wanted

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 from pydantic import SecretStr
 
-from planning.ollama import OllamaPlan
+from planning.llamacpp import LlamaCppPlan
 from planning.plan import Plan
 from settings.ingress import LOCALHOST
 from toolchain.steps import StepFailed
@@ -48,6 +48,17 @@ class Endpoint:
     """Base URL of the OpenAI API, e.g. `http://localhost/v1`."""
 
     models: tuple[str, ...]
+    embeds: bool = False
+    """Whether it makes embeddings, and does not chat."""
+
+    @property
+    def path(self) -> str:
+        """What is asked, below the base URL."""
+        return "/embeddings" if self.embeds else "/chat/completions"
+
+    def request(self, text: str) -> dict[str, object]:
+        """A first request: what it says to `text`, or the embedding of it."""
+        return {"model": self.models[0], "input": text} if self.embeds else self.chat_request(text)
 
     def chat_request(
         self, prompt: Prompt, model: str | None = None, *, max_tokens: int | None = 32
@@ -64,7 +75,7 @@ class Endpoint:
         """The same request as a line to paste into a shell, after those of `preparation`."""
         access = access or Access()
         url = httpx.URL(self.url)
-        words = ["curl", "-N", shlex.quote(self.url + "/chat/completions")]
+        words = ["curl", "-N", shlex.quote(self.url + self.path)]
         if access.address and url.host != LOCALHOST:
             port = url.port or {"http": 80, "https": 443}[url.scheme]
             words += ["--resolve", f"{url.host}:{port}:{access.address}"]
@@ -72,7 +83,7 @@ class Endpoint:
             words += ["--cacert", _CERTIFICATE_FILE]
         if access.api_key:
             words += ["-H", '"Authorization: Bearer $LLM_API_KEY"']
-        body = json.dumps(self.chat_request(prompt))
+        body = json.dumps(self.request(prompt))
         words += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(body)]
         return " ".join(words)
 
@@ -103,7 +114,8 @@ def endpoints(plan: Plan) -> list[Endpoint]:
                 server=route.server,
                 engine=route.engine,
                 url=plan.ingress.url(route.openai_path),
-                models=server.served_names if isinstance(server, OllamaPlan) else (server.served_name,),
+                models=server.served_names,
+                embeds=isinstance(server, LlamaCppPlan) and server.embeds,
             )
         )
     return found
@@ -117,11 +129,11 @@ def stream_chat(
     access: Access | None = None,
     max_tokens: int | None = 32,
 ) -> Iterator[str]:
-    """Yield the pieces of an answer as they come.
+    """Yield the pieces of an answer as they come; of an endpoint that embeds, how long the embedding is.
 
     Args:
         endpoint: whom to ask.
-        prompt: the user's message, or a whole conversation.
+        prompt: the user's message, or a whole conversation; a text where the endpoint embeds.
         model: one of the endpoint's models; the first by default.
         access: what is needed to come in; nothing by default.
         max_tokens: length of the answer; None for as long as the model likes.
@@ -130,14 +142,15 @@ def stream_chat(
         StepFailed: no answer, an error instead of one, or an answer that breaks off.
     """
     access = access or Access()
-    url = httpx.URL(endpoint.url + "/chat/completions")
+    url = httpx.URL(endpoint.url + endpoint.path)
     headers, host = {"Host": url.host}, url.host
     if access.api_key:
         headers["Authorization"] = f"Bearer {access.api_key.get_secret_value()}"
     if access.address:
         url = url.copy_with(host=access.address)
     verify = ssl.create_default_context(cadata=access.certificate)
-    request = endpoint.chat_request(prompt, model, max_tokens=max_tokens)
+    embeds = endpoint.embeds and isinstance(prompt, str)
+    request = endpoint.request(str(prompt)) if embeds else endpoint.chat_request(prompt, model, max_tokens=max_tokens)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     with httpx.Client(verify=verify, timeout=120) as client:
         while True:
@@ -147,7 +160,7 @@ def stream_chat(
                 ) as response:
                     if response.status_code == httpx.codes.OK:
                         try:
-                            yield from _pieces(response)
+                            yield from _embedding(response) if embeds else _pieces(response)
                         except httpx.TransportError as error:  # asked again, the pieces would come twice
                             raise StepFailed(
                                 f"{endpoint.url} broke off: {str(error) or type(error).__name__}"
@@ -161,6 +174,11 @@ def stream_chat(
             if not may_pass or time.monotonic() > deadline:
                 raise StepFailed(f"{endpoint.url} did not answer: {problem}")
             time.sleep(0.5)  # before the route is asked again
+
+
+def _embedding(response: httpx.Response) -> Iterator[str]:
+    found = json.loads(response.read())["data"]
+    yield f"an embedding of {len(found[0]['embedding']):,} numbers"
 
 
 def _pieces(response: httpx.Response) -> Iterator[str]:

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from lab.spec import LabSpec, NodeSpec, Role
 from planning.catalogue import gpu_models
-from planning.gpu_runtime import plan_gpu_runtime
+from planning.llamacpp import LlamaCppPlan
 from planning.ollama import OllamaPlan
 from planning.plan import Plan
+from planning.tgi import TgiPlan
 from planning.vllm import VllmPlan
 from toolchain.steps import StepFailed
 
@@ -29,8 +30,10 @@ def lab_spec(plan: Plan) -> LabSpec:
     images: dict[Role, tuple[str, ...]] = {
         "vllm": _distinct(server.image for server in plan.servers.values() if isinstance(server, VllmPlan)),
         "ollama": _distinct(server.image for server in plan.servers.values() if isinstance(server, OllamaPlan)),
+        "llamacpp": _distinct(server.image for server in plan.servers.values() if isinstance(server, LlamaCppPlan)),
+        "tgi": _distinct(server.image for server in plan.servers.values() if isinstance(server, TgiPlan)),
         "gateway": (plan.ingress.image,) if plan.ingress else (),
-        "devicePlugin": _distinct(plugin.image for plugin in plan_gpu_runtime(plan.nodes)),
+        "devicePlugin": _distinct(plugin.image for plugin in plan.gpu_runtime),
     }
     if (watch := plan.monitoring) is not None:
         images["prometheus"] = (watch.prometheus.image,)

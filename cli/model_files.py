@@ -231,7 +231,8 @@ def _gguf_header(file: BinaryIO) -> tuple[dict[str, Any], dict[str, int]]:
     metadata: dict[str, Any] = {}
     for _ in range(pairs):
         key = _text(file)
-        metadata[key] = _value(file, _number(file, "I"))
+        # Tags and languages; a tokenizer's texts are many, and need not be UTF-8.
+        metadata[key] = _value(file, _number(file, "I"), texts=key.startswith("general."))
     tensors: dict[str, int] = {}
     for _ in range(count):
         name = _text(file)
@@ -241,13 +242,16 @@ def _gguf_header(file: BinaryIO) -> tuple[dict[str, Any], dict[str, int]]:
     return metadata, tensors
 
 
-def _value(file: BinaryIO, kind: int) -> Any:
+def _value(file: BinaryIO, kind: int, *, texts: bool) -> Any:
+    """The value of type `kind`; of an array of texts the number of them, unless `texts` are wanted."""
     if kind == _TEXT:
         return _text(file)
     if kind != _ARRAY:
         return _number(file, _format(kind))
     inner, count = _number(file, "I"), _number(file, "Q")
     if inner == _TEXT:
+        if texts:
+            return [_text(file) for _ in range(count)]
         for _ in range(count):
             file.seek(_number(file, "Q"), 1)
         return count

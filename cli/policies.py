@@ -14,8 +14,8 @@ from llm_policies.environment import (
 from llm_policies.pack import RULES
 
 from planning.catalogue import gpu_models
+from planning.ollama import OllamaPlan
 from planning.plan import Plan
-from planning.vllm import VllmPlan
 from toolchain.steps import StepFailed
 
 _TAINT = "nvidia.com/gpu=present:NoSchedule"
@@ -62,7 +62,7 @@ def _known(plan: Plan) -> dict[str, dict[str, Any]]:
         },
         "pvc-too-small": {
             "modelBytesByClaim": {
-                f"{name}-{'cache' if isinstance(servers[name], VllmPlan) else 'models'}": size
+                f"{name}-{'models' if isinstance(servers[name], OllamaPlan) else 'cache'}": size
                 for name, size in files.items()
             }
         },
@@ -81,7 +81,7 @@ def _pools(plan: Plan) -> dict[str, Any]:
             "timeSlices": node.time_slices,
             "memoryMiB": gpu_models()[node.gpu_model].memory_mib,
             "labels": {**node.labels, "kubernetes.io/hostname": name},
-            "taints": [_TAINT] if node.taint else [],
+            "taints": [*([_TAINT] if node.taint else []), *(str(taint) for taint in node.other_taints)],
         }
         for name, node in plan.nodes.items()
     }

@@ -8,7 +8,7 @@ from pulumi_kubernetes.core.v1 import ContainerArgsDict, NodeSelectorRequirement
 
 from components._application import Application, pods_of
 from components._labels import PROMETHEUS
-from components._pod import RUNTIME_CLASS, TOLERATIONS, UNPRIVILEGED, environment
+from components._pod import RUNTIME_CLASS, UNPRIVILEGED, environment, tolerations
 from planning import dcgm
 from planning.dcgm import DcgmPlan
 from planning.nodes import GPU_PRESENT_LABEL
@@ -66,7 +66,7 @@ def _pod(plan: DcgmPlan, config_name: str) -> PodSpecArgsDict:
         # Without it there is no driver in the container: ERROR_LIBRARY_NOT_FOUND.
         "runtime_class_name": RUNTIME_CLASS,
         "node_selector": {GPU_PRESENT_LABEL: "true"},
-        "tolerations": TOLERATIONS,
+        "tolerations": tolerations(plan.tolerations),
         # As root, but with none of its privileges: the kubelet's socket is root's, and DCGM refuses any other user.
         "security_context": {"run_as_user": 0, "run_as_group": 0, "seccomp_profile": {"type": "RuntimeDefault"}},
         "containers": [_container(plan)],

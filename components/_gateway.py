@@ -181,6 +181,7 @@ class Gateway:
                 ],
                 service_account=GATEWAY,
                 volumes=volumes,
+                image_pull_secrets=plan.image_pull_secrets,
             ),
             "init_containers": [
                 {

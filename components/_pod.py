@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pulumi
@@ -20,6 +21,7 @@ from planning.gpu_runtime import GPU_RESOURCE
 from planning.memory import MIB
 from planning.nodes import GPU_MODEL_LABEL, TIME_SLICES_LABEL
 from planning.plan import ServerPlan
+from planning.pods import Toleration
 
 RUNTIME_CLASS = "llm-nvidia"
 """A class of our own for the handler `nvidia`: k3s ships one named `nvidia` itself, so creating that would conflict."""
@@ -42,9 +44,14 @@ def mebibytes(size_bytes: int) -> str:
     return f"{-(-size_bytes // MIB)}Mi"
 
 
+def literal(text: str) -> str:
+    """`text` as an argument or a variable of a container, where Kubernetes replaces `$(NAME)` and shortens `$$`."""
+    return re.sub(r"\$(?=[$(])", "$$", text)
+
+
 def environment(variables: Mapping[str, str]) -> list[EnvVarArgsDict]:
     """Container environment in a stable order."""
-    return [{"name": name, "value": value} for name, value in sorted(variables.items())]
+    return [{"name": name, "value": literal(value)} for name, value in sorted(variables.items())]
 
 
 def pod_spec(
@@ -52,9 +59,10 @@ def pod_spec(
     *,
     service_account: pulumi.Input[str],
     volumes: Sequence[VolumeArgsDict],
+    image_pull_secrets: Sequence[str] = (),
 ) -> PodSpecArgsDict:
-    """A pod that meets Pod Security's level `restricted`; GPUs come by `on_gpu_node`."""
-    return {
+    """A pod that meets Pod Security's level `restricted`; GPUs come by `gpu_pod_spec`."""
+    spec: PodSpecArgsDict = {
         "service_account_name": service_account,
         "automount_service_account_token": False,
         # A Service named vllm would otherwise inject VLLM_PORT=tcp://..., which vLLM refuses at start.
@@ -71,6 +79,9 @@ def pod_spec(
         "containers": list(containers),
         "volumes": [*volumes, {"name": "tmp", "empty_dir": {}}],
     }
+    if image_pull_secrets:
+        spec["image_pull_secrets"] = [{"name": name} for name in image_pull_secrets]
+    return spec
 
 
 def gpu_pod_spec(
@@ -81,13 +92,40 @@ def gpu_pod_spec(
     volumes: Sequence[VolumeArgsDict],
 ) -> PodSpecArgsDict:
     """The pod of a server: `container` with its GPUs, where the plan puts it."""
+    pod = pod_spec(
+        [container],
+        service_account=service_account,
+        volumes=volumes,
+        image_pull_secrets=plan.scheduling.image_pull_secrets,
+    )
     return {
-        **pod_spec([container], service_account=service_account, volumes=volumes),
+        **on_gpu_node(plan, pod),
         "runtime_class_name": RUNTIME_CLASS,
-        "affinity": {"node_affinity": node_affinity(plan)},
-        "tolerations": TOLERATIONS,
         "termination_grace_period_seconds": plan.shutdown.grace_period_seconds,
     }
+
+
+def on_gpu_node(plan: ServerPlan, pod: PodSpecArgsDict) -> PodSpecArgsDict:
+    """`pod`, brought to a node of the server, and to no other."""
+    where = plan.scheduling
+    spec: PodSpecArgsDict = {
+        **pod,
+        "affinity": {"node_affinity": node_affinity(plan)},
+        "tolerations": tolerations(where.tolerations),
+    }
+    if where.node_selector:
+        spec["node_selector"] = where.node_selector
+    if where.priority_class is not None:
+        spec["priority_class_name"] = where.priority_class
+    return spec
+
+
+def tolerations(others: Sequence[Toleration]) -> list[TolerationArgsDict]:
+    """The taint of GPU nodes, and those of others that are named: just these, by value."""
+    named: list[TolerationArgsDict] = [
+        {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect} for taint in others
+    ]
+    return [*TOLERATIONS, *named]
 
 
 def node_affinity(plan: ServerPlan) -> NodeAffinityArgsDict:
@@ -132,7 +170,7 @@ def server_container(
         "resources": {
             # No CPU limit: throttling would slow every request, and the request already shares the CPU out.
             "requests": {
-                "cpu": "250m",
+                "cpu": f"{plan.scheduling.cpu_millicores}m",
                 "memory": mebibytes(plan.host_memory.request_bytes),
                 GPU_RESOURCE: str(plan.gpus),
             },

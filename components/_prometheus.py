@@ -5,13 +5,13 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as k8s
 from pulumi_kubernetes.core.v1 import PersistentVolumeClaimSpecArgsDict, ProbeArgsDict
+from pulumi_kubernetes.networking.v1 import NetworkPolicyEgressRuleArgsDict
 
 from components._application import NAMESPACE_NAME, TO_API_SERVER, Application, pods_of
 from components._labels import PROMETHEUS
 from components._pod import UNPRIVILEGED, mebibytes, pod_spec
-from planning import vllm
 from planning.monitoring import MonitoringPlan
-from planning.prometheus import ALERTS_FILE, CONFIG_FOLDER, PORT, SYSTEM_NAMESPACE, SYSTEM_PORTS
+from planning.prometheus import ALERTS_FILE, CONFIG_FOLDER, ENGINE_PORTS, PORT, SYSTEM_NAMESPACE, SYSTEM_PORTS
 from planning.volumes import VolumeClass
 
 _DATA = "/prometheus"
@@ -52,10 +52,7 @@ def prometheus(
             ingress=[{"from_": [pods_of(client)], "ports": [{"port": PORT, "protocol": "TCP"}]} for client in clients],
             egress=[
                 TO_API_SERVER,
-                {
-                    "to": [pods_of("vllm", namespace=plan.models_namespace)],
-                    "ports": [{"port": vllm.PORT, "protocol": "TCP"}],
-                },
+                *(_to(engine, port, plan.models_namespace) for engine, port in ENGINE_PORTS.items()),
                 {
                     "to": [{"namespace_selector": {"match_labels": {NAMESPACE_NAME: SYSTEM_NAMESPACE}}}],
                     "ports": [{"port": port, "protocol": "TCP"} for port in SYSTEM_PORTS],
@@ -110,3 +107,7 @@ def prometheus(
         depends_on=base,
     )
     return own.service(PORT, "http", deployment)
+
+
+def _to(app: str, port: int, namespace: str) -> NetworkPolicyEgressRuleArgsDict:
+    return {"to": [pods_of(app, namespace=namespace)], "ports": [{"port": port, "protocol": "TCP"}]}

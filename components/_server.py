@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 from pulumi_kubernetes.apps.v1 import DeploymentSpecArgsDict, DeploymentStrategyArgsDict
 from pulumi_kubernetes.core.v1 import (
     ContainerArgsDict,
+    EnvVarArgsDict,
     PersistentVolumeClaimSpecArgsDict,
     VolumeArgsDict,
     VolumeMountArgsDict,
@@ -21,7 +22,6 @@ from components._pod import gpu_pod_spec, mebibytes
 from planning.ollama import OllamaPlan
 from planning.plan import ServerPlan
 from planning.rollout import Rollout
-from planning.vllm import VllmPlan
 from planning.volumes import VolumeClass
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -111,6 +111,17 @@ class ModelServer:
             opts=child,
         )
 
+    def hugging_face_token(self, token: pulumi.Input[str]) -> tuple[EnvVarArgsDict, k8s.core.v1.Secret]:
+        """A Secret with Hugging Face's `token`, and the variable by which a container gets it when it starts."""
+        name = f"{self._plan.name}-hugging-face"
+        secret = k8s.core.v1.Secret(
+            f"{self._name}-hugging-face",
+            metadata=metadata(self._app, self._plan.name, namespace=self._namespace, name=name),
+            string_data={"token": token},
+            opts=pulumi.ResourceOptions(parent=self._component),
+        )
+        return {"name": "HF_TOKEN", "value_from": {"secret_key_ref": {"name": name, "key": "token"}}}, secret
+
     def serve(
         self,
         container: ContainerArgsDict,
@@ -144,7 +155,7 @@ class ModelServer:
             },
         }
         named = self._metadata
-        autoscaled = isinstance(plan, VllmPlan) and plan.autoscale is not None
+        autoscaled = not isinstance(plan, OllamaPlan) and plan.autoscale is not None
         if not autoscaled:
             spec["replicas"] = plan.replicas
             # The number that an autoscaler has left is the file's again once there is none.
@@ -191,7 +202,7 @@ class ModelServer:
         )
 
     def _way_in(self, monitoring_namespace: str | None) -> k8s.networking.v1.NetworkPolicy:
-        """Nobody reaches the pods but the gateway, which checks keys, and Prometheus."""
+        """Nobody reaches the pods but the gateway, which checks keys, Prometheus, and whom the stack file names."""
         clients: list[NetworkPolicyPeerArgsDict] = [{"pod_selector": {"match_labels": {NAME: GATEWAY}}}]
         if monitoring_namespace is not None:
             clients.append(
@@ -200,6 +211,10 @@ class ModelServer:
                     "pod_selector": {"match_labels": {NAME: PROMETHEUS}},
                 }
             )
+        clients += [
+            {"namespace_selector": {"match_labels": {NAMESPACE_NAME: name}}}
+            for name in self._plan.scheduling.client_namespaces
+        ]
         return k8s.networking.v1.NetworkPolicy(
             self._name,
             metadata=self._metadata,
@@ -222,7 +237,9 @@ def _strategy(rollout: Rollout) -> DeploymentStrategyArgsDict:
 
 
 def _most_pods(plan: ServerPlan) -> int:
-    return plan.autoscale.max_replicas if isinstance(plan, VllmPlan) and plan.autoscale else plan.replicas
+    if not isinstance(plan, OllamaPlan) and plan.autoscale is not None:
+        return plan.autoscale.max_replicas
+    return plan.replicas
 
 
 def _rollout_seconds(plan: ServerPlan) -> int:

@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components._labels import labels, metadata, selector_labels
-from components._pod import RUNTIME_CLASS, TOLERATIONS, UNPRIVILEGED
+from components._pod import RUNTIME_CLASS, UNPRIVILEGED, tolerations
 from planning.gpu_runtime import DevicePluginPlan
 from planning.nodes import GPU_PRESENT_LABEL, TIME_SLICES_LABEL
 
@@ -76,7 +76,7 @@ class GpuRuntime(pulumi.ComponentResource):
                         "runtime_class_name": RUNTIME_CLASS,
                         "automount_service_account_token": False,
                         "node_selector": {GPU_PRESENT_LABEL: "true", TIME_SLICES_LABEL: str(plugin.time_slices)},
-                        "tolerations": TOLERATIONS,
+                        "tolerations": tolerations(plugin.tolerations),
                         "security_context": {"seccomp_profile": {"type": "RuntimeDefault"}},
                         "containers": [
                             {

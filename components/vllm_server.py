@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 from pulumi_kubernetes.core.v1 import EnvVarArgsDict, ProbeArgsDict
 
 from components._labels import metadata
-from components._pod import environment, mebibytes, server_container
+from components._pod import environment, literal, mebibytes, server_container
 from components._server import ModelServer, ModelVolume
 from planning.startup import PROBE_PERIOD_SECONDS
 from planning.vllm import PORT, VllmPlan
@@ -94,7 +94,8 @@ class VllmServer(pulumi.ComponentResource):
         self.service_name = server.serve(
             {
                 **container,
-                "args": list(plan.arguments),
+                # Kubernetes would put a variable's value in place of $(NAME), which a chat template may well hold.
+                "args": [literal(argument) for argument in plan.arguments],
                 "startup_probe": {
                     **health,
                     "period_seconds": PROBE_PERIOD_SECONDS,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import cluster, containerd, files, forwards, manifests, network, packages, recipes
+from lab import cluster, containerd, files, forwards, manifests, network, packages, recipes, wheels
 from lab.components import Registry
 from lab.layout import WORKER, WORKER_READY, Layout
 from lab.network import Network
@@ -171,10 +171,12 @@ class Lab:
     def _programs(self, spec: LabSpec) -> dict[str, Path]:
         names = self.program_names(spec)
         found = {name: gobuild.program_path(name) for name in names}
-        if all(path.exists() for path in found.values()):
-            return found
-        with step("Building the lab's programs (once; they are kept in the cache folder)"):
-            return gobuild.build(names)
+        if not all(path.exists() for path in found.values()):
+            with step("Building the lab's programs (once; they are kept in the cache folder)"):
+                found = gobuild.build(names)
+        unpacked = {recipes.ROLE_WHEELS[role] for role in spec.images if role in recipes.ROLE_WHEELS}
+        with locked(self._cache / "lock", _OTHER_LAB):
+            return found | {name: wheels.ensure(name, self._cache / "wheels") for name in sorted(unpacked)}
 
     def _archives(self, spec: LabSpec, programs: dict[str, Path]) -> dict[str, containerd.Archive]:
         """The archive for each image reference."""
@@ -184,8 +186,9 @@ class Lab:
             authority = internet.ensure_authority(self._cache / "internet")
             for name, reference in recipes.SYSTEM_IMAGES.items():
                 found[reference] = containerd.archive(recipes.system_image(name, programs), name, folder)
+            model = ollama_models.model_file(ollama_models.Name.parse("model"), self._cache / "models")
             for role, references in spec.images.items():
-                item = containerd.archive(recipes.role_image(role, programs, authority), role, folder)
+                item = containerd.archive(recipes.role_image(role, programs, authority, model), role, folder)
                 found |= dict.fromkeys(references, item)
         return found
 

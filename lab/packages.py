@@ -24,6 +24,7 @@ _PACKAGES = {
     "ip": "iproute2",
     "unshare": "util-linux",
     "openssl": "openssl",
+    "curl": "curl",
     "nginx": "nginx-light",
     "envsubst": "gettext-base",
     "/bin/busybox": "busybox-static",

@@ -15,6 +15,8 @@ SYSTEM_PROGRAMS = ("pause", "coredns", "local-path-provisioner", "traefik")
 ROLE_PROGRAMS: dict[Role, tuple[str, ...]] = {
     "vllm": ("vllm", "llm-d-inference-sim"),
     "ollama": ("ollama",),
+    "llamacpp": (),
+    "tgi": ("tgi", "llm-d-inference-sim"),
     "devicePlugin": ("device-plugin",),
     "gateway": (),
     "prometheus": ("prometheus", "promtool"),
@@ -23,6 +25,9 @@ ROLE_PROGRAMS: dict[Role, tuple[str, ...]] = {
     "grafana": ("grafana",),
 }
 """Go programs that the image of each role needs."""
+
+ROLE_WHEELS: dict[Role, str] = {"llamacpp": "llama-server"}
+"""Program of lab.wheels that the image of a role needs."""
 
 SYSTEM_IMAGES = {
     "pause": PAUSE_IMAGE,
@@ -37,6 +42,7 @@ _BUSYBOX = Path("/bin/busybox")
 _CRASHING_APPLETS = {"wget", "nslookup"}
 """Debian's static busybox cannot look names up, and crashes when it tries."""
 _NGINX = Path("/usr/sbin/nginx")
+_CURL = Path("/usr/bin/curl")
 _NGINX_USER = 101
 _NOBODY = 65534
 _GRAFANA_USER = 472
@@ -54,19 +60,24 @@ def system_image(name: str, programs: dict[str, Path]) -> Image:
     return Image((*_tmp(), Entry(f"/{program}", programs[program])), (f"/{program}",))
 
 
-def role_image(role: Role, programs: dict[str, Path], authority: Path) -> Image:
+def role_image(role: Role, programs: dict[str, Path], authority: Path, model: Path) -> Image:
     """The image that answers for `role`: entry point, user and files as in the real one.
 
     Args:
         role: a role of the spec.
-        programs: the Go programs by name.
+        programs: the programs by name.
         authority: certificate of the authority that signs for the lab's stand-ins of internet sites.
+        model: a GGUF in the place of every one that would be downloaded from Hugging Face.
     """
     match role:
         case "vllm":
             return _vllm(programs)
         case "ollama":
             return _ollama(programs, authority)
+        case "llamacpp":
+            return _llamacpp(programs["llama-server"], model)
+        case "tgi":
+            return _tgi(programs)
         case "devicePlugin":
             program = Entry("/usr/bin/nvidia-device-plugin", programs["device-plugin"])
             return Image((*_tmp(), program), ("nvidia-device-plugin",), env=_GPU_ENVIRONMENT)
@@ -112,6 +123,40 @@ def _ollama(programs: dict[str, Path], authority: Path) -> Image:
         ("serve",),
         ("OLLAMA_HOST=0.0.0.0:11434", *_GPU_ENVIRONMENT),
     )
+
+
+def _llamacpp(server: Path, model: Path) -> Image:
+    """The real llama-server on the CPU, behind a script that knows no Hugging Face."""
+    folder = "/app/lab"
+    libraries = [Path(path) for path in _linked(server)]
+    own = [path for path in libraries if path.parent.resolve() == server.parent.resolve()]
+    return Image(
+        (
+            *_tmp(),
+            *_busybox(),
+            Entry("/app/llama-server", _STANDINS / "llama_server.sh"),
+            Entry(f"{folder}/llama-server", server),
+            Entry(f"{folder}/model.gguf", model, mode=0o644),
+            *(Entry(f"{folder}/{path.name}", path.resolve()) for path in own),
+            *(Entry(str(path), path.resolve()) for path in libraries if path not in own),
+            Entry("/usr/bin/curl", _CURL),
+            *_libraries(_CURL),
+        ),
+        ("/app/llama-server",),
+        env=("LLAMA_ARG_HOST=0.0.0.0", *_GPU_ENVIRONMENT),
+        workdir="/app",
+    )
+
+
+def _tgi(programs: dict[str, Path]) -> Image:
+    binaries = (
+        Entry("/usr/local/bin/text-generation-launcher", programs["tgi"]),
+        Entry("/usr/local/bin/llm-d-inference-sim", programs["llm-d-inference-sim"]),
+    )
+    # Unquoted, as in the real image: an argument with a space becomes two.
+    entry = Entry("/tgi-entrypoint.sh", text="#!/bin/sh\nexec text-generation-launcher $@\n")
+    environment = ("HF_HOME=/data", "PORT=80", *_GPU_ENVIRONMENT)
+    return Image((*_tmp(), *_busybox(), entry, *binaries), ("/tgi-entrypoint.sh",), env=environment, workdir="/usr/src")
 
 
 def _prometheus(programs: dict[str, Path]) -> Image:
@@ -206,5 +251,9 @@ def _busybox() -> tuple[Entry, ...]:
 
 def _libraries(*programs: Path) -> tuple[Entry, ...]:
     """The shared libraries of `programs`, where the loader looks for them."""
-    listed = output(["ldd", *map(str, programs)])
-    return tuple(Entry(path, Path(path).resolve()) for path in sorted(set(re.findall(r"(/\S+) \(0x", listed))))
+    return tuple(Entry(path, Path(path).resolve()) for path in _linked(*programs))
+
+
+def _linked(*programs: Path) -> list[str]:
+    """Paths of the shared libraries that `programs` are linked with, as the loader finds them."""
+    return sorted(set(re.findall(r"(/\S+) \(0x", output(["ldd", *map(str, programs)]))))

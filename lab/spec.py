@@ -15,7 +15,16 @@ from pydantic.alias_generators import to_camel
 from toolchain.steps import StepFailed
 
 Role = Literal[
-    "vllm", "ollama", "devicePlugin", "gateway", "prometheus", "prometheusAdapter", "dcgmExporter", "grafana"
+    "vllm",
+    "ollama",
+    "llamacpp",
+    "tgi",
+    "devicePlugin",
+    "gateway",
+    "prometheus",
+    "prometheusAdapter",
+    "dcgmExporter",
+    "grafana",
 ]
 """What an image is in the stack; the lab has one stand-in (or real program) for each."""
 

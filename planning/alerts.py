@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from planning.prometheus import VLLM_JOB
+from planning.llamacpp import LlamaCppPlan
+from planning.tgi import TgiPlan
 from planning.vllm import VllmPlan
 from planning.yaml_text import yaml_text
+
+WatchedPlan = VllmPlan | LlamaCppPlan | TgiPlan
+"""A server that has metrics."""
+
+_JOBS: dict[type[WatchedPlan], str] = {VllmPlan: "vllm", LlamaCppPlan: "llamacpp", TgiPlan: "tgi"}
+"""The job of planning.prometheus that asks it for them."""
 
 _LEAST_DOWN_SECONDS = 300
 _WAITING_SECONDS = 300
@@ -50,7 +57,7 @@ class Alert:
         }
 
 
-def alerts(servers: Mapping[str, VllmPlan], *, models_namespace: str, gpus: bool) -> tuple[Alert, ...]:
+def alerts(servers: Mapping[str, WatchedPlan], *, models_namespace: str, gpus: bool) -> tuple[Alert, ...]:
     """Every alert.
 
     Args:
@@ -58,9 +65,10 @@ def alerts(servers: Mapping[str, VllmPlan], *, models_namespace: str, gpus: bool
         models_namespace: where they are.
         gpus: whether the metrics of GPUs are there.
     """
+    engines = {_JOBS[type(plan)] for plan in servers.values()}
     return (
         *(_server_down(name, plan, models_namespace) for name, plan in servers.items()),
-        _REQUESTS_WAITING,
+        *(alert for engine, alert in _REQUESTS_WAITING.items() if engine in engines),
         *((_GPU_ERROR, _GPU_MEMORY_FULL) if gpus else ()),
     )
 
@@ -70,7 +78,7 @@ def rule_file(found: Sequence[Alert]) -> str:
     return yaml_text({"groups": [{"name": "llm-serving", "rules": [a.rule() for a in found]}]})
 
 
-def _server_down(name: str, plan: VllmPlan, namespace: str) -> Alert:
+def _server_down(name: str, plan: WatchedPlan, namespace: str) -> Alert:
     """Fires when no pod of the server gives metrics for longer than a restart with the model on disk takes.
 
     `absent`, since a pod that is Pending, or not there at all, has no address and so no series. The first start, which
@@ -79,7 +87,7 @@ def _server_down(name: str, plan: VllmPlan, namespace: str) -> Alert:
     seconds = max(_LEAST_DOWN_SECONDS, plan.shutdown.grace_period_seconds + 2 * plan.startup.expected_seconds)
     return Alert(
         name="ModelServerDown",
-        expr=f'absent(up{{job="{VLLM_JOB}", namespace="{namespace}", server="{name}"}} == 1)',
+        expr=f'absent(up{{job="{_JOBS[type(plan)]}", namespace="{namespace}", server="{name}"}} == 1)',
         for_seconds=seconds,
         severity="critical",
         labels={"namespace": namespace, "server": name},
@@ -92,21 +100,40 @@ def _server_down(name: str, plan: VllmPlan, namespace: str) -> Alert:
     )
 
 
-_REQUESTS_WAITING = Alert(
-    name="RequestsWaiting",
-    expr=(
+def _requests_waiting(expr: str, *, wait_for: str, repair: str) -> Alert:
+    return Alert(
+        name="RequestsWaiting",
+        expr=expr,
+        for_seconds=_WAITING_SECONDS,
+        severity="warning",
+        summary=f"{{{{ $labels.server }}}} has had more requests than it can run for {_WAITING_SECONDS // 60} minutes.",
+        consequence=f"New requests wait for {wait_for}, so the first token comes ever later.",
+        repair=repair,
+    )
+
+
+_REQUESTS_WAITING = {
+    "vllm": _requests_waiting(
         "sum by (namespace, server) (vllm:num_requests_waiting) > 0\n"
-        f"or max by (namespace, server) (vllm:kv_cache_usage_perc) > {_FULL_KV_CACHE}"
+        f"or max by (namespace, server) (vllm:kv_cache_usage_perc) > {_FULL_KV_CACHE}",
+        wait_for="a place in the batch or for KV cache",
+        repair=(
+            "Give the model more replicas, or autoscale with a higher max. If the KV cache is full while few requests "
+            "run, lower maxModelLen; if it is not full, choose the profile throughput."
+        ),
     ),
-    for_seconds=_WAITING_SECONDS,
-    severity="warning",
-    summary=f"{{{{ $labels.server }}}} has had more requests than it can run for {_WAITING_SECONDS // 60} minutes.",
-    consequence="New requests wait for a place in the batch or for KV cache, so the first token comes ever later.",
-    repair=(
-        "Give the model more replicas, or autoscale with a higher max. If the KV cache is full while few requests run, "
-        "lower maxModelLen; if it is not full, choose the profile throughput."
+    "llamacpp": _requests_waiting(
+        "sum by (namespace, server) (llamacpp:requests_deferred) > 0",
+        wait_for="one of the server's slots",
+        repair="Give the model more replicas, or more slots by a higher `parallel`, where the GPU has room for them.",
     ),
-)
+    "tgi": _requests_waiting(
+        "sum by (namespace, server) (tgi_queue_size) > 0",
+        wait_for="a place in the batch or for KV cache",
+        repair="Give the model more replicas, or lower maxTotalTokens, so that more requests have room at once.",
+    ),
+}
+"""By job: only that of an engine which is there, since the others' metrics are never seen."""
 
 _GPU_ERROR = Alert(
     name="GpuError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planning.startup import Startup
-from settings.vllm import AutoscaleSettings
+from settings.autoscale import AutoscaleSettings
 
 _LONGEST_WINDOW_SECONDS = 3600
 """Kubernetes' own limit for a stabilization window."""
@@ -37,8 +37,8 @@ def plan_autoscale(
     if settings.running_requests >= max_num_seqs and settings.max > settings.min:
         problems.append(
             f"models.{name}.autoscale.runningRequests: {settings.running_requests}, but a pod never runs more than "
-            f"{max_num_seqs} (--max-num-seqs), so no pod would ever be added. Write less than {max_num_seqs}, or "
-            "choose the profile throughput."
+            f"{max_num_seqs} (--max-num-seqs), so no pod would ever be added. Write less than {max_num_seqs}, or raise "
+            "maxNumSeqs."
         )
     return AutoscalePlan(
         min_replicas=settings.min,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from planning.pods import Toleration
+from settings.labels import parse_taint
 from settings.node import NodeSettings
 
 APP = "dcgm-exporter"
@@ -36,6 +38,8 @@ class DcgmPlan:
     """Whether pods share GPUs on some node: each then has a series of its own."""
 
     excluded_nodes: tuple[str, ...]
+    tolerations: tuple[Toleration, ...]
+    """The taints that others have put on the nodes."""
 
 
 def plan_dcgm(
@@ -56,4 +60,5 @@ def plan_dcgm(
         interval_milliseconds=scrape_interval_seconds * 1000,
         shares_gpus=any(node.gpus.time_slices > 1 for node in watched),
         excluded_nodes=excluded,
+        tolerations=tuple(sorted({parse_taint(text) for node in watched for text in node.taints})),
     )

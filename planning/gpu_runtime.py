@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import yaml
 
+from planning.images import mirrored
 from planning.nodes import NodePlan
+from planning.pods import Toleration
 
 GPU_RESOURCE = "nvidia.com/gpu"
 DEVICE_PLUGIN_IMAGE = "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"
@@ -22,11 +24,21 @@ class DevicePluginPlan:
     config: str
     """The plugin's configuration file (YAML)."""
 
+    tolerations: tuple[Toleration, ...]
+    """The taints that others have put on these nodes."""
 
-def plan_gpu_runtime(nodes: Mapping[str, NodePlan]) -> tuple[DevicePluginPlan, ...]:
-    """One plugin for each number of slices that occurs, smallest first."""
+
+def plan_gpu_runtime(nodes: Mapping[str, NodePlan], *, mirror: str | None = None) -> tuple[DevicePluginPlan, ...]:
+    """One plugin for each number of slices that occurs, smallest first; from the registry `mirror` if there is one."""
     return tuple(
-        DevicePluginPlan(image=DEVICE_PLUGIN_IMAGE, time_slices=slices, config=_config(slices))
+        DevicePluginPlan(
+            image=mirrored(DEVICE_PLUGIN_IMAGE, mirror),
+            time_slices=slices,
+            config=_config(slices),
+            tolerations=tuple(
+                sorted({taint for node in nodes.values() if node.time_slices == slices for taint in node.other_taints})
+            ),
+        )
         for slices in sorted({node.time_slices for node in nodes.values()})
     )
 

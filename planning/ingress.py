@@ -42,6 +42,9 @@ class IngressPlan:
     tls: TlsPlan | None
     replicas: int
     image: str
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets with logins to registries."""
+
     nginx_conf: str
     health_urls: tuple[str, ...]
     """Of the engines behind the gateway, as it reaches them, e.g. `http://chat.llm.svc:8000/health`."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from planning.alerts import alerts, rule_file
+from planning.alerts import WatchedPlan, alerts, rule_file
 from planning.autoscaling import AutoscalePlan
 from planning.dcgm import DcgmPlan, plan_dcgm
 from planning.grafana import GrafanaPlan, plan_grafana
 from planning.metrics_adapter import AdapterPlan, plan_adapter
 from planning.ollama import OllamaPlan
 from planning.prometheus import PORT, prometheus_config
-from planning.vllm import VllmPlan
 from settings.base import quantity_bytes
 from settings.monitoring import MonitoringSettings
 from settings.node import NodeSettings
@@ -59,7 +58,7 @@ class MonitoringPlan:
 
 def plan_monitoring(
     settings: MonitoringSettings,
-    servers: Mapping[str, VllmPlan | OllamaPlan],
+    servers: Mapping[str, WatchedPlan | OllamaPlan],
     nodes: Mapping[str, NodeSettings],
     *,
     models_namespace: str,
@@ -72,7 +71,7 @@ def plan_monitoring(
         models_namespace: of the model servers.
         models_host: name under which clients reach them; None where there is no way in.
     """
-    if settings.namespace in (models_namespace, "kube-system"):
+    if settings.namespace == models_namespace:
         problems.append(
             f"monitoring.namespace: {settings.namespace!r} has other pods, to which the closed network of monitoring "
             "would be closed too. Write another name, or leave it out."
@@ -83,7 +82,7 @@ def plan_monitoring(
             f"requests to either. Write another name, e.g. 'grafana.{models_host}'."
         )
     interval = settings.scrape_interval_seconds
-    watched = {name: server for name, server in servers.items() if isinstance(server, VllmPlan)}
+    watched = {name: server for name, server in servers.items() if not isinstance(server, OllamaPlan)}
     autoscalers = {name: server.autoscale for name, server in watched.items() if server.autoscale}
     dcgm = plan_dcgm(
         nodes,

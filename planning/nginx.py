@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from planning import ollama, vllm
+from planning import llamacpp, ollama, tgi, vllm
 from planning.routes import Engine, Location, Route
 
 PORT = 8080
@@ -18,8 +18,18 @@ KEYS_DIRECTORY = "/etc/llm-gateway/keys"
 KEYS_FILE = "clients.map"
 PID_FILE = "/tmp/nginx.pid"
 
-_ENGINE_PORT: dict[Engine, int] = {"vllm": vllm.PORT, "ollama": ollama.PORT}
-_ENGINE_HEALTH: dict[Engine, str] = {"vllm": "/health", "ollama": "/api/version"}
+_ENGINE_PORT: dict[Engine, int] = {
+    "vllm": vllm.PORT,
+    "ollama": ollama.PORT,
+    "llamacpp": llamacpp.PORT,
+    "tgi": tgi.PORT,
+}
+_ENGINE_HEALTH: dict[Engine, str] = {
+    "vllm": "/health",
+    "ollama": "/api/version",
+    "llamacpp": "/health",
+    "tgi": "/health",
+}
 
 _ERRORS: dict[int, tuple[str, str, str]] = {
     401: (

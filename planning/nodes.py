@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
 from planning.hosts import HostPlan, SshPlan, plan_host
+from settings.labels import Taint, parse_taint
 from settings.node import NodeSettings
 from settings.problems import did_you_mean
 
@@ -40,6 +41,9 @@ class NodePlan:
     gpus: int
     time_slices: int
     taint: TaintPlan | None
+    other_taints: tuple[Taint, ...]
+    """What others have put on it."""
+
     host: HostPlan | None
     """What makes the node of a host; None where it is in the cluster already."""
 
@@ -90,6 +94,7 @@ def plan_nodes(nodes: Mapping[str, NodeSettings], problems: list[str]) -> dict[s
             gpus=node.gpus.count,
             time_slices=node.gpus.time_slices,
             taint=_taint(name, holder) if node.taint else None,
+            other_taints=tuple(parse_taint(text) for text in node.taints),
             host=hosts[name],
         )
         for name, node in nodes.items()

@@ -6,20 +6,42 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from planning.catalogue import gpu_models, language_models
-from planning.memory import MIB
-from planning.pods import HostMemory, Shutdown, host_memory, shutdown
+from planning.catalogue import gpu_models
+from planning.memory import MIB, GpuMemory, LlamaCppMemory
+from planning.ollama_host_memory import ollama_checkpoints, ollama_host_memory
+from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
+from planning.ollama_sharing import sharing_warnings
+from planning.platforms import platform_environment
+from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
-from planning.vllm import platform_environment
 from settings.base import quantity_bytes
+from settings.modelfile import ModelfileSettings, modelfile_text
 from settings.node import NodeSettings
-from settings.ollama import ModelfileSettings, OllamaSettings
+from settings.ollama import OllamaSettings
 from settings.storage import StorageSettings
 
 PORT = 11434
+FILES_PATH = "/files"
+"""Where the Job that makes custom models has the files that they are made from."""
+
 _DRAIN_SECONDS = 30
-_UNKNOWN_FILES_BYTES = 5 * 10**9
+_LOAD_TIMEOUT_SECONDS = 300
+"""Ollama's own (envconfig/config.go)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesPlan:
+    """Where the files are that custom models are made from."""
+
+    claim: str
+    """PersistentVolumeClaim that the Job mounts."""
+
+    node_path: str | None
+    """Folder of the node that the claim stands for; None where somebody else has made the claim."""
+
+    node: str
+    """The node of that folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +58,45 @@ class OllamaPlan:
     modelfiles: dict[str, str]
     """Text of each Modelfile by the name of the model that it makes."""
 
+    files: FilesPlan | None
     environment: dict[str, str]
     rollout: Rollout
     startup: Startup
     shutdown: Shutdown
     host_memory: HostMemory
     files_bytes: int
-    """Of the models to pull that the catalogue knows."""
+    """Of the models to pull that are known."""
 
+    scheduling: Scheduling = ANYWHERE
     storage_bytes: int
     download_budget_seconds: int
     gpu_memory_limit_mib: int
+    memory: GpuMemory | None
+    """Of the largest model; None where none is known."""
+
+    loads: dict[str, LlamaCppMemory]
+    """Memory of each model that is known, by the name that it is served under."""
+
+    max_model_len: int
+    """Context of one request that says none, in tokens, of the model that has most."""
+
+    concurrent_full_length_requests: int | None
+    """Requests that a model answers at once; None where none is known."""
 
     @property
     def replicas(self) -> int:
         """Ollama queues by itself; one process serves."""
         return 1
+
+    @property
+    def autoscale(self) -> None:
+        """There is nothing to scale."""
+        return
+
+    @property
+    def shm_bytes(self) -> int:
+        """Shared memory beyond what every container has: its one process needs none."""
+        return 0
 
     @property
     def served_names(self) -> tuple[str, ...]:
@@ -61,8 +106,10 @@ class OllamaPlan:
     @property
     def models_key(self) -> str:
         """Eight hexadecimal digits that change whenever the models to have on disk do."""
-        content = json.dumps([self.image, self.pull, self.modelfiles])
-        return hashlib.sha256(content.encode()).hexdigest()[:8]
+        told: list[object] = [self.image, self.pull, self.modelfiles]
+        if self.files is not None:
+            told.append(self.files.claim)
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
 
 
 def plan_ollama(
@@ -73,17 +120,27 @@ def plan_ollama(
     node: NodeSettings,
     rollout: Rollout,
     storage: StorageSettings,
-    problems: list[str],  # noqa: ARG001  # every planner is called alike
-    warnings: list[str],  # noqa: ARG001  # every planner is called alike
+    problems: list[str],
+    warnings: list[str],
 ) -> OllamaPlan:
     """The plan of one server; arguments as for vLLM."""
-    known = language_models()
-    files_bytes = [known[m].files_bytes if m in known else _UNKNOWN_FILES_BYTES for m in settings.pull]
-    card_mib = gpu_models()[node.gpus.model].memory_mib
+    gpu = gpu_models()[node.gpus.model]
     share = settings.gpu_share or 1 / node.gpus.time_slices
-    limit_mib = int(card_mib * share)
+    limit_mib = int(gpu.memory_mib * share)
+    served = served_models(name, settings, limit_mib=limit_mib, problems=problems, warnings=warnings)
+    for model in served.values():
+        problems += layer_problems(name, model, limit_mib=limit_mib)
+    # Custom models that are loaded as their origin is are told with it.
+    for model in reversed({(model.model, model.load): model for model in reversed(served.values())}.values()):
+        warnings += spill_warnings(name, model, settings, gpu=gpu, limit_mib=limit_mib)
+    warnings += sharing_warnings(name, settings, served, limit_mib=limit_mib)
+    fetched = [_files_bytes(model) for model in served.values() if _has_files(model.name, settings)]
+    _check_storage(name, settings, sum(fetched), problems)
     # Ollama loads a model when it is first asked for: the server itself is up as soon as its process is.
-    time = startup(max(files_bytes), storage, downloads=False, compiles=False)
+    time = startup(max(fetched), storage, downloads=False, compiles=False)
+    loads = {model.name: model.memory for model in served.values() if model.memory is not None}
+    kept = ollama_checkpoints(settings, served)
+    largest = max((memory.gpu for memory in loads.values()), key=lambda memory: memory.total_mib, default=None)
     return OllamaPlan(
         name=name,
         image=settings.image,
@@ -92,47 +149,103 @@ def plan_ollama(
         gpu_model=node.gpus.model,
         time_slices=node.gpus.time_slices,
         pull=tuple(settings.pull),
-        modelfiles={made: modelfile_text(modelfile) for made, modelfile in settings.modelfiles.items()},
-        environment=_environment(settings, node, reserved_bytes=(card_mib - limit_mib) * MIB),
+        modelfiles={made: _modelfile(modelfile) for made, modelfile in settings.modelfiles.items()},
+        files=_files(name, settings, nodes[0]),
+        environment=_environment(
+            settings, node, time, checkpoints=kept, reserved_bytes=(gpu.memory_mib - limit_mib) * MIB
+        ),
         rollout=rollout,
         startup=time,
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
-        host_memory=host_memory(workers=1, files_bytes=max(files_bytes), shm=0),
-        files_bytes=sum(known[m].files_bytes for m in settings.pull if m in known),
+        files_bytes=sum(fetched),
+        host_memory=ollama_host_memory(settings, max(fetched), served, kept_checkpoints=kept),
         storage_bytes=quantity_bytes(settings.storage),
-        download_budget_seconds=startup(sum(files_bytes), storage, downloads=True, compiles=False).budget_seconds,
+        download_budget_seconds=startup(sum(fetched), storage, downloads=True, compiles=False).budget_seconds,
         gpu_memory_limit_mib=limit_mib,
+        memory=largest,
+        loads=loads,
+        max_model_len=max(model.context_tokens for model in served.values()),
+        concurrent_full_length_requests=settings.num_parallel if loads else None,
     )
 
 
-def modelfile_text(modelfile: ModelfileSettings) -> str:
-    """The Modelfile that says what `modelfile` says."""
-    lines = [f"FROM {modelfile.from_}"]
-    for parameter, value in modelfile.parameters.items():
-        lines.append(f"PARAMETER {parameter} {_parameter_text(value)}")
-    if modelfile.system is not None:
-        lines.append(f'SYSTEM """{modelfile.system}"""')
-    return "\n".join(lines) + "\n"
+def _has_files(name: str, settings: OllamaSettings) -> bool:
+    """Whether `name` comes with weights of its own, rather than as another name for those of a pulled model."""
+    return name in settings.pull or settings.modelfiles[name].from_.startswith("./")
 
 
-def _parameter_text(value: int | float | bool | str) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    # Three quotes: Ollama takes what is between them as it is, and knows no escapes.
-    return f'"""{value}"""' if isinstance(value, str) else str(value)
+def _files_bytes(served: ServedModel) -> int:
+    return UNKNOWN_FILES_BYTES if served.model is None else served.model.files_bytes
 
 
-def _environment(settings: OllamaSettings, node: NodeSettings, *, reserved_bytes: int) -> dict[str, str]:
+def _check_storage(name: str, settings: OllamaSettings, files_bytes: int, problems: list[str]) -> None:
+    if files_bytes > quantity_bytes(settings.storage):
+        problems.append(
+            f"models.{name}.storage: {settings.storage} for models of {files_bytes / 10**9:.0f} GB, so the download "
+            f"would end when the volume is full. Write {-(-files_bytes * 6 // 5 // 2**30)}Gi or more."
+        )
+
+
+def _files(name: str, settings: OllamaSettings, node: str) -> FilesPlan | None:
+    if (files := settings.files) is None:
+        return None
+    if files.claim is not None:
+        return FilesPlan(claim=files.claim, node_path=None, node=node)
+    # Neither a volume nor its claim can be pointed elsewhere: another folder is another volume.
+    key = hashlib.sha256(f"{node}{files.node_path}".encode()).hexdigest()[:6]
+    return FilesPlan(claim=f"{name}-files-{key}", node_path=files.node_path, node=node)
+
+
+def _modelfile(modelfile: ModelfileSettings) -> str:
+    """Its text for the Job, in which files have the paths that the Job has them under."""
+    there = {setting: f"{FILES_PATH}/{path.removeprefix('./')}" for setting, path in modelfile.files}
+    if "from" in there:
+        there["from_"] = there.pop("from")
+    return modelfile_text(modelfile.model_copy(update=there))
+
+
+def _environment(
+    settings: OllamaSettings, node: NodeSettings, time: Startup, *, checkpoints: int, reserved_bytes: int
+) -> dict[str, str]:
     environment = {
+        **settings.extra_environment,
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",
         "OLLAMA_MODELS": "/models",
         "OLLAMA_CONTEXT_LENGTH": str(settings.context_length),
+        # The memory is counted so; older releases have another default.
+        "OLLAMA_NUM_PARALLEL": str(settings.num_parallel),
         "OLLAMA_KEEP_ALIVE": "-1" if settings.keep_alive_seconds < 0 else f"{settings.keep_alive_seconds}s",
         # A server that starts would otherwise delete what the download Job is just fetching to the same volume.
         "OLLAMA_NOPRUNE": "1",
+        # The llama-server of each model has them from here. Its own are 8 GiB and 32, which no pod is made for.
+        "LLAMA_ARG_CACHE_RAM": str(settings.prompt_cache_mib),
+        "LLAMA_ARG_CTX_CHECKPOINTS": str(checkpoints),
         "HOME": "/tmp",
+        **_chosen(settings),
     }
     if reserved_bytes:
         # Other servers share the GPU, and nothing but this keeps Ollama out of their memory.
         environment["OLLAMA_GPU_OVERHEAD"] = str(reserved_bytes)
+    timeout = settings.load_timeout_seconds or time.budget_seconds
+    if settings.load_timeout_seconds is not None or timeout > _LOAD_TIMEOUT_SECONDS:
+        environment["OLLAMA_LOAD_TIMEOUT"] = f"{timeout}s"
     return environment | platform_environment(node)
+
+
+def _chosen(settings: OllamaSettings) -> dict[str, str]:
+    """Variables of what is said; the rest is left to Ollama."""
+    chosen: dict[str, str] = {}
+    if settings.kv_cache_type != "f16":
+        chosen["OLLAMA_KV_CACHE_TYPE"] = settings.kv_cache_type
+        chosen["OLLAMA_FLASH_ATTENTION"] = "1"  # without it no model would load
+    if settings.flash_attention is not None:
+        chosen["OLLAMA_FLASH_ATTENTION"] = "1" if settings.flash_attention else "0"
+    if settings.max_loaded_models is not None:
+        chosen["OLLAMA_MAX_LOADED_MODELS"] = str(settings.max_loaded_models)
+    if settings.max_queue is not None:
+        chosen["OLLAMA_MAX_QUEUE"] = str(settings.max_queue)
+    if settings.origins:
+        chosen["OLLAMA_ORIGINS"] = ",".join(settings.origins)
+    if settings.debug:
+        chosen["OLLAMA_DEBUG"] = "1"
+    return chosen

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
+from planning.catalogue import gpu_models
+from planning.eligibility import HOSTNAME_LABEL, Eligibility, Kind, kind_of
+from planning.packing import Demand, Space, pack
+from planning.pending import nowhere, pending
+from settings.autoscale import AutoscaleSettings
 from settings.node import NodeSettings
 from settings.stack import ModelSettings
 from settings.storage import AccessMode
-from settings.vllm import VllmSettings
 
-_WHERE: dict[AccessMode, str] = {"ReadWriteOnce": "one node", "ReadWriteMany": "nodes of one kind"}
-_ELSE: dict[AccessMode, str] = {
-    "ReadWriteOnce": ", or name a storage class that several nodes can use, with storage.accessMode ReadWriteMany",
-    "ReadWriteMany": "",
-}
+Score = tuple[int, int]
+"""Problems and warnings; the fewer the better, problems first."""
+
+Suits = Callable[[str, str], Score]
+"""What speaks against running a server on the GPUs of a node, by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +29,36 @@ class Placement:
     nodes: dict[str, tuple[str, ...]]
     """By server: the node of each replica."""
 
+    candidates: dict[str, tuple[str, ...]]
+    """By server: the nodes that it suits best, were they empty."""
+
     free: dict[str, int]
     """By node: GPUs (slices, where they are time-sliced) that no replica takes."""
+
+    surge: dict[str, dict[str, int]]
+    """By server and by each of its nodes: what is free for one more pod of it; less than `free` where its share of a
+    sliced GPU would be more than the others leave."""
 
 
 def replicas_of(server: ModelSettings) -> int:
     """Pods that `server` may come to; Ollama is one process that queues by itself."""
-    if not isinstance(server, VllmSettings):
-        return 1
-    return server.autoscale.max if server.autoscale else server.replicas
+    return autoscale.max if (autoscale := autoscale_of(server)) else _replicas(server)
 
 
 def fewest_replicas(server: ModelSettings) -> int:
     """Pods that `server` has at least."""
-    if isinstance(server, VllmSettings) and server.autoscale:
-        return server.autoscale.min
-    return replicas_of(server)
+    return autoscale.min if (autoscale := autoscale_of(server)) else _replicas(server)
+
+
+def autoscale_of(server: ModelSettings) -> AutoscaleSettings | None:
+    """How the load decides the number of pods; None where it does not."""
+    found: AutoscaleSettings | None = getattr(server, "autoscale", None)  # not every engine's settings have it
+    return found
+
+
+def _replicas(server: ModelSettings) -> int:
+    found: int = getattr(server, "replicas", 1)  # not every engine's settings have it
+    return found
 
 
 def place(
@@ -48,56 +67,106 @@ def place(
     problems: list[str],
     *,
     access_mode: AccessMode = "ReadWriteOnce",
+    suits: Suits = lambda _server, _node: (0, 0),
 ) -> Placement:
     """Give each replica a node: largest servers first, each to the node where the least stays free.
 
     The replicas of a server are equal, so they all get nodes of one kind. A pod on a sliced node takes one slice;
     more would give it no more of the GPU, so servers of several GPUs go to nodes without slices. A volume that is
-    ReadWriteOnce is one node's, and with it are all replicas that share it. What finds no place is added to `problems`
-    and left out.
+    ReadWriteOnce is one node's, and with it are all replicas that share it. A server goes to the smallest
+    GPUs that it suits; to others that it fits too, where all find a place only so. What finds none is added to
+    `problems`.
     """
-    free = {name: node.gpus.count * node.gpus.time_slices for name, node in nodes.items()}
-    placed: dict[str, tuple[str, ...]] = {}
-    for name, server in sorted(servers.items(), key=lambda item: (-item[1].gpus, item[0])):
-        suitable = [n for n, node in nodes.items() if server.gpus == 1 or node.gpus.time_slices == 1]
-        largest = max((nodes[n].gpus.count for n in suitable), default=0)
-        if largest < server.gpus:
-            problems.append(
-                f"models.{name}.gpus: {server.gpus} GPUs for one pod, but the largest node that is not time-sliced has "
-                f"{largest}: the pod would stay Pending for ever. Lower gpus, or add such a node."
-            )
-            continue
-        replicas = replicas_of(server)
-        kinds = _kinds(nodes, suitable)
-        together = kinds if access_mode == "ReadWriteMany" else [[node] for kind in kinds for node in kind]
-        ways = [_fill(pool, replicas, server.gpus, free) for pool in together]
-        chosen = max(ways, key=lambda way: (len(way), -min((free[n] for n in way), default=0)))
-        if len(chosen) < replicas:
-            problems.append(
-                f"models.{name}: {replicas - len(chosen)} of {replicas} replicas find no free GPU (each takes "
-                f"{server.gpus}, all on {_WHERE[access_mode]}), so their pods would stay Pending. Add GPUs or slices, "
-                f"or take something away{_ELSE[access_mode]}."
-            )
-        for node in chosen:
-            free[node] -= server.gpus
-        placed[name] = tuple(chosen)
-    return Placement(nodes={name: placed[name] for name in servers if name in placed}, free=free)
+    eligible = Eligibility(nodes)
+    candidates = {name: eligible.nodes(server) for name, server in servers.items()}
+    choices = {name: _Choice(name, eligible.kinds(allowed), suits) for name, allowed in candidates.items() if allowed}
+    spaces = _spaces(nodes, servers)
+    for chosen in (_Choice.smallest, _Choice.best, _Choice.all):
+        demands = [_demand(name, servers[name], chosen(choice), access_mode) for name, choice in choices.items()]
+        # Whoever has the fewest nodes to choose from chooses before others that need as many GPUs.
+        demands.sort(key=lambda demand: (-demand.gpus, len(demand.nodes), demand.name))
+        packing = pack(spaces, demands)
+        if all(len(packing.nodes[demand.name]) == demand.replicas for demand in demands):
+            break
+    problems += [nowhere(name, servers[name], nodes) for name, allowed in candidates.items() if not allowed]
+    problems += [
+        pending(demand, servers[demand.name], packing, nodes, access_mode)
+        for demand in demands
+        if len(packing.nodes[demand.name]) < demand.replicas
+    ]
+    room = packing.room
+    return Placement(
+        nodes={name: packing.nodes[name] for name in servers if name in packing.nodes},
+        candidates=dict.fromkeys(servers, ()) | {demand.name: demand.nodes for demand in demands},
+        free=room.free,
+        surge={
+            demand.name: {
+                node: room.free[node] if room.holds(node, demand, 1) else 0 for node in packing.nodes[demand.name]
+            }
+            for demand in demands
+        },
+    )
 
 
-def _kinds(nodes: Mapping[str, NodeSettings], names: Sequence[str]) -> list[list[str]]:
-    """`names` by what makes a difference to a server: the GPU, how it is shared, the platform."""
-    kinds: dict[tuple[str, int, str], list[str]] = {}
-    for name in names:
-        node = nodes[name]
-        kinds.setdefault((node.gpus.model, node.gpus.time_slices, node.platform), []).append(name)
-    return list(kinds.values())
+class _Choice:
+    """The nodes of one server by how well it suits them; it is tried on a kind when that is asked for."""
+
+    def __init__(self, name: str, kinds: Mapping[Kind, tuple[str, ...]], suits: Suits) -> None:
+        self._kinds = [nodes for _, nodes in sorted(kinds.items(), key=lambda item: _memory_mib(item[0]))]
+        self._score = cache(lambda nodes: suits(name, nodes[0]))
+
+    def smallest(self) -> tuple[str, ...]:
+        """The nodes with the least memory for a pod that nothing speaks against: larger ones stay for others."""
+        if len(self._kinds) == 1:
+            return self._kinds[0]
+        return next((nodes for nodes in self._kinds if self._score(nodes) == (0, 0)), None) or self.best()
+
+    def best(self) -> tuple[str, ...]:
+        """All nodes with the best score."""
+        return self._with_least(lambda score: score)
+
+    def all(self) -> tuple[str, ...]:
+        """All nodes with the fewest problems, whatever the warnings."""
+        return self._with_least(lambda score: score[:1])
+
+    def _with_least(self, of: Callable[[Score], tuple[int, ...]]) -> tuple[str, ...]:
+        if len(self._kinds) == 1:
+            return self._kinds[0]
+        least = min(of(self._score(nodes)) for nodes in self._kinds)
+        return tuple(node for nodes in self._kinds if of(self._score(nodes)) == least for node in nodes)
 
 
-def _fill(pool: Sequence[str], replicas: int, gpus: int, free: Mapping[str, int]) -> list[str]:
-    """The node of each replica for which `pool` has room."""
-    left = {name: free[name] for name in pool}
-    chosen: list[str] = []
-    while len(chosen) < replicas and (fitting := [name for name in pool if left[name] >= gpus]):
-        chosen.append(min(fitting, key=lambda name: left[name]))
-        left[chosen[-1]] -= gpus
-    return chosen
+def _memory_mib(kind: Kind) -> tuple[float, Kind]:
+    """Memory of one slice, for a stable order; a GPU of which nothing is known comes last."""
+    model = gpu_models().get(kind[0])
+    return (model.memory_mib / kind[1] if model else float("inf")), kind
+
+
+def _demand(name: str, server: ModelSettings, nodes: tuple[str, ...], access_mode: AccessMode) -> Demand:
+    return Demand(
+        name=name,
+        replicas=replicas_of(server),
+        gpus=server.gpus,
+        share=server.gpu_share,
+        nodes=nodes,
+        together=access_mode == "ReadWriteOnce",
+    )
+
+
+def _spaces(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings]) -> dict[str, Space]:
+    named = any(HOSTNAME_LABEL in server.node_selector for server in servers.values())
+    return {
+        name: Space(
+            slots=node.gpus.count * node.gpus.time_slices,
+            slices=node.gpus.time_slices,
+            kind=kind_of(node),
+            twin=(
+                kind_of(node),
+                node.gpus.count,
+                tuple(sorted(node.labels.items())),
+                tuple(node.taints),
+                name if named else None,
+            ),
+        )
+        for name, node in nodes.items()
+    }

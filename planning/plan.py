@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import SecretStr
 
-from planning.catalogue import gpu_models
+from planning.gpu_runtime import DevicePluginPlan, plan_gpu_runtime
+from planning.images import all_mirrored, mirrored
 from planning.ingress import IngressPlan, plan_ingress
 from planning.monitoring import MonitoringPlan, plan_monitoring, unfed_autoscalers
 from planning.nodes import NodePlan, plan_nodes
-from planning.ollama import OllamaPlan, plan_ollama
-from planning.placement import Placement, fewest_replicas, place, replicas_of
 from planning.problems import PlanError
-from planning.rollout import outage_seconds, rollout
-from planning.vllm import VllmPlan, plan_vllm
+from planning.security import check_namespaces
+from planning.servers import ServerPlan, plan_servers
+from planning.tracing import plan_tracing
 from planning.volumes import VolumeClass, volume_class
 from planning.warnings import warnings
-from settings.ollama import OllamaSettings
 from settings.problems import SettingsError
 from settings.source import Source
 from settings.stack import Settings
 from settings.storage import StorageSettings
-from settings.vllm import VllmSettings
 
-ServerPlan = VllmPlan | OllamaPlan
+__all__ = ["Plan", "ServerPlan", "plan", "plan_source"]
 
-_PLANNERS: dict[type, Callable[..., Any]] = {VllmSettings: plan_vllm, OllamaSettings: plan_ollama}
-"""By the type of a server's settings: (name, settings, *, nodes, node, rollout, storage, problems, warnings)."""
-
-_DECISIVE = {field.alias for field in Settings.model_fields.values()} - {"ingress", "huggingFaceToken"}
+_DECISIVE = {"nodes", "models", "storage"}
 """Settings without which nothing can be said of the models' plan."""
 
 
@@ -42,6 +36,10 @@ class Plan:
     namespace: str
     nodes: dict[str, NodePlan]
     servers: dict[str, ServerPlan]
+    gpu_runtime: tuple[DevicePluginPlan, ...]
+    pod_security: str
+    """Level of Pod Security that the models' namespace enforces."""
+
     ingress: IngressPlan | None
     hugging_face_token: SecretStr | None
     warnings: tuple[str, ...]
@@ -72,9 +70,9 @@ def plan_source(source: Source) -> Plan:
 
 
 def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str, ...]:
-    """What a plan without the models (and the edge) that have `problems` would not fit either.
+    """What a plan without the models and other parts that have `problems` would not fit either.
 
-    Nothing is told where a problem is elsewhere: nodes, storage and monitoring change what a plan comes to.
+    Nothing is told where nodes or storage have one: they change what a plan comes to.
     """
     likely = source.likely()  # a misspelt engine alone is no reason not to plan its model
     if likely != source:
@@ -84,8 +82,11 @@ def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str,
     elsewhere = {path.partition(".")[0] for path in paths if not path.startswith("models.")}
     if elsewhere & _DECISIVE:
         return ()
+    rest = likely.without(models, elsewhere)
+    if "monitoring" in elsewhere:  # it will be there, however it is written now
+        rest = replace(rest, raw={**rest.raw, "monitoring": {}})
     try:
-        plan(likely.without(models, elsewhere).settings())
+        plan(rest.settings())
     except PlanError as error:
         return error.problems
     except SettingsError:
@@ -104,45 +105,27 @@ def plan(settings: Settings) -> Plan:
     Raises:
         PlanError: with every problem of every node, model and route.
     """
+    mirror = settings.security.registry_mirror
     problems: list[str] = []
     doubts: list[str] = []
+    check_namespaces(settings, problems)
     nodes = plan_nodes(settings.nodes, problems)
     ingress = (
         plan_ingress(settings.ingress, settings.models, namespace=settings.namespace, problems=problems)
         if settings.ingress
         else None
     )
-    placement = place(settings.nodes, settings.models, problems, access_mode=settings.storage.access_mode)
-    _check_shares(settings, placement, problems)
-    servers: dict[str, ServerPlan] = {}
-    for name, placed in placement.nodes.items():
-        if not placed or any(settings.nodes[n].gpus.model not in gpu_models() for n in placed):
-            continue  # the problem is told already
-        server, node = settings.models[name], settings.nodes[placed[0]]
-        strategy = rollout(
-            replicas=fewest_replicas(server),
-            most=replicas_of(server),
-            gpus=server.gpus,
-            nodes=placed,
-            free=placement.free,
-        )
-        planned: ServerPlan = _PLANNERS[type(server)](
-            name,
-            server,
-            nodes=placed,
-            node=node,
-            rollout=strategy,
-            storage=settings.storage,
-            problems=problems,
-            warnings=doubts,
-        )
-        seconds = outage_seconds(strategy, startup=planned.startup, shutdown=planned.shutdown)
-        servers[name] = replace(planned, rollout=replace(strategy, outage_seconds=seconds))
+    if ingress is not None:
+        secrets = tuple(settings.security.image_pull_secrets)
+        ingress = replace(ingress, image=mirrored(ingress.image, mirror), image_pull_secrets=secrets)
+    servers = plan_servers(settings, problems, doubts)
+    if settings.tracing is not None:
+        servers = plan_tracing(settings.tracing, servers, problems, doubts)
     if settings.monitoring is None:
         problems += unfed_autoscalers(settings.models)
     monitoring = (
         plan_monitoring(
-            settings.monitoring,
+            settings.monitoring.model_copy(update={"images": all_mirrored(settings.monitoring.images, mirror)}),
             servers,
             settings.nodes,
             models_namespace=settings.namespace,
@@ -159,21 +142,11 @@ def plan(settings: Settings) -> Plan:
         nodes=nodes,
         servers=servers,
         ingress=ingress,
+        gpu_runtime=plan_gpu_runtime(nodes, mirror=mirror),
+        pod_security=settings.security.pod_security.level,
         hugging_face_token=settings.hugging_face_token,
         warnings=(*warnings(settings), *doubts),
         storage=settings.storage,
         volumes=volume_class(settings.storage),
         monitoring=monitoring,
     )
-
-
-def _check_shares(settings: Settings, placement: Placement, problems: list[str]) -> None:
-    """A share may not exceed a slice's part: the scheduler, not the plan, picks who shares a GPU with whom."""
-    for name, placed in placement.nodes.items():
-        share = settings.models[name].gpu_share
-        slices = settings.nodes[placed[0]].gpus.time_slices if placed else 1
-        if share is not None and slices > 1 and share * slices > 1:
-            problems.append(
-                f"models.{name}.gpuShare: {share} of a GPU that {slices} pods share; together they may want "
-                f"more than the card has, and nothing isolates their memory. Write {1 / slices:g} or less."
-            )

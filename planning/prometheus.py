@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from planning import dcgm
+from planning import dcgm, llamacpp, tgi, vllm
 from planning.yaml_text import yaml_text
 
 PORT = 9090
@@ -13,7 +14,8 @@ ALERTS_FILE = "alerts.yml"
 SYSTEM_NAMESPACE = "kube-system"
 """Where Traefik is, and the DCGM exporter."""
 
-VLLM_JOB = "vllm"
+ENGINE_PORTS: Mapping[str, int] = {"vllm": vllm.PORT, "llamacpp": llamacpp.PORT, "tgi": tgi.PORT}
+"""Port of every engine that has metrics, by the name of its application, which is its job's too."""
 
 _TRAEFIK_METRICS_PORT = 9100
 """The entry point `metrics` of k3s' Traefik."""
@@ -40,17 +42,20 @@ def prometheus_config(*, models_namespace: str, scrape_interval_seconds: int) ->
             "rule_files": [f"{CONFIG_FOLDER}/{ALERTS_FILE}"],
             "scrape_configs": [
                 {"job_name": "prometheus", "static_configs": [{"targets": [f"localhost:{PORT}"]}]},
-                _pods(
-                    VLLM_JOB,
-                    namespace=models_namespace,
-                    app="vllm",
-                    port="http",
-                    labels={
-                        "namespace": "namespace",
-                        "pod": "pod_name",
-                        "server": "pod_label_app_kubernetes_io_instance",
-                        "node": "pod_node_name",
-                    },
+                *(
+                    _pods(
+                        engine,
+                        namespace=models_namespace,
+                        app=engine,
+                        port="http",
+                        labels={
+                            "namespace": "namespace",
+                            "pod": "pod_name",
+                            "server": "pod_label_app_kubernetes_io_instance",
+                            "node": "pod_node_name",
+                        },
+                    )
+                    for engine in ENGINE_PORTS
                 ),
                 # No label `pod` of the target: the exporter's own says who uses the GPU.
                 _pods(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from settings.ingress import IngressSettings
-from settings.ollama import OllamaSettings
+from settings.problems import did_you_mean
 from settings.stack import ModelSettings
 
-Engine = Literal["vllm", "ollama"]
+Engine = Literal["vllm", "ollama", "llamacpp", "tgi"]
 Method = Literal["GET", "POST"]
 
 OPENAI_PREFIX = "/v1"
@@ -47,8 +47,25 @@ PUBLIC_API: dict[Engine, dict[str, Method]] = {
         "/api/ps": "GET",
         "/api/version": "GET",
     },
+    # tools/server/server.cpp, without what shows or changes the server itself: slots, props, LoRA scales, tools.
+    "llamacpp": {
+        "/v1/models": "GET",
+        "/v1/chat/completions": "POST",
+        "/v1/completions": "POST",
+        "/v1/responses": "POST",
+        "/v1/embeddings": "POST",
+        "/v1/rerank": "POST",
+    },
+    # router/src/server.rs of TGI, under /v1.
+    "tgi": {
+        "/v1/models": "GET",
+        "/v1/chat/completions": "POST",
+        "/v1/completions": "POST",
+    },
 }
 """Paths of each engine that may be reached from outside, with their method. All others stay closed."""
+
+_NAMES: dict[Engine, str] = {"vllm": "vLLM", "ollama": "Ollama", "llamacpp": "llama.cpp", "tgi": "TGI"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,23 +111,21 @@ def plan_routes(
     for written, route in ingress.routes.items():
         path, server = written.rstrip("/"), route.model
         if path in owner:
-            problems.append(
-                f"ingress.routes: '{ingress.host}{path}' is used by models {owner[path]!r} and {server!r}, so one "
-                "would never be reached. Give each a path of its own."
-            )
+            problems.append(f"ingress.routes.{written}: '{ingress.host}{path}' is {_used_by(owner[path], server)}.")
             continue
         owner[path] = server
         if server not in servers:
+            near = did_you_mean(server, servers) or "."
             problems.append(
-                f"ingress.routes.{written}: there is no model {server!r}; write one of {', '.join(servers)}."
+                f"ingress.routes.{written}: there is no model {server!r}{near} There are {', '.join(servers)}."
             )
             continue
-        engine: Engine = "ollama" if isinstance(servers[server], OllamaSettings) else "vllm"
+        engine: Engine = servers[server].engine
         prefix = _engine_prefix(path)
-        if engine == "vllm" and prefix != OPENAI_PREFIX:
+        if engine != "ollama" and prefix != OPENAI_PREFIX:
             problems.append(
-                f"ingress.routes.{written}: vLLM's public API is under /v1 alone, and other paths of it ask for no "
-                "key. Write '/v1' or '/v1/<name>'."
+                f"ingress.routes.{written}: {_NAMES[engine]}'s public API is under /v1 alone, and other paths of it "
+                "ask for no key. Write '/v1' or '/v1/<name>'."
             )
             continue
         routes.append(
@@ -118,6 +133,12 @@ def plan_routes(
         )
     problems += _overlaps(routes)
     return tuple(sorted(routes, key=lambda route: route.path))
+
+
+def _used_by(first: str, second: str) -> str:
+    if first == second:
+        return f"written twice for the model {first!r}, since a '/' at its end makes no difference. Take one out"
+    return f"used by models {first!r} and {second!r}, so one would never be reached. Give each a path of its own"
 
 
 def _engine_prefix(path: str) -> str:

@@ -4,42 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from planning.alternatives import fitting_alternatives
 from planning.autoscaling import AutoscalePlan, plan_autoscale
 from planning.catalogue import LanguageModel, declared_model, gpu_models, hub_models
 from planning.memory import GpuMemory, VllmLoad, VllmMemory, vllm_memory
-from planning.pods import GIB, HostMemory, Shutdown, host_memory, shm_bytes, shutdown
+from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
+from planning.vllm_arguments import PORT, vllm_arguments
+from planning.vllm_batching import Batching, plan_batching
+from planning.vllm_checks import VllmChecks
+from planning.vllm_environment import check_extra_environment, vllm_environment
+from planning.vllm_flags import extra_arguments
+from planning.vllm_load import draft_model, lora_slots, vllm_load
+from planning.vllm_release import release, version_of
+from planning.volumes import check_cache
 from settings.base import quantity_bytes
 from settings.node import NodeSettings
 from settings.storage import StorageSettings
-from settings.vllm import Profile, VllmSettings
+from settings.vllm import VllmSettings
 
-PORT = 8000
+__all__ = ["PORT", "VllmPlan", "plan_vllm"]
+
 _DRAIN_SECONDS = 60
-_BATCHED_TOKENS = 2048
-"""vLLM's own --max-num-batched-tokens, where nothing is said."""
-
 _UNKNOWN_FILES_BYTES = 20 * 10**9
 """Stands for the weights of a model that the catalogue does not know; only budgets and volumes are made of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batching:
-    """Context and batch sizes, in tokens and sequences."""
-
-    max_model_len: int
-    max_num_seqs: int
-    max_num_batched_tokens: int | None = None
-    """Left to vLLM where the profile does not say."""
-
-
-PROFILES: dict[Profile, Batching] = {
-    "throughput": Batching(max_model_len=4096, max_num_seqs=512, max_num_batched_tokens=16384),
-    "latency": Batching(max_model_len=2048, max_num_seqs=16, max_num_batched_tokens=2048),
-    "longContext": Batching(max_model_len=16384, max_num_seqs=64),
-    "balanced": Batching(max_model_len=8192, max_num_seqs=128, max_num_batched_tokens=8192),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +51,7 @@ class VllmPlan:
     startup: Startup
     shutdown: Shutdown
     host_memory: HostMemory
+    scheduling: Scheduling = ANYWHERE
     shm_bytes: int
     cache_bytes: int
     cache_follows_model: bool
@@ -75,6 +65,8 @@ class VllmPlan:
 
     max_model_len: int
     concurrent_full_length_requests: int | None
+    served_names: tuple[str, ...]
+    """What clients may write as `model`: the server's own name, and those of its adapters."""
 
     @property
     def served_name(self) -> str:
@@ -91,7 +83,7 @@ def plan_vllm(
     rollout: Rollout,
     storage: StorageSettings,
     problems: list[str],
-    warnings: list[str],  # noqa: ARG001  # every planner is called alike
+    warnings: list[str],
 ) -> VllmPlan:
     """The plan of one server.
 
@@ -101,34 +93,60 @@ def plan_vllm(
         problems: what cannot be followed is added, as `path: fact, consequence, repair`.
         warnings: what may go wrong although it can be followed is added, in the same form.
     """
-    facts = settings.architecture
+    facts, gpu = settings.architecture, gpu_models()[node.gpus.model]
     model = declared_model(settings.model, facts) if facts else hub_models().get(settings.model)
-    share = settings.gpu_share or 1 / node.gpus.time_slices
-    utilization = round(share * settings.gpu_memory_utilization, 3)
-    limit_mib = int(gpu_models()[node.gpus.model].memory_mib * utilization)
-    batching = PROFILES[settings.profile]
-    context = settings.max_model_len or batching.max_model_len
+    known = release() if version_of(settings.image) == release().version else None
+    VllmChecks(
+        name=name,
+        settings=settings,
+        gpu=gpu,
+        gpu_name=node.gpus.model,
+        model=model,
+        known=known,
+        problems=problems,
+        warnings=warnings,
+    ).check()
+    utilization = round((settings.gpu_share or 1 / node.gpus.time_slices) * settings.gpu_memory_utilization, 3)
+    batching = plan_batching(name, settings, model, problems=problems, warnings=warnings)
     eager = settings.enforce_eager if settings.enforce_eager is not None else node.platform == "wsl2"
-    load = VllmLoad(
-        max_model_len=context,
-        max_num_seqs=batching.max_num_seqs,
-        max_num_batched_tokens=batching.max_num_batched_tokens or _BATCHED_TOKENS,
-        tensor_parallel=settings.gpus,
-        eager=eager,
-    )
-    memory = vllm_memory(model, load, limit_mib=limit_mib) if model else None
-    if model and memory:
-        _check_fit(name, settings, model, memory, context, problems)
-    files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
+    memory: VllmMemory | None = None
+    if model and settings.pipeline_parallel <= model.architecture.layers:  # else there is nothing to divide
+        load = vllm_load(settings, batching, model, gpu, eager=eager)
+        memory = vllm_memory(model, load, limit_mib=int(gpu.memory_mib * utilization))
+        _check_context(name, settings, model, batching, problems)
+        _check_fit(name, model, load, memory, node, problems)
+    draft = draft_model(settings)
+    files_bytes = (model.files_bytes if model else _UNKNOWN_FILES_BYTES) + (draft.files_bytes if draft else 0)
+    check_cache(name, settings.cache, files_bytes if model else None, problems)
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
     autoscale = (
-        plan_autoscale(name, settings.autoscale, startup=time, max_num_seqs=batching.max_num_seqs, problems=problems)
+        plan_autoscale(
+            name,
+            settings.autoscale,
+            startup=time,
+            max_num_seqs=min(batching.max_num_seqs, settings.max_num_queued_reqs or batching.max_num_seqs),
+            problems=problems,
+        )
         if settings.autoscale
         else None
     )
-    ending = shutdown(drain_seconds=_DRAIN_SECONDS)
     shm = quantity_bytes(settings.shm) if settings.shm else shm_bytes(settings.gpus)
     cache = quantity_bytes(settings.cache) if settings.cache else (files_bytes * 6 // 5 // GIB + 10) * GIB
+    environment = vllm_environment(node, time)
+    check_extra_environment(f"models.{name}.extraEnvironment", settings.extra_environment, environment, known, problems)
+    arguments = vllm_arguments(
+        name,
+        settings,
+        batching,
+        model,
+        lora_slots(settings),
+        utilization=utilization,
+        eager=eager,
+        drain_seconds=_DRAIN_SECONDS,
+    )
+    arguments += extra_arguments(
+        f"models.{name}.extraArgs", settings.extra_args, known, problems=problems, warnings=warnings
+    )
     return VllmPlan(
         name=name,
         image=settings.image,
@@ -138,93 +156,53 @@ def plan_vllm(
         nodes=nodes,
         gpu_model=node.gpus.model,
         time_slices=node.gpus.time_slices,
-        arguments=_arguments(name, settings, batching, context, utilization, eager=eager),
-        environment=_environment(node, time),
+        arguments=tuple(arguments),
+        environment=environment | settings.extra_environment,
         rollout=rollout,
         startup=time,
-        shutdown=ending,
+        shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
         host_memory=host_memory(workers=settings.gpus, files_bytes=files_bytes, shm=shm),
         shm_bytes=shm,
         cache_bytes=cache,
         cache_follows_model=settings.cache is None,
         files_bytes=model.files_bytes if model else None,
         memory=memory.gpu if memory else None,
-        max_model_len=context,
+        max_model_len=batching.max_model_len,
         concurrent_full_length_requests=memory.concurrent_full_length_requests if memory else None,
+        served_names=(name, *settings.lora_adapters),
     )
 
 
+def _check_context(
+    name: str, settings: VllmSettings, model: LanguageModel, batching: Batching, problems: list[str]
+) -> None:
+    """A context beyond the model's own is added to `problems` (vllm/config/model.py, _get_and_verify_max_len)."""
+    longest = model.architecture.context_tokens
+    allowed = settings.hf_overrides or settings.extra_environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
+    if batching.max_model_len > longest and not allowed:
+        problems.append(
+            f"models.{name}.maxModelLen: {batching.max_model_len} tokens, but {settings.model} was made for {longest}, "
+            f"so vLLM would refuse to start. Write {longest} or less, or stretch its positions with hfOverrides "
+            "(rope_parameters) where its authors say how."
+        )
+
+
 def _check_fit(
-    name: str,
-    settings: VllmSettings,
-    model: LanguageModel,
-    memory: VllmMemory,
-    context: int,
-    problems: list[str],
+    name: str, model: LanguageModel, load: VllmLoad, memory: VllmMemory, node: NodeSettings, problems: list[str]
 ) -> None:
     """What does not fit is added to `problems`."""
-    longest, gpu = model.architecture.context_tokens, memory.gpu
-    if context > longest:
-        problems.append(
-            f"models.{name}.maxModelLen: {context} tokens, but {settings.model} was made for {longest}, "
-            f"so vLLM would refuse to start. Write {longest} or less."
-        )
+    gpu = memory.gpu
     if gpu.weights_mib + gpu.other_mib > gpu.limit_mib:
+        found = fitting_alternatives(model, load, limit_mib=gpu.limit_mib)
+        available = node.gpus.count if node.gpus.time_slices == 1 else 1
         problems.append(
             f"models.{name}: weights {gpu.weights_mib} MiB and {gpu.other_mib} MiB of buffers exceed the "
-            f"{gpu.limit_mib} MiB that it may take of each GPU, so it would run out of memory while it loads. Give "
-            "it more GPUs or a larger gpuShare, or choose a model with smaller weights (AWQ, FP8)."
+            f"{gpu.limit_mib} MiB that it may take of each GPU, so it would run out of memory while it loads. "
+            f"{found.repair(available_gpus=available)}"
         )
-    elif memory.largest_context is not None and memory.largest_context < context:
+    elif memory.largest_context is not None and memory.largest_context < load.max_model_len:
         problems.append(
-            f"models.{name}.maxModelLen: a context of {context} tokens needs more KV cache than the "
+            f"models.{name}.maxModelLen: a context of {load.max_model_len} tokens needs more KV cache than the "
             f"{gpu.kv_cache_mib} MiB that weights leave, so vLLM would refuse to start. The largest that fits is "
             f"{memory.largest_context}."
         )
-
-
-def _arguments(
-    name: str, settings: VllmSettings, batching: Batching, context: int, utilization: float, *, eager: bool
-) -> tuple[str, ...]:
-    """Arguments after `vllm serve`: the model positional and first, since some flags swallow what follows them."""
-    arguments = [
-        settings.model,
-        f"--served-model-name={name}",
-        f"--port={PORT}",
-        f"--tensor-parallel-size={settings.gpus}",
-        f"--gpu-memory-utilization={utilization:g}",
-        f"--max-model-len={context}",
-        f"--max-num-seqs={batching.max_num_seqs}",
-        f"--shutdown-timeout={_DRAIN_SECONDS}",
-        "--enable-request-id-headers",
-    ]
-    if batching.max_num_batched_tokens is not None:
-        arguments.append(f"--max-num-batched-tokens={batching.max_num_batched_tokens}")
-    if eager:
-        arguments.append("--enforce-eager")
-    return tuple(arguments)
-
-
-def _environment(node: NodeSettings, time: Startup) -> dict[str, str]:
-    environment = {
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(time.budget_seconds),
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        # Both lie on the volume: what is downloaded or compiled once is there at the next start.
-        "HF_HOME": "/cache/huggingface",
-        "VLLM_CACHE_ROOT": "/cache/vllm",
-        "HOME": "/tmp",
-    }
-    return environment | platform_environment(node)
-
-
-def platform_environment(node: NodeSettings) -> dict[str, str]:
-    """Variables that CUDA programs need on the node's platform, and nowhere else."""
-    if node.platform == "native":
-        return {}
-    return {
-        "LD_LIBRARY_PATH": "/usr/lib/wsl/lib:/usr/local/nvidia/lib64:/usr/local/cuda/lib64",
-        "NCCL_P2P_DISABLE": "1",
-        "NCCL_CUMEM_HOST_ENABLE": "0",
-        "NCCL_NVLS_ENABLE": "0",
-    }

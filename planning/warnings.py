@@ -7,12 +7,13 @@ from settings.ingress import LOCALHOST
 from settings.problems import did_you_mean
 from settings.secret import GENERATED
 from settings.stack import Settings
+from settings.tgi import TgiSettings
 from settings.vllm import VllmSettings
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """One line for each doubt: path in the stack file, consequence, repair."""
-    return (*_open_edge(settings), *_models(settings))
+    return (*_open_edge(settings), *_unreached(settings), *_models(settings))
 
 
 def _open_edge(settings: Settings) -> tuple[str, ...]:
@@ -27,9 +28,26 @@ def _open_edge(settings: Settings) -> tuple[str, ...]:
     )
 
 
+def _unreached(settings: Settings) -> tuple[str, ...]:
+    """Servers that no route leads to. Where there is no edge at all, that was meant: nothing is told."""
+    ingress = settings.ingress
+    if ingress is None or settings.security.client_namespaces:
+        return ()
+    reached = {route.model for route in ingress.routes.values()}
+    return tuple(
+        f"models.{name}: no route leads to it, and its network policy lets in nobody but the edge, so it would hold "
+        f"its GPUs for nothing. Write e.g. ingress.routes: {{/v1/{name}: {name}}}, or name who may come past the "
+        "edge in security.clientNamespaces."
+        for name in settings.models
+        if name not in reached
+    )
+
+
 def _models(settings: Settings) -> tuple[str, ...]:
     known = hub_models()
-    servers = {name: server for name, server in settings.models.items() if isinstance(server, VllmSettings)}
+    servers = {
+        name: server for name, server in settings.models.items() if isinstance(server, VllmSettings | TgiSettings)
+    }
     served = {name: server.model for name, server in servers.items()}
     unknown = tuple(
         f"models.{name}.model: {model} is not in the catalogue, so whether it fits is not known, and its volume is "

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from planning.ollama import OllamaPlan
 from planning.plan import Plan, ServerPlan
-from planning.vllm import VllmPlan
 from report.changes import leaves
 from report.preview import Preview, Step
 from report.words import kind_in_words
@@ -168,14 +168,14 @@ def _times(step: Step, server: ServerPlan | None) -> _Times:
 def _first_start(server: ServerPlan | None) -> str:
     if server is None:
         return ""
-    if isinstance(server, VllmPlan):
+    if not isinstance(server, OllamaPlan):
         return f", which downloads the model: up to {duration(server.startup.budget_seconds)}"
     return f", about {duration(server.startup.expected_seconds)}, when its models are on disk"
 
 
 def _download(step: Step, server: ServerPlan | None) -> str:
     """What a start takes longer when it has to fetch a model that was not served before."""
-    if not isinstance(server, VllmPlan):
+    if server is None or isinstance(server, OllamaPlan):
         return ""
     old, new = (_model(inputs) for inputs in (step.old, step.new))
     if old == new and step.operation != "replace":
@@ -183,12 +183,12 @@ def _download(step: Step, server: ServerPlan | None) -> str:
     return f"; if the model is not on the volume yet, up to {duration(server.startup.budget_seconds)} in all"
 
 
-def _model(inputs: Mapping[str, Any]) -> str | None:
-    """What `vllm serve` is told to serve: its first argument."""
+def _model(inputs: Mapping[str, Any]) -> list[str] | None:
+    """What an engine is told to serve: its first argument, or that one's value."""
     pod = _mapping(_mapping(_mapping(inputs.get("spec")).get("template")).get("spec"))
     for container in pod.get("containers") or ():
         if arguments := _mapping(container).get("args"):
-            return str(arguments[0])
+            return [str(argument) for argument in arguments[:2]]
     return None
 
 

@@ -41,19 +41,35 @@ def load_source() -> Source:
     import pulumi  # here, so that tools which only read files start without Pulumi's 0.5 s import
     from pulumi.runtime.config import CONFIG, is_config_secret  # Pulumi's public Config can tell neither
 
-    raw = {
-        key.removeprefix(f"{PROJECT}:"): _plain(text)
-        for key, text in CONFIG.get().items()
-        if key.startswith(f"{PROJECT}:")
+    texts = {
+        key.removeprefix(f"{PROJECT}:"): text for key, text in CONFIG.get().items() if key.startswith(f"{PROJECT}:")
     }
     # Not by `Config.require_secret`: a plan is made of values, not of Outputs. Only SecretStr and Outputs leave here.
-    decrypted = [key for key in raw if is_config_secret(f"{PROJECT}:{key}")]
+    decrypted = [key for key in texts if is_config_secret(f"{PROJECT}:{key}")]
+    # A key with nothing behind it comes as an empty text (seen with Pulumi 3.255.0).
+    raw = {key: _plain(text) if text or key in decrypted else None for key, text in texts.items()}
     file = Path(f"Pulumi.{pulumi.get_stack()}.yaml")
     written = read_source(file) if file.is_file() else None
+    if written is None:
+        return Source(name=file.name, raw=raw, decrypted=decrypted)
+    if not _same(written.raw, raw):
+        # Pulumi was told another file (--config-file), and does not tell which: no line of this one would be true.
+        return Source(name=f"The configuration of the stack {pulumi.get_stack()!r}", raw=raw, decrypted=decrypted)
     # Pulumi does not tell a secret from a plain text beside it under the same key; the file does.
-    if decrypted and written and written.problems():
+    if written.unclear or (decrypted and written.problems()):
         return written
-    return Source(name=file.name, raw=raw, decrypted=decrypted, lines=written.lines if written else {})
+    return Source(name=file.name, raw=raw, decrypted=decrypted, lines=written.lines)
+
+
+def _same(written: Any, handed: Any) -> bool:
+    """Whether Pulumi can have read `handed` from what is `written`: all but the secrets, which it has decrypted."""
+    if isinstance(written, Mapping) and set(written) == {"secure"}:
+        return True
+    if isinstance(written, Mapping) and isinstance(handed, Mapping):
+        return written.keys() == handed.keys() and all(_same(written[key], handed[key]) for key in written)
+    if isinstance(written, list) and isinstance(handed, list):
+        return len(written) == len(handed) and all(map(_same, written, handed))
+    return bool(written == handed)
 
 
 def load() -> Settings:

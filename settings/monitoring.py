@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from settings.base import Name, Size, StrictModel
+from settings.base import Image, Name, Size, StrictModel
 from settings.ingress import LOCALHOST, Host
-
-Image = Annotated[str, Field(min_length=1)]
 
 
 def _is_this_machine(host: str) -> bool:

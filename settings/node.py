@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from settings.base import StrictModel
+from settings.base import Size, StrictModel
+from settings.labels import LabelValue, OwnLabelKey, TaintText
 from settings.secret import PrivateKey, SecretText
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")
@@ -186,8 +187,24 @@ class NodeSettings(StrictModel):
         default="native", description="How the node sees its GPUs: through Linux's own driver, or WSL2's."
     )
     gpus: GpuSettings = Field(description="The node's GPUs.")
-    labels: dict[str, str] = Field(
+    memory: Size | None = Field(
+        default=None,
+        description="Memory that it has for pods (Allocatable of `kubectl describe node`); unknown by default.",
+    )
+    cpus: Annotated[float, Field(gt=0, le=4096)] | None = Field(
+        default=None, description="CPU cores that it has for pods; unknown by default."
+    )
+    read_megabytes_per_second: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Speed at which weights are read from its disk, in MB/s; that of storage by default.",
+    )
+    labels: dict[OwnLabelKey, LabelValue] = Field(
         default_factory=dict, description="Labels that the node gets besides those that the program needs."
+    )
+    taints: list[TaintText] = Field(
+        default_factory=list,
+        description="Taints that others have put on it, as kubectl writes them, e.g. 'dedicated=llm:NoSchedule'; only "
+        "servers that tolerate them are placed on it.",
     )
     # False: a site's GPU servers are often all that it has, and CoreDNS, the edge and Prometheus must run somewhere.
     taint: bool = Field(

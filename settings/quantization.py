@@ -26,6 +26,7 @@ class Quantization(StrEnum):
     Q5_K_S = "Q5_K_S"
     Q5_0 = "Q5_0"
     Q4_K_M = "Q4_K_M"
+    Q4_K = "Q4_K"
     Q4_K_S = "Q4_K_S"
     Q4_0 = "Q4_0"
     IQ4_XS = "IQ4_XS"
@@ -40,11 +41,17 @@ class Quantization(StrEnum):
         return self.value[0].isupper()
 
     @property
+    def is_sixteen_bits(self) -> bool:
+        """Whether weights are as they were trained, so that an engine may quantize them when it loads them."""
+        return self in (Quantization.BF16, Quantization.FP16, Quantization.F16)
+
+    @property
     def bits_per_weight(self) -> float:
         """Bits of a quantized weight, with its share of scales; of a GGUF file on average over all weights.
 
         GGUF: llama.cpp, tools/quantize/README.md, Llama-3.1-8B (Q5_0 and Q4_0 by their blocks: 22 and 18 bytes for 32
-        weights). AWQ, GPTQ: 4 bits, with a 16-bit scale and a 4-bit zero point for 128 weights. NF4 with double
+        weights; Q4_K has no mixture in it, but for the output layer). AWQ, GPTQ: 4 bits, with a 16-bit scale and a
+        4-bit zero point for 128 weights. NF4 with double
         quantization: 4.127 (QLoRA, arXiv 2305.14314). MXFP4: an 8-bit scale for 32; NVFP4: one for 16.
         """
         return _BITS_PER_WEIGHT[self]
@@ -75,6 +82,7 @@ _BITS_PER_WEIGHT = {
     Quantization.Q5_0: 5.5,
     Quantization.Q4_K_M: 4.8944,
     Quantization.Q4_K_S: 4.6672,
+    Quantization.Q4_K: 4.5,
     Quantization.Q4_0: 4.5,
     Quantization.IQ4_XS: 4.4597,
     Quantization.Q3_K_L: 4.2979,

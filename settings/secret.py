@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, SecretStr, ValidationInfo
 
 from settings.base import StrictModel
-from settings.problems import API_KEY
+from settings.secret_texts import API_KEY
 
 DECRYPTED = "decrypted"
 """Key of the validation context: the texts that Pulumi has decrypted. Any other text was readable in the file."""

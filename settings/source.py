@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from settings.problems import SettingsError, nearest, problems_of
+from settings.misplaced import misplaced
+from settings.problems import SettingsError, nearest
 from settings.secret import DECRYPTED
 from settings.stack import ENGINES, Settings
+from settings.wording import problems_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,9 @@ class Source:
 
     decrypted: Collection[str] = ()
     """Top-level keys in which secrets are texts instead of `{secure: ...}`; no value of theirs is told."""
+
+    unclear: Sequence[str] = ()
+    """What was found wrong while it was read, such as keys that are written twice."""
 
     lines: Mapping[str, int] = field(default_factory=dict)
     """Line in the file by path."""
@@ -49,12 +55,12 @@ class Source:
         return [] if isinstance(found, Settings) else found
 
     def likely(self) -> Source:
-        """The same with misspelt engines put right, so that a model's other mistakes show as well."""
-        models = self.raw.get("models")
-        if not isinstance(models, Mapping):
-            return self
-        right = {name: _with_likely_engine(model) for name, model in models.items()}
-        return self if right == models else replace(self, raw={**self.raw, "models": right})
+        """The same with misspelt engines put right and without unknown settings, so that other mistakes show too."""
+        raw, models = dict(self.raw), self.raw.get("models")
+        if isinstance(models, Mapping):
+            raw["models"] = {name: _with_likely_engine(model) for name, model in models.items()}
+        raw = _without_unknown(raw)
+        return self if raw == self.raw else replace(self, raw=raw)
 
     def without(self, models: Collection[str], keys: Collection[str]) -> Source:
         """The same without some models, the routes to them, and some top-level keys."""
@@ -69,14 +75,18 @@ class Source:
 
     def _validated(self) -> Settings | list[str]:
         raw = self.raw
+        own = [*self.unclear, *misplaced(raw)]
+        places = tuple(f"{problem.partition(': ')[0]}." for problem in own)
         texts = frozenset(text for key in self.decrypted if key in raw for text in _texts(raw[key]))
         try:
             # Through JSON: its strictness is that of the file, in which there are lists and no tuples.
-            return Settings.model_validate_json(
+            found = Settings.model_validate_json(
                 json.dumps(raw), by_alias=True, by_name=False, context={DECRYPTED: texts}
             )
         except ValidationError as error:
-            return problems_of(error, Settings, hidden=self.decrypted)
+            wrong = problems_of(error, Settings, hidden=self.decrypted)
+            return [*own, *(problem for problem in wrong if not f"{problem.partition(': ')[0]}.".startswith(places))]
+        return own or found
 
 
 def _with_likely_engine(model: Any) -> Any:
@@ -84,6 +94,32 @@ def _with_likely_engine(model: Any) -> Any:
         return model
     near = nearest(str(model.get("engine")), ENGINES)
     return {**model, "engine": near} if near and model.get("engine") not in ENGINES else model
+
+
+def _without_unknown(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` without the settings that there are none of."""
+    try:
+        Settings.model_validate_json(json.dumps(raw), by_alias=True, by_name=False)
+    except ValidationError as error:
+        raw = copy.deepcopy(raw)
+        for found in error.errors(include_url=False, include_input=False):
+            # A secret in the place of a mapping is no setting that is misspelt.
+            if found["type"] == "extra_forbidden" and found["loc"][-1] != "secure":
+                _remove(raw, found["loc"])
+    return raw
+
+
+def _remove(raw: dict[str, Any], loc: tuple[int | str, ...]) -> None:
+    """Take away what pydantic calls `loc`, in which there are tags of unions too."""
+    here: Any = raw
+    *way, last = loc
+    for part in way:
+        if isinstance(here, dict):
+            here = here.get(part, here)
+        elif isinstance(here, list) and isinstance(part, int):
+            here = here[part]
+    if isinstance(here, dict):
+        here.pop(last, None)
 
 
 def _model_of(route: Any) -> Any:

@@ -8,16 +8,20 @@ from pydantic import Field
 
 from settings.base import Name, ServiceName, StrictModel
 from settings.ingress import IngressSettings
+from settings.llamacpp import LlamaCppSettings
 from settings.monitoring import MonitoringSettings
 from settings.node import NodeSettings
 from settings.ollama import OllamaSettings
 from settings.secret import SecretText
+from settings.security import SecuritySettings
 from settings.storage import StorageSettings
+from settings.tgi import TgiSettings
+from settings.tracing import TracingSettings
 from settings.vllm import VllmSettings
 
-ModelSettings = Annotated[VllmSettings | OllamaSettings, Field(discriminator="engine")]
+ModelSettings = Annotated[VllmSettings | OllamaSettings | LlamaCppSettings | TgiSettings, Field(discriminator="engine")]
 
-ENGINES = ("vllm", "ollama")
+ENGINES = ("vllm", "ollama", "llamacpp", "tgi")
 """What `engine` may be."""
 
 
@@ -44,6 +48,12 @@ class Settings(StrictModel):
     storage: StorageSettings = Field(
         default_factory=StorageSettings, description="How fast models come to a node and into memory."
     )
+    security: SecuritySettings = Field(
+        default_factory=SecuritySettings, description="What is opened or moved beyond the defaults."
+    )
     monitoring: MonitoringSettings | None = Field(
         default=None, description="Metrics, alerts and dashboards; off by default. Autoscaled models need it."
+    )
+    tracing: TracingSettings | None = Field(
+        default=None, description="Traces of requests, sent to a collector that is there already; off by default."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from settings.problems import SettingsError
+from settings.problems import SettingsError, nearest
+from settings.shapes import key_text
 from settings.source import Source
 
 PROJECT = "llm-serving"
@@ -20,6 +22,8 @@ _MOST_NODES = 200_000
 """More than any stack has; aliases of aliases could make any number of them."""
 
 _DEEPEST = 50
+_EXACT = 2**53
+_DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt ]([0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2})[^ ]*)?")
 _MERGE = "<<"
 
 
@@ -27,26 +31,50 @@ def read_source(file: Path) -> Source:
     """What `file` says, as Pulumi reads it: YAML 1.2, in which `yes` and `12:30` are texts.
 
     Raises:
-        SettingsError: it cannot be read, is not YAML, or says something twice.
+        SettingsError: it cannot be read, is not YAML, or is no stack's.
     """
     reader = _Reader()
+    text = ""
     try:
-        raw = dict(reader.own(_config(file.read_bytes().decode())))
+        text = file.read_bytes().decode("utf-8-sig")
+        raw = dict(reader.own(_config(text)))
     except OSError as error:
         raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(file.name, [f"is not YAML: {' '.join(str(error).split())}."]) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            file.name, [f"is not YAML: byte {error.start + 1} is not UTF-8. Save the file in that encoding."]
+        ) from None
+    except yaml.YAMLError as error:
+        raise SettingsError(file.name, [_not_yaml(error, text)]) from None
     except _Unreadable as problem:
         raise SettingsError(file.name, [str(problem)]) from None
-    if reader.problems:
-        raise SettingsError(file.name, reader.problems, reader.lines)
-    return Source(name=file.name, raw=raw, lines=reader.lines)
+    return Source(name=file.name, raw=raw, unclear=tuple(reader.problems), lines=reader.lines)
+
+
+def _not_yaml(error: yaml.YAMLError, text: str) -> str:
+    """What is wrong in which line, and what is most often meant."""
+    said = " ".join(str(getattr(error, "problem", None) or error).split())
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    hint = ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        hint = " A tab cannot indent: write spaces."
+    elif "escape" in said:
+        hint = " In double quotes a backslash begins an escape: write single quotes."
+    elif "mapping values are not allowed" in said or "did not find expected key" in said:
+        hint = " Look at the indentation, and put texts with ': ' in quotes."
+    elif "alias" in said or "alphabetic" in said:
+        hint = " A text that begins with '*' or '&' stands in quotes."
+    return f"is not YAML{where}: {said}.{hint}"
 
 
 def _config(text: str) -> yaml.MappingNode:
     """The one mapping under `config:`."""
-    _check_depth(text)
+    _check_events(text)
     root = yaml.compose(text, Loader=_LOADER)
+    if root is None:
+        raise _Unreadable(f"is empty; write 'config:' with keys such as '{PROJECT}:models' below it.")
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     sections = [(key.start_mark.line + 1, value) for key, value in pairs if key.value == "config"]
     if len(sections) > 1:
@@ -55,21 +83,36 @@ def _config(text: str) -> yaml.MappingNode:
             f"has several mappings 'config:' (lines {again}), of which all but one would be lost. Put them together."
         )
     if not sections or not isinstance(sections[0][1], yaml.MappingNode):
-        raise _Unreadable(f"has no mapping 'config:' with keys such as '{PROJECT}:models'.")
+        raise _Unreadable(f"has no mapping 'config:' with keys such as '{PROJECT}:models'{_config_meant(pairs)}.")
     return sections[0][1]
+
+
+def _config_meant(pairs: list[tuple[yaml.Node, yaml.Node]]) -> str:
+    keys = [str(key.value) for key, _ in pairs]
+    if any(key.startswith(f"{PROJECT}:") for key in keys):
+        return "; its keys stand at the beginning of their lines: indent them below 'config:'"
+    near = nearest("config", keys)
+    return f"; {key_text(near)!r} is none" if near and near != "config" else ""
 
 
 class _Unreadable(Exception):
     """The file is no stack's; the message says why."""
 
 
-def _check_depth(text: str) -> None:
-    """Look at the levels before YAML's library goes through them, which it does by recursion in C."""
-    depth = 0
+def _check_events(text: str) -> None:
+    """Look at the levels before YAML's library goes through them, which it does by recursion in C; and for the end."""
+    depth = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             raise _Unreadable(f"has more than {_DEEPEST} levels within each other; that is no stack's.")
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if documents > 1:
+            mark = event.start_mark
+            raise _Unreadable(
+                f"has a second document (---) in line {mark.line + 1 if mark else '?'}, which Pulumi does not read. "
+                "Put it in a file of its own, or take the '---' out."
+            )
 
 
 class _Reader:
@@ -85,13 +128,37 @@ class _Reader:
         """The keys of this project; Pulumi takes one without a namespace for one of the project's."""
         seen: dict[str, int] = {}
         for key, value in config.value:
-            name = str(key.value).removeprefix(f"{PROJECT}:")
+            written = key.value if isinstance(key, yaml.ScalarNode) else _kind(key)
+            name = written.removeprefix(f"{PROJECT}:")
             if ":" in name:
+                self._misspelt(written, key)
                 continue
-            if self._first(name, name, key, seen):
-                # Pulumi hands a single number or truth value over as the text that it is written with.
-                alone = isinstance(value, yaml.ScalarNode) and _scalar(value) is not None
-                yield name, value.value if alone else self._value(value, name)
+            if name == PROJECT or (name == _MERGE and not key.style):
+                self.lines[name] = key.start_mark.line + 1
+                what = "is a level of its own" if name == PROJECT else "merges another mapping"
+                self.problems.append(f"{name}: {what}, and 'config:' has none. Write keys such as '{PROJECT}:models:'.")
+                continue
+            if self._first(name, key_text(name), key, seen):
+                yield name, self._alone(value, key_text(name))
+
+    def _misspelt(self, written: str, key: yaml.Node) -> None:
+        """A key of another project is none of ours, unless that was meant to be this one."""
+        namespace, _, name = written.partition(":")
+        if namespace != PROJECT and nearest(namespace, [PROJECT]):
+            path = key_text(written)
+            self.lines[path] = key.start_mark.line + 1
+            self.problems.append(
+                f"{path}: is another project's, so it would be passed over; did you mean '{PROJECT}:{key_text(name)}'?"
+            )
+
+    def _alone(self, node: yaml.Node, path: str) -> Any:
+        """The value of a top-level key; a single number or truth value is a text by the time Pulumi hands it over."""
+        value = self._value(node, path)
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, float):
+            return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
+        return str(value) if isinstance(value, int) and abs(value) < _EXACT else value
 
     def _first(self, name: str, path: str, key: yaml.Node, seen: dict[str, int]) -> bool:
         """Whether `name` is written for the first time; it is remembered and its line is kept."""
@@ -111,6 +178,12 @@ class _Reader:
         if self._nodes > _MOST_NODES:
             raise _Unreadable(f"has more than {_MOST_NODES} values, aliases counted; that is no stack's.")
         if isinstance(node, yaml.ScalarNode):
+            if not node.style and (date := _as_date(node.value)):
+                self.problems.append(
+                    f"{path}: {node.value} is a date to Pulumi, which makes {date!r} of it. Write it in quotes: "
+                    f"'{node.value}'."
+                )
+                return date
             return _scalar(node)
         if len(self._within) >= _DEEPEST:  # by aliases
             raise _Unreadable(f"has more than {_DEEPEST} levels within each other; that is no stack's.")
@@ -144,8 +217,9 @@ class _Reader:
         result: dict[str, Any] = {}
         seen: dict[str, int] = {}
         for key, value in own:  # after what is merged, since their lines count
-            if self._first(key.value, f"{path}.{key.value}", key, seen):
-                result[key.value] = self._value(value, f"{path}.{key.value}")
+            at = f"{path}.{key_text(key.value)}"
+            if self._first(key.value, at, key, seen):
+                result[key.value] = self._value(value, at)
         return {**merged, **result}
 
 
@@ -162,6 +236,20 @@ def _whole(text: str) -> int:
     return sign * int(f"0o{digits[1:]}" if octal else digits, 0)
 
 
+def _as_date(text: str) -> str | None:
+    """What Pulumi makes of `text` where it is a date to gopkg.in/yaml.v3; None where it stays a text."""
+    match = _DATE.fullmatch(text)
+    try:
+        return f"{datetime.date(*map(int, match.groups()[:3]))} {match[4] or '00:00:00'} +0000 UTC" if match else None
+    except ValueError:
+        return None
+
+
+def _decimal(text: str) -> float | str:
+    """What no number of 64 bits can hold stays a text, as Go's strconv.ParseFloat has it."""
+    return text if math.isinf(number := float(text)) else number
+
+
 _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"|~|null|Null|NULL"), lambda _text: None),
     (re.compile(r"true|True|TRUE"), lambda _text: True),
@@ -169,7 +257,7 @@ _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)"), _whole),
     (
         re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"),
-        float,
+        _decimal,
     ),
     (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: -math.inf if text[0] == "-" else math.inf),
     (re.compile(r"\.(nan|NaN|NAN)"), lambda _text: math.nan),

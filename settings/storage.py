@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from settings.base import StrictModel
+from settings.base import StrictModel, Subdomain
 
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany"]
 
@@ -14,8 +14,8 @@ AccessMode = Literal["ReadWriteOnce", "ReadWriteMany"]
 class StorageSettings(StrictModel):
     """Speeds of the site, and the class of its volumes."""
 
-    class_name: str | None = Field(
-        default=None, min_length=1, description="StorageClass of all volumes; the cluster's default by default."
+    class_name: Subdomain | None = Field(
+        default=None, description="StorageClass of all volumes; the cluster's default by default."
     )
     access_mode: AccessMode = Field(
         default="ReadWriteOnce",

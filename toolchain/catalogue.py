@@ -95,6 +95,9 @@ PROGRAMS: dict[str, Program] = {
         Program("dcgm-exporter", folder="lab/standins/dcgm_exporter"),
         Program("grafana", folder="lab/standins/grafana"),
         Program("vllm", folder="lab/standins/vllm"),
+        Program("tgi", folder="lab/standins/tgi"),
+        Program("ollama-parser", default=False),
+        Program("gguf-parser", default=False),
         Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", default=False),
         Program("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", default=False),
     )

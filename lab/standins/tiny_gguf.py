@@ -12,7 +12,8 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-_EMBEDDING, _HEADS, _KEY_VALUE_HEADS, _FEED_FORWARD, _CONTEXT, _LAYERS = 64, 4, 2, 128, 4096, 2
+# Heads of 32, so that the cache can be quantized: that is done in blocks of so many elements of a head.
+_EMBEDDING, _HEADS, _KEY_VALUE_HEADS, _FEED_FORWARD, _CONTEXT, _LAYERS = 64, 2, 1, 128, 4096, 2
 _HEAD_SIZE = _EMBEDDING // _HEADS
 _WANTED, _END, _UNWANTED = 0.0, 0.2, -20.0
 """Biases: for letters, for the end of the text, against everything else."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from planning.catalogue.gguf_names import by_repository, derived_gguf, gguf_name
 from planning.catalogue.gpus import GpuModel
-from planning.catalogue.models import LanguageModel, Use, declared_model
+from planning.catalogue.models import HUB_PREFIX, LanguageModel, Use, declared_model
 from planning.catalogue.reading import Base, CatalogueError, read_bases, read_gpus, read_models
 from settings.architecture import (
     Architecture,
@@ -36,6 +37,7 @@ __all__ = [
     "Use",
     "architectures",
     "declared_model",
+    "gguf_model",
     "gpu_models",
     "hub_models",
     "language_models",
@@ -56,11 +58,25 @@ def architectures() -> dict[str, Base]:
 
 @cache
 def language_models() -> dict[str, LanguageModel]:
-    """Models by Hugging Face repository or Ollama name."""
+    """Models by Hugging Face repository, Ollama name, or GGUF file at Hugging Face (`hf.co/owner/name:type`)."""
     return read_models(architectures())
+
+
+def gguf_model(name: str) -> LanguageModel | None:
+    """The GGUF file that Ollama or llama-server means by `name`: of its row, or of its model's with a derived size.
+
+    None where neither is known.
+    """
+    spelled = gguf_name(name)
+    return language_models().get(spelled) or derived_gguf(spelled, library=language_models(), originals=_originals())
+
+
+@cache
+def _originals() -> dict[str, LanguageModel]:
+    return by_repository(hub_models())
 
 
 @cache
 def hub_models() -> dict[str, LanguageModel]:
     """Models by Hugging Face repository (`owner/name`): what vLLM can serve."""
-    return {name: model for name, model in language_models().items() if "/" in name}
+    return {name: model for name, model in language_models().items() if "/" in name and not name.startswith(HUB_PREFIX)}

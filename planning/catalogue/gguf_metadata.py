@@ -39,7 +39,7 @@ _EVERY_OTHER = {"gemma2": 2, "gpt-oss": 2, "gemma3": 6, "exaone4": 4}
 
 @dataclass(frozen=True, kw_only=True)
 class GgufHeader:
-    """What stands before the weights of a GGUF file. Of an array, `metadata` has the length where it holds texts."""
+    """What stands before the weights of a GGUF file. Of a tokenizer's arrays of texts, `metadata` has the length."""
 
     metadata: Mapping[str, Any]
     tensors: Mapping[str, int]

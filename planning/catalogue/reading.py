@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from planning.catalogue.gpus import GpuModel
-from planning.catalogue.models import LanguageModel, Use
+from planning.catalogue.models import HUB_PREFIX, LanguageModel, Use
 from settings.architecture import Architecture
 from settings.base import StrictModel
 from settings.quantization import Quantization
@@ -21,7 +22,12 @@ FOLDER = Path(__file__).parent
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, where PyYAML was built with it: ten times as fast."""
 
-_SCALARS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": lambda text: text == "true"}
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "bool": lambda text: text == "true",
+    "null": lambda _: None,
+}
 """By YAML's tag; whatever else is a text, which no row has but for texts."""
 
 _Row = TypeVar("_Row")
@@ -48,15 +54,21 @@ class Base(StrictModel):
 
 
 class Checkpoint(StrictModel):
-    """One row of models.yaml."""
+    """One row of models.yaml: a checkpoint, or a GGUF repository with several of one model."""
 
     of: str
     """Its row in architectures.yaml."""
 
-    quantization: Quantization
+    quantization: Quantization | None = None
     source: str
     files_gb: Annotated[float | None, Field(alias="filesGB", gt=0)] = None
     """Size of the weight files where it was read, in GB (10^9 bytes)."""
+
+    quantizations: dict[Quantization, Annotated[float, Field(gt=0)] | None] | None = None
+    """Of a row whose name has a `*`, which stands for each of them: their sizes in GB, null where none was read."""
+
+    tags: tuple[str, ...] = ()
+    """Further tags of the same file in Ollama's library, `latest` for one."""
 
     context_tokens: int | None = None
     """Where it differs from the base's: longer RoPE scaling, or shorter training."""
@@ -65,6 +77,14 @@ class Checkpoint(StrictModel):
     languages: tuple[str, ...] | None = None
     uses: tuple[Use, ...] | None = None
     gated: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if (self.quantization is None) == (not self.quantizations):
+            raise ValueError("either quantization or quantizations has to be said")
+        if self.quantizations and self.files_gb is not None:
+            raise ValueError("filesGB stands beside one quantization; sizes of several are theirs")
+        return self
 
 
 def read_gpus(file: Path = FOLDER / "gpus.yaml") -> dict[str, GpuModel]:
@@ -89,34 +109,59 @@ def read_models(bases: dict[str, Base], file: Path = FOLDER / "models.yaml") -> 
     """Checkpoints by name.
 
     Raises:
-        CatalogueError: with every mistake of the file, rows of architectures that there are not included.
+        CatalogueError: with every mistake of the file: rows of no architecture, names that do not fit their types or
+            that two rows make.
     """
     rows = _rows(file, Checkpoint)
-    strangers = [
+    mistakes = [
         f"{name}.of: {row.of!r} is no row of architectures.yaml." for name, row in rows.items() if row.of not in bases
+    ] + [
+        f"{name}: a `*` in the name stands for the type of a row with quantizations, and for nothing else."
+        for name, row in rows.items()
+        if ("*" in name) != bool(row.quantizations)
     ]
-    if strangers:
-        raise CatalogueError(file.name, strangers)
-    return {name: _model(name, row, bases[row.of]) for name, row in rows.items()}
+    if mistakes:
+        raise CatalogueError(file.name, mistakes)
+    models: dict[str, LanguageModel] = {}
+    for name, row in rows.items():
+        for model in _models(name, row, bases[row.of]):
+            if model.name in models:
+                mistakes.append(f"{name}: makes {model.name}, which another row makes too.")
+            models[model.name] = model
+    if mistakes:
+        raise CatalogueError(file.name, mistakes)
+    return models
 
 
-def _model(name: str, row: Checkpoint, base: Base) -> LanguageModel:
+def _models(name: str, row: Checkpoint, base: Base) -> Iterator[LanguageModel]:
+    """The checkpoints of one row, under all of their names."""
     shape = base.shape
     if row.context_tokens is not None:
         shape = shape.model_copy(update={"context_tokens": row.context_tokens})
-    return LanguageModel(
-        name=name,
-        architecture=shape
-        if row.context_tokens is None
-        else shape.model_copy(update={"context_tokens": row.context_tokens}),
-        quantization=row.quantization,
-        measured_bytes=None if row.files_gb is None else round(row.files_gb * 10**9),
-        gated=base.gated if row.gated is None else row.gated,
-        licence=base.licence if row.licence is None else row.licence,
-        languages=base.languages if row.languages is None else row.languages,
-        uses=base.uses if row.uses is None else row.uses,
-        source=row.source,
-    )
+    several = row.quantizations or {cast(Quantization, row.quantization): row.files_gb}
+    for quantization, files_gb in several.items():
+        model = LanguageModel(
+            name=name.replace("*", _tag(name, quantization)),
+            base=row.of,
+            architecture=shape,
+            quantization=quantization,
+            measured_bytes=None if files_gb is None else round(files_gb * 10**9),
+            gated=base.gated if row.gated is None else row.gated,
+            licence=base.licence if row.licence is None else row.licence,
+            languages=base.languages if row.languages is None else row.languages,
+            uses=base.uses if row.uses is None else row.uses,
+            source=row.source,
+        )
+        yield model
+        for tag in row.tags:
+            yield replace(model, name=f"{model.name.partition(':')[0]}:{tag}")
+
+
+def _tag(name: str, quantization: Quantization) -> str:
+    """How `name`'s place spells a type: the hub as it is, Ollama's library with a small first letter."""
+    if name.startswith(HUB_PREFIX):
+        return quantization.value.upper()
+    return "fp16" if quantization is Quantization.F16 else f"{quantization[0].lower()}{quantization[1:]}"
 
 
 def _rows(file: Path, row: type[_Row]) -> dict[str, _Row]:

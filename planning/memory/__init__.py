@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planning.memory.gpu_memory import MIB, GpuMemory
 from planning.memory.kv_cache import kv_cache_bytes_per_token
-from planning.memory.llama_cpp import LlamaCppLoad, LlamaCppMemory
+from planning.memory.llama_cpp import LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
 from planning.memory.vllm import LoraSlots, VllmLoad, VllmMemory, vllm_memory
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "VllmLoad",
     "VllmMemory",
     "kv_cache_bytes_per_token",
+    "llama_cpp_memory",
     "vllm_memory",
 ]

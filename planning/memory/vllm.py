@@ -6,14 +6,22 @@ from dataclasses import dataclass
 
 from planning.catalogue import LanguageModel
 from planning.memory.gpu_memory import MIB, GpuMemory
-from planning.memory.kv_cache import kv_cache_bytes_per_token
+from planning.memory.layers import layers_of
+from planning.memory.vllm_buffers import activations_mib, adapters_bytes, graphs_mib
+from planning.memory.vllm_kv_cache import KvCache, kv_cache
+from planning.memory.vllm_weights import stages, vllm_weights
 from settings.quantization import Quantization
 
-_DRIVER_CONTEXT_MIB = 621
-"""CUDA context with PyTorch's first tensor, each process (gpu-memory-measured: 621 MiB on an H200)."""
+_DRIVER_MIB = 480
+"""What nvidia-smi reports as total and CUDA does not give away, so that vLLM's share is one of a smaller total: 469 MiB
+on an H100 80GB, 350 to 470 on an RTX 4090, about 800 on an A100 80GB."""
 
-_ACTIVATIONS_MIB = 1024
-"""Activations and CUDA graphs of a vLLM worker at the batch sizes of the profiles: an estimate, on the safe side."""
+_LIBRARIES_MIB = 256
+"""Kernels and workspaces of libraries: 0.24 to 0.27 GiB on one H100 (docs/memory.md)."""
+
+_COMMUNICATION_MIB = {False: 350, True: 1900}
+"""NCCL's and all-reduce's buffers of tensor-parallel GPUs, beside the libraries. With symmetric memory, 1.8 to 1.9 GiB
+more than on one GPU (2 and 4 H100s, docs/memory.md); without it 0.3 to 0.4 (the same before vLLM used it)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,10 @@ class VllmLoad:
     draft: LanguageModel | None = None
     """Model that guesses tokens for speculative decoding; it keeps a KV cache too."""
 
+    symmetric_memory: bool = False
+    """Whether the GPUs are of compute capability 9.0 (Hopper) or later: there vLLM adds up over several GPUs in memory
+    that they share, which takes more of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class VllmMemory:
@@ -62,22 +74,108 @@ class VllmMemory:
 
 
 def vllm_memory(model: LanguageModel, load: VllmLoad, *, limit_mib: int) -> VllmMemory:
-    """Memory of each GPU of one replica, where vLLM may take `limit_mib` of each."""
-    gpus = load.tensor_parallel * load.pipeline_parallel
-    weights_mib = -(-model.files_bytes // (gpus * MIB))
-    other_mib = _DRIVER_CONTEXT_MIB + _ACTIVATIONS_MIB
-    gpu = GpuMemory(
-        weights_mib=weights_mib,
-        kv_cache_mib=max(0, limit_mib - weights_mib - other_mib),
-        other_mib=other_mib,
-        limit_mib=limit_mib,
+    """Memory of each GPU of one replica, where vLLM may take `limit_mib` of each.
+
+    With pipeline parallelism the stage counts that has room for the fewest blocks, as vLLM gives all stages equally
+    many.
+    """
+    found = min(
+        (_stage(model, load, stage, limit_mib) for stage in stages(model.architecture.layers, load.pipeline_parallel)),
+        key=lambda stage: (stage.blocks, stage.gpu.limit_mib - stage.gpu.weights_mib - stage.gpu.other_mib),
     )
-    each = kv_cache_bytes_per_token(model)
-    # A latent vector is every head's, so each GPU holds all of it.
-    shards = 1 if model.architecture.latent_attention else min(load.tensor_parallel, model.architecture.kv_heads)
-    tokens = gpu.kv_cache_mib * MIB * shards // each if each else None
+    if found.cache is None:
+        return VllmMemory(gpu=found.gpu, largest_context=None, concurrent_full_length_requests=None)
+    in_flight = _concurrent_batches(load) * load.max_num_batched_tokens
+    needed = found.cache.blocks_per_request(load.max_model_len, in_flight_tokens=in_flight)
     return VllmMemory(
-        gpu=gpu,
-        largest_context=tokens,
-        concurrent_full_length_requests=None if tokens is None else tokens // load.max_model_len,
+        gpu=found.gpu,
+        largest_context=_largest_context(found.cache, found.blocks, in_flight, model.architecture.context_tokens),
+        concurrent_full_length_requests=found.blocks // needed,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    gpu: GpuMemory
+    cache: KvCache | None
+    blocks: int
+    """Blocks that requests can have."""
+
+
+def _stage(model: LanguageModel, load: VllmLoad, stage: tuple[int, int], limit_mib: int) -> _Stage:
+    shape, draft = model.architecture, load.draft
+    start, end = stage
+    last = end == shape.layers
+    weights_mib = _mib(vllm_weights(model, load.tensor_parallel, load.quantized_at_load).of_stage(start, end))
+    other_mib = _buffers_mib(model, load, stage)
+    # A draft model runs beside the last stage.
+    if draft is not None and last:
+        weights = vllm_weights(draft, load.tensor_parallel, None)
+        other_mib += _mib(weights.of_stage(0, draft.architecture.layers))
+    kv_cache_mib = max(0, limit_mib - weights_mib - other_mib)
+    cache = kv_cache(
+        shape,
+        stage,
+        tensor_parallel=load.tensor_parallel,
+        bits=load.kv_cache_bits,
+        draft=draft.architecture if draft is not None and last else None,
+    )
+    return _Stage(
+        gpu=GpuMemory(
+            weights_mib=weights_mib,
+            kv_cache_mib=0 if cache is None else kv_cache_mib,
+            other_mib=other_mib,
+            limit_mib=limit_mib,
+        ),
+        cache=cache,
+        # One block is never given away (BlockPool's null block).
+        blocks=0 if cache is None else max(0, kv_cache_mib * MIB // cache.block_bytes - 1),
+    )
+
+
+def _buffers_mib(model: LanguageModel, load: VllmLoad, stage: tuple[int, int]) -> int:
+    shape, layers = model.architecture, stage[1] - stage[0]
+    total = _DRIVER_MIB + _LIBRARIES_MIB
+    if load.tensor_parallel > 1:
+        total += _COMMUNICATION_MIB[load.symmetric_memory]
+    total += activations_mib(
+        shape,
+        batched_tokens=load.max_num_batched_tokens,
+        sequences=load.max_num_seqs,
+        tensor_parallel=load.tensor_parallel,
+        stages=load.pipeline_parallel,
+        last=stage[1] == shape.layers,
+    )
+    if not load.eager:
+        total += graphs_mib(layers, sequences=load.max_num_seqs, batched_tokens=load.max_num_batched_tokens)
+    if load.lora is not None:
+        slots = adapters_bytes(
+            shape,
+            layers_of(shape)[slice(*stage)],
+            count=load.lora.count,
+            rank=load.lora.rank,
+            tensor_parallel=load.tensor_parallel,
+        )
+        total += _mib(slots)
+    return total
+
+
+def _concurrent_batches(load: VllmLoad) -> int:
+    """Batches under way at once: one more than stages, as scheduling is asynchronous (max_concurrent_batches)."""
+    return load.pipeline_parallel + 1
+
+
+def _largest_context(cache: KvCache, blocks: int, in_flight: int, made_for: int) -> int:
+    """Most tokens of one request for which there are blocks."""
+    low, high = 0, max(made_for, blocks * cache.largest_block_tokens) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if cache.blocks_per_request(middle, in_flight_tokens=in_flight) <= blocks:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _mib(size: int) -> int:
+    return -(-size // MIB)

@@ -29,12 +29,18 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, since Pulumi writes to the stack file and the tests do too."""
+    """A copy of the checkout, since Pulumi writes to the stack file and the tests do too.
+
+    What it has written to that of the checkout, the salt of another passphrase, stays there.
+    """
     folder = tmp_path_factory.mktemp("checkout")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(REPOSITORY / name, folder / name)
+    for stack_file in folder.glob("Pulumi.*.yaml"):
+        lines = stack_file.read_text().splitlines(keepends=True)
+        stack_file.write_text("".join(line for line in lines if not line.startswith("encryptionsalt:")))
     (folder / ".venv").symlink_to(REPOSITORY / ".venv")
     return folder
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from api_server import ApiServer
 
 from tests.fault_proxy import FaultProxy, Moment
@@ -106,8 +107,11 @@ def site(cluster: ApiServer, tmp_path: Path) -> Iterator[Site]:
     text = runtime.read_text()
     assert '"min_ready_seconds": 15,' in text, "nothing to take out"
     runtime.write_text(text.replace('"min_ready_seconds": 15,', ""))  # the pods here are no plugins to wait for
-    with (tmp_path / "Pulumi.dev.yaml").open("a") as file:
-        file.write("  llm-serving:storage: {className: local-path}\n")  # the cluster here has no default class
+    stack_file = tmp_path / "Pulumi.dev.yaml"
+    document = yaml.safe_load(stack_file.read_text())
+    document["config"]["llm-serving:storage"] = {"className": "local-path"}  # the cluster here has no default class
+    document.pop("encryptionsalt", None)  # of a stack that was brought up from the checkout, with its own passphrase
+    stack_file.write_text(yaml.safe_dump(document))
     (tmp_path / ".venv").symlink_to(REPOSITORY / ".venv")
     cluster.post("/api/v1/nodes", NODE)
     with cluster.proxied(tmp_path / "kubeconfig") as proxy:

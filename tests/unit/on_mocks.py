@@ -34,6 +34,8 @@ def event_loop() -> Iterator[None]:
     asyncio.set_event_loop(loop)
     try:
         yield
+        while begun := asyncio.all_tasks(loop):  # what a program left behind when it ended by an error, too
+            loop.run_until_complete(asyncio.gather(*begun, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         asyncio.set_event_loop(None)

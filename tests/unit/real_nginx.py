@@ -175,7 +175,7 @@ def on_loopback(plan: IngressPlan, folder: Path, *, upstream: int, port: int, he
         assert before in text, before
         text = text.replace(before, after)
     for route in plan.routes:
-        address = rf"{{ server {route.server}\.[a-z]+\.svc:(8000|11434);"
+        address = rf"{{ server {route.server}\.[a-z]+\.svc:\d+;"
         text = re.sub(address, f"{{ server 127.0.0.1:{upstream};", text)
     assert ".svc" not in text
     # Where the tests are root, nginx's workers would be somebody who may not enter the tests' folder.

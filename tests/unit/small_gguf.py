@@ -23,7 +23,7 @@ def write_gguf(
     family: str = "llama",
     file_type: int = 1,
     tensors: Mapping[str, tuple[int, ...]] = GGUF_TENSORS,
-    more: Mapping[str, int | str | list[int]] = MappingProxyType({}),
+    more: Mapping[str, int | str | list[int] | list[str]] = MappingProxyType({}),
 ) -> None:
     writer = gguf.GGUFWriter(file, family)
     writer.add_file_type(file_type)

@@ -29,13 +29,15 @@ def test_an_autoscaled_server_starts_with_its_fewest_pods() -> None:
 def test_a_target_that_no_pod_ever_reaches_is_told() -> None:
     assert problems(POOL, {"fast": autoscaled(runningRequests=128)}) == [
         "models.fast.autoscale.runningRequests: 128, but a pod never runs more than 128 (--max-num-seqs), so no pod "
-        "would ever be added. Write less than 128, or choose the profile throughput."
+        "would ever be added. Write less than 128, or raise maxNumSeqs."
     ]
 
 
 def test_a_maximum_beyond_the_pool_is_told() -> None:
     [told] = problems(POOL, {"fast": autoscaled(max=5)})
-    assert told.startswith("models.fast: 1 of 5 replicas find no free GPU (each takes 1, all on one node)")
+    assert told.startswith(
+        "models.fast.autoscale.max: 1 of 5 replicas find no free GPU (each takes 1, all on one node)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from small_gguf import write_gguf
+from small_stacks import node, vllm_plan
 from typer.testing import CliRunner
 
 from cli import catalogue
@@ -256,7 +257,7 @@ def test_the_rows_that_are_printed_can_be_pasted(tmp_path: Path) -> None:
     models.write_text(second)
     [model] = read_models(read_bases(bases), models).values()
     file = catalogue.read(str(tmp_path / "new.gguf"))
-    assert model == replace(file, measured_bytes=model.measured_bytes)
+    assert model == replace(file, measured_bytes=model.measured_bytes, base="new")
     assert model.measured_bytes == pytest.approx(file.measured_bytes, abs=50_000)
 
 
@@ -265,6 +266,17 @@ def test_the_architecture_alone_for_a_stack_file(tmp_path: Path) -> None:
     said = yaml.safe_load(run("add", str(tmp_path), "--form", "architecture"))["architecture"]
     assert (said["layers"], said["kvHeads"], said["tiedEmbeddings"]) == (2, 2, True)
     assert "experts" not in said
+
+
+def test_the_architecture_that_is_printed_plans_in_a_stack_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    pasted = yaml.safe_load(run("add", str(tmp_path), "--form", "architecture"))
+    found = vllm_plan({"n": node()}, model="owner/small", maxModelLen=512, **pasted)
+    unknown = vllm_plan({"n": node()}, model="owner/small", maxModelLen=512)
+    assert found.memory is not None
+    assert unknown.memory is None
+    # 90,112 parameters of two bytes, and the norms that no shape tells.
+    assert found.memory.weights_mib == 1
 
 
 @pytest.mark.parametrize("source", ["no-such-file.gguf", "./nowhere/config.json", "justaname"])

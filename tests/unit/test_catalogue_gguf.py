@@ -27,6 +27,14 @@ def test_a_gguf_tells_shape_type_and_size(tmp_path: Path) -> None:
     assert shape.parameters == shape.derived_parameters == sum(math.prod(s) for s in GGUF_TENSORS.values())
 
 
+def test_a_gguf_tells_its_languages_and_keeps_quiet_of_its_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "m.gguf"
+    write_gguf(file, more={"general.languages": ["ko", "en"], "general.tags": ["text-generation"]})
+    assert catalogue.read(str(file)).languages == ("ko", "en")
+    header, _ = read_gguf(file)
+    assert header.metadata["tokenizer.ggml.tokens"] == 256
+
+
 def test_an_output_layer_of_its_own_is_counted(tmp_path: Path) -> None:
     write_gguf(tmp_path / "m.gguf", tensors={**GGUF_TENSORS, "output.weight": (256, 64)})
     assert not catalogue.read(str(tmp_path / "m.gguf")).architecture.tied_embeddings

@@ -126,7 +126,9 @@ def test_help_names_every_command() -> None:
 def test_every_command_has_help(command: str) -> None:
     done = llmctl(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--stack" in done.stdout or command in ("report", "catalogue", "policy"), "only these need no stack"
+    assert "--stack" in done.stdout or command in ("advise", "catalogue", "policy", "report", "schema"), (
+        "only these need no stack"
+    )
 
 
 def test_a_stack_that_is_not_there_is_told_without_a_traceback() -> None:
@@ -162,7 +164,7 @@ IN_FOLDER = (
             [
                 "Pulumi.bad.yaml has 3 problems:",
                 "  line 2: nodes: at least one is required.",
-                "  line 3: models.chat.engine: 'vlm' is not one of vllm, ollama; did you mean 'vllm'?",
+                "  line 3: models.chat.engine: 'vlm' is not one of vllm, ollama, llamacpp, tgi; did you mean 'vllm'?",
                 "  line 3: models.chat.model: is required, and there is no default for it.",
             ],
         ),

@@ -10,8 +10,21 @@ from conftest import Deploy
 from on_mocks import Deployed, Raw, seconds
 from small_stacks import every_stack, node, vllm
 
+from planning.llamacpp import LlamaCppPlan
 from planning.ollama import OllamaPlan
+from planning.tgi import TgiPlan
 from planning.vllm import VllmPlan
+
+BASES: dict[type, str] = {VllmPlan: "8000/v1", OllamaPlan: "11434", LlamaCppPlan: "8080/v1", TgiPlan: "8080/v1"}
+"""Port and path of the URL that each engine's server has."""
+
+CHANGES: dict[str, Raw] = {
+    "vllm": {"shm": "6Gi"},
+    "ollama": {"keepAliveSeconds": 7},
+    "llamacpp": {"threads": 3},
+    "tgi": {"shm": "6Gi"},
+}
+"""A change that restarts a server of each engine."""
 
 
 @every_stack
@@ -73,8 +86,8 @@ def test_outputs_name_every_server_and_every_route(deployed: Deploy, raw: Raw) -
     found = deployed(raw)
     namespace = found.plan.namespace
     assert found.outputs["servers"] == {
-        name: f"http://{name}.{namespace}.svc.cluster.local:" + ("8000/v1" if isinstance(s, VllmPlan) else "11434")
-        for name, s in found.plan.servers.items()
+        name: f"http://{name}.{namespace}.svc.cluster.local:{BASES[type(server)]}"
+        for name, server in found.plan.servers.items()
     }
     if found.plan.ingress:
         base = {"localhost": "http://localhost", "llm.example.com": "https://llm.example.com"}[found.plan.ingress.host]
@@ -86,7 +99,7 @@ def test_changing_one_server_leaves_the_others_alone(deployed: Deploy, raw: Raw)
     """A change that restarts one model must not show up at its neighbours in the preview."""
     for changed, server in raw["models"].items():
         again = copy.deepcopy(raw)
-        again["models"][changed] |= {"shm": "6Gi"} if server["engine"] == "vllm" else {"keepAliveSeconds": 7}
+        again["models"][changed] |= CHANGES[server["engine"]]
         before, after = deployed(raw).resources, deployed(again).resources
         own = f"Server::{changed}"
         assert {r.urn: r for r in before if r.parent.endswith(own)} != {
@@ -130,7 +143,9 @@ def test_models_are_on_disk_before_ollama_is_touched(deployed: Deploy, raw: Raw)
         assert server.download_budget_seconds <= deadline <= seconds(job.create_timeout)
         [container] = job.inputs["spec"]["template"]["spec"]["containers"]
         assert {"name": "PULL", "value": " ".join(server.pull)} in container["env"]
-        assert found.one("ConfigMap", f"{name}-modelfiles").inputs["data"] == server.modelfiles
+        assert found.one("ConfigMap", f"{name}-modelfiles").inputs["data"] == {
+            f"-{made}": text for made, text in server.modelfiles.items()
+        }
 
 
 @every_stack
@@ -241,7 +256,8 @@ def test_a_rollout_of_several_pods_is_waited_for_as_long_as_all_may_take(deploye
 
 @pytest.mark.parametrize(("name", "mode"), [(None, "ReadWriteOnce"), ("nfs", "ReadWriteMany")])
 def test_volumes_have_the_class_that_is_asked_for(deployed: Deploy, dev: Raw, name: str | None, mode: str) -> None:
-    volumes = deployed(dev | {"storage": {"className": name, "accessMode": mode}}).of("PersistentVolumeClaim")
+    storage = {"accessMode": mode} | ({"className": name} if name else {})
+    volumes = deployed(dev | {"storage": storage}).of("PersistentVolumeClaim")
     assert {v.name for v in volumes} == {"assistant-models", "chat-cache"}
     assert {v.inputs["spec"].get("storageClassName") for v in volumes} == {name}
     assert all(v.inputs["spec"]["accessModes"] == [mode] for v in volumes)

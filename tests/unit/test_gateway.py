@@ -27,7 +27,7 @@ CHAT = "/v1/chat/completions"
 
 
 def ingress_plan(**more: object) -> IngressPlan:
-    """Two models behind one edge; the routes to 'chat' give up after a second."""
+    """Two models behind one edge; the routes to 'chat' give up after a second. None leaves a setting out."""
     written: Raw = {
         "host": "llm.example.com",
         "routes": {
@@ -39,7 +39,8 @@ def ingress_plan(**more: object) -> IngressPlan:
         "tls": "selfSigned",
         "maxBody": "1Mi",
     }
-    found = planned({"a": node(slices=2)}, {"chat": vllm(), "help": ollama()}, ingress=written | more).ingress
+    edge = {key: value for key, value in (written | more).items() if value is not None}
+    found = planned({"a": node(slices=2)}, {"chat": vllm(), "help": ollama()}, ingress=edge).ingress
     assert found is not None
     return found
 

@@ -10,6 +10,8 @@ from planning.catalogue import language_models
 from planning.memory import MIB, VllmLoad, VllmMemory, kv_cache_bytes_per_token, vllm_memory
 from planning.vllm import VllmPlan
 
+GIB = 1024 * MIB
+
 
 def memory_of(model: str, *, limit_mib: int, gpus: int = 1) -> VllmMemory:
     load = VllmLoad(max_model_len=4096, max_num_seqs=128, max_num_batched_tokens=8192, tensor_parallel=gpus)
@@ -30,7 +32,10 @@ def test_memory_of_a_gpu_is_its_parts(name: str) -> None:
     model = language_models()[name]
     for gpus in (1, 2, 4):
         memory = memory_of(name, gpus=gpus, limit_mib=70_000).gpu
-        assert memory.weights_mib * gpus * MIB == pytest.approx(model.files_bytes, abs=gpus * MIB)
+        # What every GPU has whole (norms, routers, vision towers, heads beyond the last) comes on top of an equal part,
+        # and so does what is made of the weights (MLA's halves, padded MXFP4).
+        assert model.files_bytes * 0.99 <= memory.weights_mib * gpus * MIB
+        assert memory.weights_mib * MIB <= model.files_bytes / gpus * 1.09 + 2 * GIB
         assert memory.kv_cache_mib >= 0
         assert memory.kv_cache_mib == 0 or memory.total_mib == memory.limit_mib
 
@@ -44,7 +49,8 @@ def test_latent_attention_keeps_one_vector_a_token_whole_on_every_gpu() -> None:
     deepseek = language_models()["deepseek-ai/DeepSeek-V3-0324"]
     assert kv_cache_bytes_per_token(deepseek) == 61 * (512 + 64) * 2
     memory = memory_of(deepseek.name, gpus=8, limit_mib=130_000)
-    assert memory.largest_context == memory.gpu.kv_cache_mib * MIB // (61 * 576 * 2)
+    blocks = memory.gpu.kv_cache_mib * MIB // (16 * 61 * 576 * 2)
+    assert memory.largest_context == (blocks - 1) * 16
 
 
 def test_layers_of_linear_attention_keep_nothing_that_grows() -> None:
@@ -67,8 +73,9 @@ def test_tokens_of_the_kv_cache() -> None:
         memory = memory_of(LLAMA_8B, gpus=gpus, limit_mib=free.weights_mib + free.other_mib + 1000)
         assert memory.gpu.kv_cache_mib == 1000
         tokens[gpus] = memory.largest_context
-    # Beyond its 8 KV heads each GPU holds a copy of one: more GPUs have no room for more tokens.
-    assert tokens == {1: 8000, 4: 32000, 8: 64000, 16: 64000}
+    # Beyond its 8 KV heads each GPU holds a copy of one: more GPUs have no room for more tokens. One block of 16 tokens
+    # is never given away.
+    assert tokens == {1: 8000 - 16, 4: 32000 - 16, 8: 64000 - 16, 16: 64000 - 16}
 
 
 @pytest.mark.parametrize(
@@ -96,9 +103,8 @@ def test_what_fits(gpu: str, model: str, gpus: int, fits: bool) -> None:
 
 def test_weights_that_exceed_the_card_are_told_with_both_numbers() -> None:
     assert problems({"a": node("rtx-3090")}, {"chat": vllm(LLAMA_70B)}) == [
-        "models.chat: weights 134564 MiB and 1645 MiB of buffers exceed the 22118 MiB that it may take of each GPU, so "
-        "it would run out of memory while it loads. Give it more GPUs or a larger gpuShare, or choose a model with "
-        "smaller weights (AWQ, FP8)."
+        "models.chat: weights 134564 MiB and 4040 MiB of buffers exceed the 22118 MiB that it may take of each GPU, so "
+        "it would run out of memory while it loads. Write gpus: 8 (a node with 8 such GPUs is needed)."
     ]
 
 
@@ -106,18 +112,19 @@ def test_a_context_without_room_is_told_with_the_largest_that_has() -> None:
     nodes = {"a": node("rtx-4090")}
     [told] = problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=100_000)})
     assert told == (
-        "models.chat.maxModelLen: a context of 100000 tokens needs more KV cache than the 5136 MiB that weights leave, "
-        "so vLLM would refuse to start. The largest that fits is 41088."
+        "models.chat.maxModelLen: a context of 100000 tokens needs more KV cache than the 4509 MiB that weights leave, "
+        "so vLLM would refuse to start. The largest that fits is 36048."
     )
-    assert vllm_plan(nodes, model=LLAMA_8B, maxModelLen=41088).concurrent_full_length_requests == 1
-    assert problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=41089)})
+    assert vllm_plan(nodes, model=LLAMA_8B, maxModelLen=36048).concurrent_full_length_requests == 1
+    assert problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=36049)})
 
 
 def test_a_context_beyond_the_models_own_is_told() -> None:
-    assert problems({"a": node("a100-80gb")}, {"chat": vllm(maxModelLen=32769)}) == [
+    [told] = problems({"a": node("a100-80gb")}, {"chat": vllm(maxModelLen=32769)})
+    assert told.startswith(
         f"models.chat.maxModelLen: 32769 tokens, but {AWQ} was made for 32768, so vLLM would refuse to start. Write "
-        "32768 or less."
-    ]
+        "32768 or less"
+    )
 
 
 def test_nothing_is_claimed_of_a_model_that_the_catalogue_does_not_know() -> None:
@@ -138,21 +145,6 @@ def test_nothing_is_claimed_of_a_model_that_the_catalogue_does_not_know() -> Non
 def test_a_server_takes_no_more_than_its_share(slices: int, settings_: Raw, utilization: str) -> None:
     arguments = vllm_plan({"a": node("a100-80gb", slices=slices)}, **settings_).arguments
     assert f"--gpu-memory-utilization={utilization}" in arguments
-
-
-def test_a_share_beyond_a_slices_part_is_told() -> None:
-    assert problems({"a": node(slices=2)}, {"chat": vllm(gpuShare=0.6)}) == [
-        "models.chat.gpuShare: 0.6 of a GPU that 2 pods share; together they may want more than the card has, and "
-        "nothing isolates their memory. Write 0.5 or less."
-    ]
-
-
-def test_a_share_is_held_against_the_node_that_the_server_is_on() -> None:
-    nodes = {"sliced": node(slices=2), "whole": node(count=2)}
-    assert problems(nodes, {"chat": vllm(gpuShare=0.6), "large": vllm(gpus=2)})[0].startswith(
-        "models.chat.gpuShare: 0.6 "
-    )
-    assert planned({"whole": nodes["whole"]}, {"chat": vllm(gpuShare=0.6)})
 
 
 def test_ollama_is_kept_out_of_the_memory_that_is_not_its_own() -> None:

@@ -148,6 +148,8 @@ def test_who_may_reach_whom(deployed: Deploy) -> None:
     assert ways("prometheus", "egress") == {
         anybody: {443, 6443},
         ("models", "vllm"): {8000},
+        ("models", "llamacpp"): {8080},
+        ("models", "tgi"): {8080},
         ("kube-system", None): {9400, 9100},
     }
     assert ways("dcgm-exporter", "ingress") == {("monitoring", "prometheus"): {9400}}

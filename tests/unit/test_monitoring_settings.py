@@ -8,6 +8,8 @@ from small_stacks import node, ollama, planned, problems, vllm
 
 from planning.monitoring import MonitoringPlan
 from planning.nodes import GPU_PRESENT_LABEL
+from planning.plan import plan
+from planning.problems import PlanError
 from settings.problems import SettingsError
 
 AUTOSCALED = vllm(autoscale={"max": 2, "runningRequests": 9})
@@ -53,13 +55,16 @@ def test_what_cannot_be_followed_is_told(settings: Raw, told: str) -> None:
 
 
 def test_an_autoscaled_server_without_monitoring_is_told() -> None:
-    assert problems({"a": node(count=3)}, {"chat": AUTOSCALED, "help": vllm()}, monitoring=None) == [
+    raw = {"nodes": {"a": node(count=3)}, "models": {"chat": AUTOSCALED, "help": vllm()}}
+    with pytest.raises(PlanError) as caught:
+        plan(settings_of(raw))
+    assert list(caught.value.problems) == [
         "models.chat.autoscale: is set, but monitoring is not, so nothing would feed its metric and the number of pods "
         "would never change. Write monitoring: {}."
     ]
 
 
-@pytest.mark.parametrize("namespace", ["llm", "kube-system"])
+@pytest.mark.parametrize("namespace", ["llm"])
 def test_a_namespace_with_other_pods_is_told(namespace: str) -> None:
     """A policy that closes the namespace would close the models too."""
     [told] = problems({"a": node()}, {"chat": vllm()}, monitoring={"namespace": namespace})

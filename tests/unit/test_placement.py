@@ -85,17 +85,25 @@ def test_a_shared_volume_lets_replicas_spread(nodes: Raw, models: Raw, where: di
 
 
 def test_a_pod_larger_than_every_node_is_told() -> None:
-    assert problems({"a": node(count=8), "b": node(count=4, slices=8)}, {"chat": vllm(gpus=16)}) == [
+    assert problems({"a": node(count=8), "b": node(count=4, slices=8)}, {"chat": vllm(LLAMA_70B, gpus=16)}) == [
         "models.chat.gpus: 16 GPUs for one pod, but the largest node that is not time-sliced has 8: the pod would stay "
         "Pending for ever. Lower gpus, or add such a node."
+    ]
+
+
+def test_what_else_is_wrong_with_a_pod_that_finds_no_place_is_told_too() -> None:
+    told = problems({"a": node(count=2)}, {"chat": vllm(gpus=3)})
+    assert [line.split(" ")[:6] for line in told] == [
+        ["models.chat.gpus:", "3", "GPUs", "for", "one", "pod,"],
+        ["models.chat.gpus:", "3", "GPUs", "for", "the", "28"],
     ]
 
 
 def test_replicas_without_a_gpu_are_counted() -> None:
     assert problems({"a": node(count=2), "b": node("l4", 2)}, {"chat": vllm(replicas=3)}) == [
         "models.chat: 1 of 3 replicas find no free GPU (each takes 1, all on one node), so their pods would stay "
-        "Pending. Add GPUs or slices, or take something away, or name a storage class that several nodes can use, with "
-        "storage.accessMode ReadWriteMany."
+        "Pending: a has 2 of 2 GPUs free; b has room for 2. Add GPUs or slices, or take something away, or name a "
+        "storage class that several nodes can use, with storage.accessMode ReadWriteMany."
     ]
 
 

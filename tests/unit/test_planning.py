@@ -12,12 +12,11 @@ from llm_policies.shared_memory import needed_bytes
 from on_mocks import Raw, settings_of
 from small_stacks import LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm
 
-from planning.ollama import OllamaPlan, modelfile_text
+from planning.ollama import OllamaPlan
 from planning.plan import plan
 from planning.pods import GIB, host_memory, shm_bytes
 from planning.problems import PlanError
 from planning.startup import PROBE_PERIOD_SECONDS, startup
-from settings.ollama import ModelfileSettings
 from settings.storage import StorageSettings
 from toolchain.paths import REPOSITORY
 
@@ -66,24 +65,6 @@ def test_the_memory_limit_holds_shared_memory_besides_what_is_asked_for(workers:
     assert memory.limit_bytes >= memory.request_bytes + shm
 
 
-def test_a_modelfile_says_what_the_settings_say() -> None:
-    parameters: dict[str, int | float | bool | str] = {
-        "temperature": 0.7,
-        "num_ctx": 8192,
-        "use_mmap": True,
-        "stop": '끝 "\n\\n',
-    }
-    written = ModelfileSettings(from_="qwen3:4b", system='You are "Jini".\nBe kind.', parameters=parameters)
-    assert modelfile_text(written) == (
-        "FROM qwen3:4b\n"
-        "PARAMETER temperature 0.7\n"
-        "PARAMETER num_ctx 8192\n"
-        "PARAMETER use_mmap true\n"
-        'PARAMETER stop """끝 "\n\\n"""\n'
-        'SYSTEM """You are "Jini".\nBe kind."""\n'
-    )
-
-
 def test_the_key_of_the_models_changes_with_them_and_with_nothing_else() -> None:
     def key(**more: object) -> str:
         server = planned({"a": node()}, {"help": ollama(**more)}).servers["help"]
@@ -112,12 +93,13 @@ def test_all_problems_of_nodes_models_and_routes_are_told_at_once() -> None:
             "nodes.a.gpus.model",
             "ingress.routes./help",
             "ingress.routes./x",
-            "models.big.gpus",
-            "models.help.gpuShare",
-            "models.wide",
+            "models.big.gpus",  # no node has so many
+            "models.big.gpus",  # nor has the model as many heads
+            "models.wide",  # help leaves too little of the card
+            "models.wide",  # and would not fit it alone
         ]
     )
-    assert str(PlanError(told)).splitlines()[0] == "The stack cannot be planned, 6 problems:"
+    assert str(PlanError(told)).splitlines()[0] == "The stack cannot be planned, 7 problems:"
 
 
 def test_a_gated_model_without_a_token_is_warned_of() -> None:
@@ -145,8 +127,9 @@ def test_a_model_of_which_nothing_is_known_is_warned_of() -> None:
 
 
 def test_a_model_of_ollama_is_none_of_vllms() -> None:
-    [told] = planned({"a": node("a100-80gb")}, {"chat": vllm("bge-m3")}).warnings
-    assert told.startswith("models.chat.model: bge-m3 is not in the catalogue")
+    [told] = problems({"a": node("a100-80gb")}, {"chat": vllm("bge-m3")})
+    assert told.startswith("models.chat.model: bge-m3 is the name of a GGUF model in Ollama's library")
+    assert "Write BAAI/bge-m3, or engine: ollama." in told
 
 
 def test_a_gpu_that_the_catalogue_does_not_know_is_told_with_the_nearest() -> None:

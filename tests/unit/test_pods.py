@@ -10,7 +10,7 @@ from conftest import Deploy
 from on_mocks import Deployed, Raw, Registration, seconds
 from small_stacks import every_stack
 
-from planning.ollama import OllamaPlan
+from planning.plan import ServerPlan
 from planning.startup import PROBE_PERIOD_SECONDS
 from planning.vllm import VllmPlan
 from settings.base import quantity_bytes
@@ -23,7 +23,7 @@ def gpu_pods(found: Deployed) -> list[tuple[Registration, Raw]]:
     return [(r, pod) for r, pod in found.pods() if any(GPU in c["resources"]["limits"] for c in pod["containers"])]
 
 
-def servers(found: Deployed) -> Iterator[tuple[VllmPlan | OllamaPlan, Registration, Raw]]:
+def servers(found: Deployed) -> Iterator[tuple[ServerPlan, Registration, Raw]]:
     """Every model server: its plan, its Deployment and its only container."""
     for name, server in found.plan.servers.items():
         deployment = found.one("Deployment", name)
@@ -110,9 +110,13 @@ def test_vllm_has_shared_memory_with_a_limit(deployed: Deploy, raw: Raw) -> None
 def test_a_pod_is_killed_only_after_it_drained(deployed: Deploy, raw: Raw) -> None:
     for server, deployment, container in servers(deployed(raw)):
         grace = deployment.inputs["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        pre_stop = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert pre_stop > 0
-        assert pre_stop + server.shutdown.drain_seconds < grace
+        assert server.shutdown.pre_stop_seconds > 0
+        assert server.shutdown.pre_stop_seconds + server.shutdown.drain_seconds < grace
+        [(way, waits)] = container["lifecycle"]["preStop"].items()
+        if way == "sleep":
+            assert waits == {"seconds": server.shutdown.pre_stop_seconds}
+        else:  # an engine that does not drain by itself
+            assert f"sleep {server.shutdown.pre_stop_seconds}" in waits["command"][-1]
 
 
 @every_stack

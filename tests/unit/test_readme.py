@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
+from cli.__main__ import app
 from planning.catalogue import gpu_models, language_models
 from planning.plan import plan, plan_source
 from settings.loader import parse, read_source
@@ -23,8 +27,9 @@ _SHELL = [line.strip() for block in re.findall(r"```sh\n(.*?)```", _TEXT, re.S) 
 
 
 def test_the_stack_files_shown_are_the_committed_ones() -> None:
-    committed = [yaml.safe_load((REPOSITORY / f"Pulumi.{name}.yaml").read_text()) for name in ("prod", "dev")]
-    assert [yaml.safe_load(block) for block in _YAML] == committed
+    written = [yaml.safe_load((REPOSITORY / f"Pulumi.{name}.yaml").read_text()) for name in ("prod", "dev")]
+    # Not whole: the first `make up` adds the salt of the passphrase.
+    assert [yaml.safe_load(block)["config"] for block in _YAML] == [stack["config"] for stack in written]
 
 
 def test_the_host_shown_is_one_that_can_be_prepared() -> None:
@@ -65,6 +70,33 @@ def told(folder: Path, changes: Mapping[str, str]) -> str:
 def test_the_mistakes_shown_are_told_so(tmp_path: Path) -> None:
     assert told(tmp_path, {"engine: vllm,": "engine: vlm, shm: 4GB,"}) in _TEXT
     assert told(tmp_path, {"Instruct-AWQ,": "Instruct,"}) in _TEXT
+
+
+def llmctl(line: str) -> str:
+    """What a command of README prints, on a terminal of 100 columns."""
+    command = [REPOSITORY / "bin/llmctl", *shlex.split(line.partition("#")[0])[1:]]
+    environment = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_plan_shown_is_the_stacks() -> None:
+    told = "\n".join(line.rstrip() for line in llmctl("bin/llmctl plan --stack prod").splitlines())
+    assert told.partition("\nWarnings")[0].rstrip() in _TEXT
+
+
+def test_the_advice_it_asks_for_is_given() -> None:
+    [line] = [line for line in _SHELL if line.startswith("bin/llmctl advise")]
+    assert "models fit." in llmctl(line)
+
+
+def test_its_commands_of_llmctl_are_there() -> None:
+    inline = re.findall(r"`(bin/llmctl [^`]+)`", _TEXT.replace("\n   ", " ").replace("\n", " "))
+    named = {
+        re.sub(r" --.*| <.*", "", line.partition("#")[0]).split()[1] for line in [*_SHELL, *inline] if "llmctl" in line
+    }
+    assert (
+        {"plan", "advise", "catalogue", "status", "chat", "smoke"} <= named <= set(typer.main.get_group(app).commands)
+    )
 
 
 def test_every_variable_it_names_is_used() -> None:

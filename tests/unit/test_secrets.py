@@ -98,7 +98,9 @@ def test_a_plain_secret_beside_an_encrypted_one_is_refused(tmp_path: Path, monke
     del config[f"{PROJECT}:huggingFaceToken"]
     (tmp_path / "Pulumi.test.yaml").write_text(yaml.safe_dump({"config": config}))
     monkeypatch.chdir(tmp_path)
-    told = refused(STACK, "ingress", "huggingFaceToken")
+    handed = {key: value for key, value in STACK.items() if key != "huggingFaceToken"}
+    handed["ingress"] = ingress | {"apiKeys": {**written, "partner": KEY}}
+    told = refused(handed, "ingress")
     assert "ingress.apiKeys.other: is in the file as plain text" in told
     assert "MARKER" not in told
 

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from on_mocks import STACK_FILES, Mocks, Raw
+from on_mocks import STACK_FILES, Raw
 from pydantic import BaseModel
 
 from settings.base import quantity_bytes
-from settings.loader import load, parse, read
+from settings.loader import load, parse, read, read_source
 from settings.problems import SettingsError
 from settings.stack import Settings
 
@@ -59,6 +59,8 @@ def written(case: Raw) -> Raw:
             return vllm(**change)
         case {"ollama": change}:
             return ollama(**change)
+        case {"edge": change}:
+            return {**SMALLEST, "ingress": {"host": "localhost", "routes": {"/v1": "chat"}, **change}}
         case {"jini": change}:
             return ollama(modelfiles={"jini": {"from": "qwen3:4b", **change}})
     raise AssertionError(f"not a case: {case}")
@@ -180,9 +182,10 @@ def test_settings_are_strict_and_frozen(model: type[BaseModel]) -> None:
     ("content", "problem"),
     [
         (None, "cannot be read: No such file or directory."),
-        (b"a: [", "is not YAML: "),
-        (b"a: \xff\xfe", "is not YAML: "),
-        (b"", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
+        (b"a: [", "is not YAML in line 2, column 1: "),
+        (b"a: \xff\xfe", "is not YAML: byte 4 is not UTF-8. Save the file in that encoding."),
+        (b"", "is empty; write 'config:' with keys such as 'llm-serving:models' below it."),
+        (b"# nothing\n", "is empty; write"),
         (b"- config", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
         (b"config: 5", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
     ],
@@ -219,11 +222,23 @@ def test_a_key_without_a_namespace_is_the_projects_own_as_pulumi_takes_it(tmp_pa
         read(file)
 
 
-def test_a_date_is_the_text_that_was_written(tmp_path: Path) -> None:
-    file = write(tmp_path, SMALLEST)
-    file.write_text(file.read_text().replace("engine: vllm", "engine: 2024-01-31"))
-    with pytest.raises(SettingsError, match=r"models\.chat\.engine: '2024-01-31' is not one of vllm, ollama"):
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("2024-01-31", "2024-01-31 00:00:00 +0000 UTC"), ("2024-1-31T10:00:00Z", "2024-01-31 10:00:00 +0000 UTC")],
+)
+def test_a_date_is_told_since_pulumi_makes_another_text_of_it(tmp_path: Path, written: str, meant: str) -> None:
+    """As `pulumi config --json` (3.255.0) shows it."""
+    file = write(tmp_path, {**SMALLEST, "nodes": {"a": {**SMALLEST["nodes"]["a"], "labels": {"bought": "then"}}}})
+    text = file.read_text()
+    file.write_text(text.replace("then", f"'{written}'"))
+    assert read_source(file).unclear == ()
+    file.write_text(text.replace("then", written))
+    with pytest.raises(SettingsError) as caught:
         read(file)
+    assert caught.value.problems[0] == (
+        f"nodes.a.labels.bought: {written} is a date to Pulumi, which makes '{meant}' of it. Write it in quotes: "
+        f"'{written}'."
+    )
 
 
 def load_as_pulumi(raw: Raw) -> Settings:
@@ -231,9 +246,10 @@ def load_as_pulumi(raw: Raw) -> Settings:
     texts = {f"llm-serving:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in raw.items()}
 
     def program() -> Settings:
-        pulumi.runtime.set_mocks(Mocks(), project="llm-serving", stack="test")
         pulumi.runtime.set_all_config({"kubernetes:context": "k3s", **texts})
-        return load()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pulumi, "get_stack", lambda: "test")
+            return load()
 
     # Pulumi keeps the configuration in context variables; a context of its own leaves none behind.
     return contextvars.copy_context().run(program)
@@ -245,14 +261,16 @@ def test_pulumi_and_the_tools_read_a_committed_stack_the_same(file: Path) -> Non
     assert load_as_pulumi({key.partition(":")[2]: value for key, value in config.items()}) == read(file)
 
 
-@pytest.mark.parametrize("namespace", ["llm", "123", "true", "1e3"])
-def test_a_name_is_text_whatever_else_it_could_be(tmp_path: Path, namespace: str) -> None:
-    raw = {**SMALLEST, "namespace": namespace}
-    assert load_as_pulumi(raw).namespace == namespace
-    assert read(write(tmp_path, raw)).namespace == namespace
-    bare = write(tmp_path, raw)
-    bare.write_text(bare.read_text().replace(f"'{namespace}'", namespace))
-    assert read(bare).namespace == namespace
+@pytest.mark.parametrize(("namespace", "bare_is"), [("llm", "llm"), ("123", "123"), ("true", "true"), ("1e3", "1000")])
+def test_a_name_is_text_whatever_else_it_could_be(tmp_path: Path, namespace: str, bare_is: str) -> None:
+    """Without quotes Pulumi makes a number's own text of it, as `pulumi config --json` (3.255.0) shows."""
+    assert load_as_pulumi({**SMALLEST, "namespace": namespace}).namespace == namespace
+    file = write(tmp_path, {**SMALLEST, "namespace": "here"})
+    text = file.read_text()
+    file.write_text(text.replace("here", f"'{namespace}'"))
+    assert read(file).namespace == namespace
+    file.write_text(text.replace("here", namespace))
+    assert read(file).namespace == bare_is
 
 
 def test_load_names_the_stacks_own_file() -> None:
@@ -260,3 +278,72 @@ def test_load_names_the_stacks_own_file() -> None:
         SettingsError, match=r"^Pulumi\.test\.yaml has 1 problem:\n  models: at least one is required\.$"
     ):
         load_as_pulumi({**SMALLEST, "models": {}})
+
+
+def test_lines_are_told_only_of_the_file_that_pulumi_has_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pulumi up --config-file other.yaml` hands over what is not in the stack's own file."""
+    monkeypatch.chdir(tmp_path)
+    wrong = {**SMALLEST, "models": {"chat": {**VLLM, "gpus": 0}}}
+    write(tmp_path, wrong)
+    with pytest.raises(SettingsError, match=r"^Pulumi\.test\.yaml has 1 problem:\n  line \d+: models\.chat\.gpus: "):
+        load_as_pulumi(wrong)
+    write(tmp_path, SMALLEST)
+    with pytest.raises(
+        SettingsError, match=r"^The configuration of the stack 'test' has 1 problem:\n  models\.chat\.gpus: "
+    ):
+        load_as_pulumi(wrong)
+
+
+def test_nothing_behind_a_key_is_told_the_same_with_pulumi_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pulumi (3.255.0) hands over an empty text for it."""
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path, {**SMALLEST, "monitoring": None})
+    told = r"line \d+: monitoring: has nothing behind it"
+    with pytest.raises(SettingsError, match=told):
+        read(file)
+    with pytest.raises(SettingsError, match=told):
+        load_as_pulumi({**SMALLEST, "monitoring": ""})
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hf_0123456789abcdefghijklmnopqrstuvwx",
+        "sk-0123456789abcdefghijklmnop",
+        "nvapi-0123456789abcdefghijklmnop",
+        "ghp_0123456789abcdefghijklmnopqrstuvwxyz",
+        "AKIA0123456789ABCDEF",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nMARKER0123456789\n-----END OPENSSH PRIVATE KEY-----\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        lambda secret: vllm(model=secret),
+        lambda secret: vllm(image=f"registry/{secret}"),
+        lambda secret: vllm(gpus=secret),
+        lambda secret: vllm(**{secret: 1}),
+        lambda secret: vllm(profile=secret),
+        lambda secret: vllm(engine=secret),
+        lambda secret: {**SMALLEST, "models": {secret: VLLM}},
+        lambda secret: {**SMALLEST, "models": secret},
+        lambda secret: {**SMALLEST, secret: {}},
+        lambda secret: {**SMALLEST, "huggingFaceToken": secret},
+        lambda secret: {**SMALLEST, "ingress": {"host": secret, "routes": {secret: secret}}},
+        lambda secret: ollama(
+            modelfiles={"jini": {"from": "qwen3:4b", "system": f"The key is {secret}, tell nobody."}}
+        ),
+    ],
+)
+def test_a_secret_in_any_text_is_told_of_and_not_shown(raw: Any, secret: str) -> None:
+    told = problems(raw(secret))
+    assert told, "a secret in the clear is no problem"
+    assert secret not in "".join(told)
+    assert "0123456789" not in "".join(told)
+
+
+def test_what_only_resembles_a_secret_is_none() -> None:
+    for text in ("task-0123456789abcdefghijk", "shf_model", "sk-small", "hf_internal_testing"):
+        assert problems(ollama(modelfiles={"jini": {"from": "qwen3:4b", "system": f"Say {text}."}})) == []

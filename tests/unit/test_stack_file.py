@@ -42,7 +42,8 @@ def told(folder: Path, text: str) -> list[str]:
         ("yes", "yes"),
         ("off", "off"),
         ("12:30", "12:30"),
-        ("2024-01-31", "2024-01-31"),
+        ("2024-13-31", "2024-13-31"),
+        ("1e400", "1e400"),
         ("true", True),
         ("False", False),
         ("~", None),
@@ -173,6 +174,15 @@ SECRET = "sk-planted-0123456789"
 EDGE = {"host": "localhost", "routes": {"/v1": "big"}}
 TOO_LARGE = {"big": {"engine": "vllm", "model": "meta-llama/Llama-3.3-70B-Instruct"}}
 
+FED = {
+    "fed": {
+        "engine": "vllm",
+        "model": "Qwen/Qwen2.5-7B-Instruct-AWQ",
+        "autoscale": {"max": 2, "runningRequests": 50},
+    }
+}
+"""What needs monitoring."""
+
 
 @pytest.mark.parametrize(
     ("more", "expected"),
@@ -180,10 +190,13 @@ TOO_LARGE = {"big": {"engine": "vllm", "model": "meta-llama/Llama-3.3-70B-Instru
         ({"models": {"qwen2.5": {"engine": "vllm", "model": "a/b"}}}, ["models.big", "models.qwen2.5"]),
         ({"models": {"chat": {"engine": "olama", "pull": ["qwen3:4b"]}}}, ["models.big", "models.chat.engine"]),
         ({"modles": {}}, ["models.big", "modles"]),
+        ({"models": {"fast": {**TOO_LARGE["big"], "gpu": 4}}}, ["models.big", "models.fast", "models.fast.gpu"]),
         ({"ingress": {"host": "localhost", "routes": {"/v1": "big"}, "hosts": 1}}, ["ingress.hosts", "models.big"]),
         ({"huggingFaceToken": SECRET}, ["huggingFaceToken", "models.big"]),
+        ({"monitoring": None}, ["models.big", "monitoring"]),
+        ({"monitoring": {"storage": "4GB"}, "models": FED}, ["models.big", "monitoring.storage"]),
     ],
-    ids=["name with a dot", "engine", "key", "ingress", "secret"],
+    ids=["name with a dot", "engine", "key", "key of a model", "ingress", "secret", "nothing", "autoscaled"],
 )
 def test_a_mistake_elsewhere_does_not_hide_that_a_model_does_not_fit(more: Raw, expected: list[str]) -> None:
     raw: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090", "count": 4}}}, **more}
@@ -247,3 +260,88 @@ def test_a_file_of_yaml_written_by_others_is_read_whole(tmp_path: Path) -> None:
     file = tmp_path / STACK_FILES[0].name
     file.write_text(yaml.safe_dump({"secretsprovider": "x", "encryptionsalt": "v1:abc", "config": config}))
     assert read(file) == read(STACK_FILES[0])
+
+
+def test_a_file_of_windows_is_read_as_any_other(tmp_path: Path) -> None:
+    """A mark of the byte order, and lines that end in CR LF; Pulumi takes both."""
+    file = tmp_path / "Pulumi.test.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + STACK_FILES[0].read_bytes().replace(b"\n", b"\r\n"))
+    assert read(file) == read(STACK_FILES[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is empty; write 'config:' with keys such as 'llm-serving:models' below it."),
+        ("# TODO\n\n", "is empty; write 'config:' with keys such as 'llm-serving:models' below it."),
+        ("config:\n", "has no mapping 'config:' with keys such as 'llm-serving:models'."),
+        ("confg:\n  a: 1\n", "has no mapping 'config:' with keys such as 'llm-serving:models'; 'confg' is none."),
+        (
+            "config:\nllm-serving:models: {}\n",
+            "has no mapping 'config:' with keys such as 'llm-serving:models'; its keys stand at the beginning of their "
+            "lines: indent them below 'config:'.",
+        ),
+        (
+            "config: {a: 1}\n---\nconfig: {b: 1}\n",
+            "has a second document (---) in line 2, which Pulumi does not read. Put it in a file of its own, or take "
+            "the '---' out.",
+        ),
+        (
+            "config:\n\ta: 1\n",
+            "is not YAML in line 2, column 1: found character that cannot start any token. A tab cannot indent: write "
+            "spaces.",
+        ),
+        (
+            'config: {a: "C:\\models"}\n',
+            "is not YAML in line 1, column 16: found unknown escape character. In double quotes a backslash begins an "
+            "escape: write single quotes.",
+        ),
+        (
+            "config:\n  a: b: c\n",
+            "is not YAML in line 2, column 7: mapping values are not allowed in this context. Look at the indentation, "
+            "and put texts with ': ' in quotes.",
+        ),
+        (
+            "config:\n  a: *.example.com\n",
+            "is not YAML in line 2, column 7: did not find expected alphabetic or numeric character. A text that "
+            "begins with '*' or '&' stands in quotes.",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_its_repair(tmp_path: Path, text: str, problem: str) -> None:
+    assert told(tmp_path, text) == ["Pulumi.test.yaml has 1 problem:", f"  {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        (
+            "  llm-servin:models: {}\n",
+            "  line 2: llm-servin:models: is another project's, so it would be passed over; did you mean "
+            "'llm-serving:models'?",
+        ),
+        (
+            "  llm-serving: {models: {}}\n",
+            "  line 2: llm-serving: is a level of its own, and 'config:' has none. Write keys such as "
+            "'llm-serving:models:'.",
+        ),
+        (
+            "  <<: {llm-serving:models: {}}\n",
+            "  line 2: <<: merges another mapping, and 'config:' has none. Write keys such as 'llm-serving:models:'.",
+        ),
+        (
+            "  llm-serving:models.chat.gpus: 2\n",
+            "  line 2: models.chat.gpus: a dot is no path here, so there is no such setting; write mappings below "
+            "'models:'.",
+        ),
+        ("  ? [a]\n  : b\n", "  line 2: a list: there is no such setting"),
+    ],
+)
+def test_a_key_that_is_none_of_ours_is_told(tmp_path: Path, config: str, problem: str) -> None:
+    assert any(line.startswith(problem) for line in told(tmp_path, "config:\n" + config))
+
+
+def test_what_cannot_be_read_clearly_hides_no_other_mistake(tmp_path: Path) -> None:
+    text = HEAD + "  llm-serving:models:\n    chat: {engine: vlm, model: a/b, model: c/d}\n  llm-serving:monitoring:\n"
+    lines = [line.split(": ")[:2] for line in told(tmp_path, text)[1:]]
+    assert lines == [["  line 4", "models.chat.model"], ["  line 4", "models.chat.engine"], ["  line 5", "monitoring"]]

@@ -101,8 +101,22 @@ func (f *flag) switchedOn(name string) bool {
 
 var negativeNumber = regexp.MustCompile(`^-\d+$|^-\d*\.\d+$`)
 
-func isOption(word string) bool {
-	return len(word) > 1 && word[0] == '-' && !negativeNumber.MatchString(word) && !strings.Contains(word, " ")
+// isOption says whether argparse takes `word` for an option: with a space in it, only where it begins with an option's
+// name and "=", as a chat template's may.
+func (p *parser) isOption(word string) bool {
+	if len(word) < 2 || word[0] != '-' || negativeNumber.MatchString(word) {
+		return false
+	}
+	name, _, inline := strings.Cut(word, "=")
+	return !strings.Contains(word, " ") || inline && p.find(spelled(name)) != nil
+}
+
+// spelled is the name of an option as it is known: vLLM takes underscores for dashes.
+func spelled(name string) string {
+	if strings.HasPrefix(name, "--") {
+		return strings.ReplaceAll(name, "_", "-")
+	}
+	return name
 }
 
 // parse reads the arguments of `vllm serve` as vLLM's parser does.
@@ -112,7 +126,7 @@ func (p *parser) parse(words []string) (*arguments, error) {
 	for i := 0; i < len(words); {
 		word := words[i]
 		i++
-		if !isOption(word) {
+		if !p.isOption(word) {
 			if parsed.model == "" {
 				parsed.model = word
 			} else {
@@ -121,9 +135,7 @@ func (p *parser) parse(words []string) (*arguments, error) {
 			continue
 		}
 		name, inline, hasInline := strings.Cut(word, "=")
-		if strings.HasPrefix(name, "--") {
-			name = strings.ReplaceAll(name, "_", "-")
-		}
+		name = spelled(name)
 		f := p.find(name)
 		if base, _, dotted := strings.Cut(name, "."); dotted && p.find(base) != nil && p.find(base).isJSON() {
 			f = &flag{Names: []string{name}, Dest: p.find(base).Dest + ".", Type: "str"} // one key of a JSON value
@@ -141,7 +153,7 @@ func (p *parser) parse(words []string) (*arguments, error) {
 			}
 			values = []string{inline}
 		} else {
-			for len(values) < most && i < len(words) && !isOption(words[i]) {
+			for len(values) < most && i < len(words) && !p.isOption(words[i]) {
 				values = append(values, words[i])
 				i++
 			}

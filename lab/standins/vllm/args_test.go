@@ -34,6 +34,19 @@ func TestAcceptedAsByVLLM(t *testing.T) {
 	}
 }
 
+func TestAValueBehindAnEqualsSignMayHoldSpaces(t *testing.T) {
+	parsed, err := newParser().parse([]string{"m", "--chat-template={{ a }} b", "--lora-modules", "x=a/b", "--port=1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := parsed.values["chat_template"]; len(got) != 1 || got[0] != "{{ a }} b" {
+		t.Errorf("the template is %q", got)
+	}
+	if _, err := newParser().parse([]string{"m", "--unheard-of=a b"}); err == nil {
+		t.Error("an unknown option with a space is taken")
+	}
+}
+
 func TestRefusedAsByVLLM(t *testing.T) {
 	for line, want := range map[string]string{
 		"m --swap-space 4":          "vllm: error: unrecognized arguments: --swap-space 4",

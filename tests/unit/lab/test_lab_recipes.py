@@ -25,11 +25,12 @@ def debian_packages() -> None:
 @pytest.fixture
 def programs() -> dict[str, Path]:
     """Something in the place of each Go program, with the shared libraries of a program that has some."""
-    return dict.fromkeys((name for names in recipes.ROLE_PROGRAMS.values() for name in names), Path("/usr/bin/env"))
+    names = {name for names in recipes.ROLE_PROGRAMS.values() for name in names}
+    return dict.fromkeys(names | set(recipes.ROLE_WHEELS.values()), Path("/usr/bin/env"))
 
 
 def image(role: Role, programs: dict[str, Path]) -> Image:
-    return recipes.role_image(role, programs, Path("/etc/passwd"))
+    return recipes.role_image(role, programs, Path("/etc/passwd"), Path("/etc/hostname"))
 
 
 def entry(found: Image, path: str) -> Entry:
@@ -116,6 +117,26 @@ def test_templates_get_the_variables_that_are_set_and_keep_nginx_own(tmp_path: P
     made = [file for file in (tmp_path / "conf.d").rglob("*") if file.is_file()]
     assert made == [tmp_path / "conf.d/sub/a.conf"]
     assert made[0].read_text() == "hello ${HIDDEN} $host\n"
+
+
+def test_llama_server_gets_all_that_is_written_but_the_model_and_the_caches_type(tmp_path: Path) -> None:
+    script = tmp_path / "llama-server.sh"
+    text = (GATEWAY.parent / "llama_server.sh").read_text()
+    script.write_text(text.replace("/app/lab/llama-server", "printf '%s|'"))
+    written = [
+        "--hf-repo",
+        "a/b:Q4_K_M",
+        "--jinja",
+        "--hf-file",
+        "x y.gguf",
+        "--cache-type-k",
+        "q8_0",
+        "--alias",
+        "s t",
+    ]
+    done = subprocess.run(["/bin/busybox", "sh", str(script), *written], capture_output=True, text=True, check=True)
+    given = ["--model", "/app/lab/model.gguf", "--jinja", "--cache-type-k", "f16", "--alias", "s t", ""]
+    assert done.stdout.split("|") == given
 
 
 def test_entry_point_hands_over_to_its_command() -> None:

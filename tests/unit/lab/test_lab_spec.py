@@ -52,7 +52,7 @@ def test_more_nodes_than_there_are_addresses_are_refused() -> None:
         ('{"nodes": {}}', "nodes is empty"),
         ('{"nodes": {"A_b": {}}}', "node name 'A_b'"),
         ('{"nodes": {"a": {"gpus": 17}}}', "nodes.a.gpus: Input should be less than or equal to 16"),
-        ('{"images": {"tgi": []}}', "images.tgi"),
+        ('{"images": {"sglang": []}}', "images.sglang"),
         ('{"ollamaModels": ["a b"]}', "model 'a b'"),
         ('{"gpus": 1}', "gpus: Extra inputs are not permitted"),
         ("{", "spec.json: Invalid JSON"),

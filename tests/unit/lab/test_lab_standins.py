@@ -10,7 +10,7 @@ from toolchain.catalogue import PROGRAMS
 from toolchain.gobuild import go_environment
 
 
-@pytest.mark.parametrize("name", ["vllm", "device-plugin", "dcgm-exporter", "grafana", "pause"])
+@pytest.mark.parametrize("name", ["vllm", "tgi", "device-plugin", "dcgm-exporter", "grafana", "pause"])
 def test_go_tests_pass(name: str) -> None:
     command = ["go", "test", "-mod=readonly", "./..."]
     source = PROGRAMS[name].source

@@ -1,0 +1,3 @@
+module lab/standins/tgi
+
+go 1.26.0

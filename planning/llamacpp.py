@@ -1,0 +1,284 @@
+"""One llama.cpp server: its command line, environment, sizes and budgets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from planning.catalogue import LanguageModel, Quantization, declared_model, gguf_model, gpu_models, hub_models
+from planning.engine_flags import extra_arguments, flag_table
+from planning.llamacpp_arguments import PORT, llamacpp_arguments, llamacpp_environment
+from planning.llamacpp_flags import REFUSED, SETTINGS
+from planning.memory import MIB, GpuMemory, LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
+from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shutdown
+from planning.prompt_caches import checkpoints, prompt_bytes
+from planning.rollout import Rollout
+from planning.startup import Startup, startup
+from planning.volumes import check_cache
+from settings.base import quantity_bytes
+from settings.llamacpp import CLAIM_FOLDER, CacheType, LlamaCppSettings
+from settings.node import NodeSettings
+from settings.storage import StorageSettings
+
+__all__ = ["CLAIM_FOLDER", "PORT", "LlamaCppPlan", "plan_llamacpp"]
+
+_DRAIN_SECONDS = 60
+_UBATCH_TOKENS = 512
+"""llama.cpp's own --ubatch-size."""
+
+_UNKNOWN_FILES_BYTES = 5 * 10**9
+"""Stands for a file that the catalogue does not know; only budgets and volumes are made of it."""
+
+_QUANTIZATION_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(IQ\d\w*|Q\d\w*|F16)(?![A-Za-z0-9])", re.IGNORECASE)
+
+_ELEMENT_BITS: dict[CacheType, float] = {
+    # Blocks of 32 elements with their scales (ggml-common.h): q8_0 has 34 bytes, q5_1 24, q5_0 22, q4_1 20, others 18.
+    "f32": 32,
+    "f16": 16,
+    "bf16": 16,
+    "q8_0": 8.5,
+    "q5_1": 6,
+    "q5_0": 5.5,
+    "q4_1": 5,
+    "q4_0": 4.5,
+    "iq4_nl": 4.5,
+}
+
+_BLOCK = 32
+"""Elements of one block of every quantized type."""
+
+_STRETCHES = ("rope-", "yarn-", "override-kv")
+"""Flags by which a model may be given a longer context than it was made for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaCppPlan:
+    """Everything that the LlamaCppServer component is made of."""
+
+    name: str
+    model: str
+    """As the stack file names it."""
+
+    image: str
+    replicas: int
+    gpus: int
+    nodes: tuple[str, ...]
+    gpu_model: str
+    time_slices: int
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    rollout: Rollout
+    startup: Startup
+    shutdown: Shutdown
+    host_memory: HostMemory
+    scheduling: Scheduling = ANYWHERE
+    embeds: bool
+    """Whether it is there for embeddings, and not for chats."""
+
+    claim: str | None
+    """Existing claim with the model's file; None where the server downloads it."""
+
+    cache_bytes: int
+    cache_follows_model: bool
+    """Whether the size of the volume is not the stack file's but ours, from the model's."""
+
+    files_bytes: int | None
+    """Of the model that it downloads; None where it is not known, or there already."""
+
+    memory: GpuMemory | None
+    """None where the catalogue does not know the model."""
+
+    spilled_layers: int
+    """Layers that the CPU computes, as `gpuLayers` asks for it; 0 where the model is not known."""
+
+    max_model_len: int
+    """Context of one request, in tokens."""
+
+    concurrent_full_length_requests: int | None
+
+    autoscale: None = None
+    """Its metrics feed no autoscaler."""
+
+    shm_bytes: int = 0
+    """One process serves, also with several GPUs, so it shares no memory with others."""
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """What clients write as `model`."""
+        return (self.name,)
+
+
+def plan_llamacpp(
+    name: str,
+    settings: LlamaCppSettings,
+    *,
+    nodes: tuple[str, ...],
+    node: NodeSettings,
+    rollout: Rollout,
+    storage: StorageSettings,
+    problems: list[str],
+    warnings: list[str],
+) -> LlamaCppPlan:
+    """The plan of one server; arguments as for vLLM."""
+    model = _model(settings)
+    context = settings.context_length
+    ubatch = settings.ubatch_size or (context if settings.embeddings else _UBATCH_TOKENS)
+    share = settings.gpu_share or 1 / node.gpus.time_slices
+    limit_mib = int(gpu_models()[node.gpus.model].memory_mib * share)
+    load = LlamaCppLoad(
+        context_tokens=context * settings.parallel,
+        key_bits=_ELEMENT_BITS[settings.cache_type_k],
+        value_bits=_ELEMENT_BITS[settings.cache_type_v],
+        ubatch_tokens=ubatch,
+        gpus=settings.gpus,
+        sequences=settings.parallel,
+        flash_attention=settings.flash_attention is not False,
+        full_window_cache=settings.extra_args.get("swa-full") is True,
+        margin_mib=0,
+    )
+    memory = None
+    if model is None:
+        warnings.append(
+            f"models.{name}.model: what {settings.model} takes is not known, so neither is whether it fits, and its "
+            "volume is made for 5 GB. Write its architecture (`llmctl catalogue add` prints it)."
+        )
+    else:
+        memory = _memory(name, settings, model, load, limit_mib, problems)
+        _check_use(name, settings, model, problems)
+    extra = extra_arguments(
+        f"models.{name}.extraArgs",
+        settings.extra_args,
+        flag_table("llama-server"),
+        settings=SETTINGS,
+        refused=REFUSED,
+        problems=problems,
+    )
+    files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
+    budget = settings.prompt_cache_mib * MIB
+    kept = checkpoints(model, load, budget_bytes=budget)
+    prompts = prompt_bytes(model, load, checkpoints=kept, budget_bytes=budget)
+    check_cache(name, settings.cache, files_bytes if model else None, problems)
+    return LlamaCppPlan(
+        name=name,
+        model=settings.model,
+        image=settings.image,
+        replicas=settings.replicas,
+        gpus=settings.gpus,
+        nodes=nodes,
+        gpu_model=node.gpus.model,
+        time_slices=node.gpus.time_slices,
+        arguments=llamacpp_arguments(name, settings, ubatch=ubatch, checkpoints=kept, extra=extra),
+        environment=llamacpp_environment(node),
+        rollout=rollout,
+        startup=startup(files_bytes, storage, downloads=not settings.is_local, compiles=False),
+        shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
+        host_memory=_host_memory(files_bytes, memory, prompts),
+        embeds=settings.embeddings,
+        claim=settings.claim,
+        cache_bytes=_cache_bytes(settings, files_bytes),
+        files_bytes=model.files_bytes if model and not settings.is_local else None,
+        cache_follows_model=settings.cache is None,
+        memory=memory.gpu if memory else None,
+        spilled_layers=memory.spilled_layers if memory else 0,
+        max_model_len=context,
+        concurrent_full_length_requests=settings.parallel if memory else None,
+    )
+
+
+def _model(settings: LlamaCppSettings) -> LanguageModel | None:
+    """What is known of the file: by the stack file's own facts, by the catalogue, or of the model that it is a GGUF of.
+
+    `OWNER/NAME-GGUF` is a GGUF of the model NAME, whoever has quantized it; the shape is that of the model, and the
+    size of the file follows from it and the quantization, which its name says.
+    """
+    quantization = _quantization(settings)
+    if (facts := settings.architecture) is not None:
+        if quantization is not None and "quantization" not in facts.model_fields_set:
+            facts = facts.model_copy(update={"quantization": quantization})
+        return declared_model(settings.model, facts)
+    if quantization is None or settings.is_local:
+        return None
+    repository = settings.model.partition(":")[0]
+    if (listed := gguf_model(f"{repository}:{quantization.value}")) is not None:
+        return listed
+    base = re.sub(r"-GGUF$", "", repository.partition("/")[2], flags=re.IGNORECASE).lower()
+    found = next((model for name, model in hub_models().items() if name.partition("/")[2].lower() == base), None)
+    if found is None:
+        return None
+    return replace(found, name=settings.model, quantization=quantization, measured_bytes=None, gated=False)
+
+
+def _quantization(settings: LlamaCppSettings) -> Quantization | None:
+    """That which the tag, or else the name of the file, says; None where that is none we know."""
+    tag = settings.model.partition(":")[2]
+    named = [tag] if tag else _QUANTIZATION_IN_NAME.findall(settings.file or settings.model)
+    known = {kind.value.lower(): kind for kind in Quantization if kind.is_gguf}
+    return next((known[word.lower()] for word in named if word.lower() in known), None)
+
+
+def _memory(
+    name: str,
+    settings: LlamaCppSettings,
+    model: LanguageModel,
+    load: LlamaCppLoad,
+    limit_mib: int,
+    problems: list[str],
+) -> LlamaCppMemory:
+    """What the layers that are asked for take; what does not fit is added to `problems`.
+
+    llama-server is told how many layers go to the GPU, and would end where they do not fit.
+    """
+    everything = model.architecture.layers + 1
+    asked = everything if settings.gpu_layers is None else min(settings.gpu_layers, everything)
+    memory = llama_cpp_memory(model, replace(load, gpu_layers=asked), limit_mib=limit_mib)
+    if memory.gpu.total_mib > limit_mib:
+        fitting = everything - llama_cpp_memory(model, load, limit_mib=limit_mib).spilled_layers
+        largest = memory.largest_context // settings.parallel
+        ways = [f"contextLength: {largest}"] if largest >= 128 else []  # the least that settings take
+        ways.append(f"gpuLayers: {fitting}, with which the CPU computes the other {everything - fitting}")
+        problems.append(
+            f"models.{name}: weights {memory.gpu.weights_mib} MiB, {memory.gpu.kv_cache_mib} MiB of cache for "
+            f"{settings.parallel} x {settings.context_length} tokens and {memory.gpu.other_mib} MiB of buffers exceed "
+            f"the {limit_mib} MiB that it may take of each GPU, so llama-server would end while it loads. Write "
+            f"{' or '.join(ways)}; or take a smaller quantization."
+        )
+    return memory
+
+
+def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, problems: list[str]) -> None:
+    """What the model is not made for is added to `problems`."""
+    longest = model.architecture.context_tokens
+    stretched = any(flag.startswith(_STRETCHES) for flag in settings.extra_args)
+    if settings.context_length > longest and not stretched:
+        problems.append(
+            f"models.{name}.contextLength: {settings.context_length} tokens, but {settings.model} was made for "
+            f"{longest}, and llama-server gives a request no more, whatever is reserved. Write {longest} or less."
+        )
+    size = model.architecture.head_dim
+    for key, kind in (("cacheTypeK", settings.cache_type_k), ("cacheTypeV", settings.cache_type_v)):
+        if _ELEMENT_BITS[kind] < 16 and size % _BLOCK and model.architecture.latent_attention is None:
+            problems.append(
+                f"models.{name}.{key}: {kind} has blocks of {_BLOCK} elements, which do not divide a head of {size} of "
+                f"{settings.model}, so llama-server would end while it loads. Write f16."
+            )
+    if model.is_embedding and not settings.embeddings:
+        problems.append(
+            f"models.{name}.embeddings: is false, and {settings.model} makes embeddings, which llama-server would "
+            "refuse to give. Write embeddings: true."
+        )
+
+
+def _host_memory(files_bytes: int, memory: LlamaCppMemory | None, prompts: int) -> HostMemory:
+    """As for all engines, with what stays in host memory: layers of the CPU, and what is kept of prompts."""
+    usual = host_memory(workers=1, files_bytes=files_bytes, shm=0)
+    held = memory.host_mib * MIB if memory and memory.spilled_layers else 0
+    return HostMemory(
+        request_bytes=usual.request_bytes + held,
+        limit_bytes=usual.limit_bytes + held + prompts,
+    )
+
+
+def _cache_bytes(settings: LlamaCppSettings, files_bytes: int) -> int:
+    if settings.cache is not None:
+        return quantity_bytes(settings.cache)
+    return GIB if settings.is_local else (files_bytes * 6 // 5 // GIB + 2) * GIB

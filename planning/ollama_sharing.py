@@ -1,0 +1,58 @@
+"""Models of one Ollama server that take each other's place in memory: every change between them loads weights again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from planning.ollama_memory import ServedModel
+from settings.ollama import OllamaSettings, full_name
+
+_LOADED_WITH = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread")
+"""Parameters that a loaded model cannot change (api/types.go, Runner; server/sched.go, needsReload)."""
+
+
+def sharing_warnings(
+    server: str, settings: OllamaSettings, served: Mapping[str, ServedModel], *, limit_mib: int
+) -> Iterator[str]:
+    """What is told of models that cannot be loaded together, as `path: fact, consequence, repair`.
+
+    Args:
+        server: its name.
+        settings: what the file says of it.
+        served: every model of it, by name.
+        limit_mib: what it may take of each of its GPUs.
+    """
+    yield from _other_options(server, settings, served)
+    taken: dict[str, int] = {}
+    for name, model in served.items():
+        if model.memory is not None and not model.memory.spilled_layers:
+            weights = weights_of(name, settings)
+            taken[weights] = max(taken.get(weights, 0), model.memory.gpu.total_mib)
+    if settings.max_loaded_models == 1 or sum(taken.values()) <= limit_mib:
+        return
+    yield (
+        f"models.{server}.pull: {', '.join(taken)} take {sum(taken.values())} MiB together, of the {limit_mib} MiB "
+        "that the server may take of each GPU, so Ollama unloads one whenever another is asked for, and requests wait "
+        "while it loads. Give one of them a server and a GPU of its own, or write a smaller contextLength."
+    )
+
+
+def _other_options(server: str, settings: OllamaSettings, served: Mapping[str, ServedModel]) -> Iterator[str]:
+    for name, modelfile in settings.modelfiles.items():
+        base = next((pulled for pulled in settings.pull if full_name(pulled) == full_name(modelfile.from_)), None)
+        if base is None:
+            continue
+        other = [option for option in _LOADED_WITH[1:] if option in modelfile.parameters]
+        if served[name].context_tokens != served[base].context_tokens:
+            other.insert(0, _LOADED_WITH[0])
+        if other:
+            yield (
+                f"models.{server}.modelfiles.{name}.parameters.{other[0]}: is another than that of {base}, whose "
+                "weights it has, so Ollama loads them again whenever a request for the one follows one for the other. "
+                "Ask for one of them alone, or let both have the same (contextLength is the server's)."
+            )
+
+
+def weights_of(name: str, settings: OllamaSettings) -> str:
+    """What is loaded for `name`: custom models of one origin share it."""
+    return full_name(settings.modelfiles[name].from_ if name in settings.modelfiles else name)

@@ -1,0 +1,81 @@
+"""Environment variables of a vLLM server: those of the plan, and those that a stack file adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from planning.platforms import platform_environment
+from planning.startup import Startup
+from planning.vllm_release import Release
+from settings.node import NodeSettings
+from settings.problems import did_you_mean
+
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
+_NO_SECRETS = ("TOKENIZERS_PARALLELISM", "VLLM_ROCM_", "VLLM_MAX_TOKENS_")
+"""What looks like one by its name, and holds none."""
+
+_GONE = {
+    "VLLM_USE_V1": "it is gone; there is one engine",
+    "VLLM_ATTENTION_BACKEND": "it is the setting attentionBackend now",
+    "VLLM_RPC_TIMEOUT": "it is gone, without another in its place",
+    "VLLM_USE_FLASHINFER_MOE_FP8": "it is gone; extraArgs.moe-backend chooses",
+    "HF_HUB_ENABLE_HF_TRANSFER": "Hugging Face's library has dropped it; it downloads in parallel by itself",
+}
+_REFUSED = {
+    "VLLM_PORT": "the port is the plan's",
+    "VLLM_SERVER_DEV_MODE": "it opens /sleep, /pause and /collective_rpc to whoever reaches the server",
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "it lets whoever reaches the engine's sockets run code",
+    "CUDA_VISIBLE_DEVICES": "Kubernetes says which GPUs are the pod's",
+    "NVIDIA_VISIBLE_DEVICES": "Kubernetes says which GPUs are the pod's",
+}
+
+
+def vllm_environment(node: NodeSettings, time: Startup) -> dict[str, str]:
+    """What the plan itself wants to be set."""
+    return {
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(time.budget_seconds),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        # Both lie on the volume: what is downloaded or compiled once is there at the next start.
+        "HF_HOME": "/cache/huggingface",
+        "VLLM_CACHE_ROOT": "/cache/vllm",
+        "HOME": "/tmp",
+    } | platform_environment(node)
+
+
+def check_extra_environment(
+    path: str, extra: Mapping[str, str], planned: Mapping[str, str], known: Release | None, problems: list[str]
+) -> None:
+    """Add to `problems` what of `extra` must not be, or would do nothing.
+
+    Args:
+        path: of the mapping in the stack file, e.g. `models.chat.extraEnvironment`.
+        planned: what the plan sets.
+        known: the release that the image runs; None where it is another, of which nothing is known.
+    """
+    for variable in extra:
+        if (told := _refusal(variable, planned, known)) is not None:
+            problems.append(f"{path}.{variable}: {told}")
+
+
+def _refusal(variable: str, planned: Mapping[str, str], known: Release | None) -> str | None:
+    if variable in planned:
+        return f"the plan sets it to {planned[variable]!r}, and counts with that. Take it out."
+    if variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        return "would stand in the file as plain text. Set it as huggingFaceToken: pulumi config set --secret."
+    if variable == "VLLM_API_KEY":
+        return "would stand in the file as plain text, and the edge checks keys. Write ingress.apiKeys."
+    if _SECRET.search(variable) and not variable.startswith(_NO_SECRETS):
+        return "looks like a secret, which would stand in the file and in the pod as plain text. Take it out."
+    if variable in _REFUSED:
+        return f"{_REFUSED[variable]}. Take it out."
+    if known is not None and variable not in known.environment:
+        if variable in _GONE:
+            return f"{_GONE[variable]}. Take it out."
+        if variable.startswith("VLLM_"):
+            return (
+                f"vLLM {known.version} reads no such variable, so it would do nothing"
+                f"{did_you_mean(variable, known.environment) or '.'}"
+            )
+    return None
