@@ -237,7 +237,10 @@ ROLLOUT_DEADLINE = Rule(
     kinds=frozenset({"Deployment"}),
     remediate=_extend,
     bad=_SERVER + _POD + _PROBE.format(failures=120),
-    good=_SERVER + "  progressDeadlineSeconds: 1300\n" + _POD + _PROBE.format(failures=120),
+    good=_SERVER.replace("{name: chat}", '{name: chat, annotations: {pulumi.com/timeoutSeconds: "1300"}}')
+    + "  progressDeadlineSeconds: 1300\n"
+    + _POD
+    + _PROBE.format(failures=120),
 )
 
 RULES = (STARTUP_BUDGET, ROLLOUT_DEADLINE)
