@@ -9,7 +9,7 @@ from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Pod
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import SCALERS, owners
-from llm_policies.values import Doubt, Undecided, Value
+from llm_policies.values import Doubt, Malformed, Undecided, Value
 
 _MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 _KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy", *_MONITORS, *sorted(SCALERS))
@@ -22,22 +22,29 @@ _MAKE_NO_PODS = frozenset(
         *("traefik.io", "traefik.containo.us", "keda.sh", "cert-manager.io", "acme.cert-manager.io", "cilium.io"),
         *("networking.istio.io", "security.istio.io", "policy.linkerd.io", "kyverno.io", "bitnami.com"),
         *("external-secrets.io", "projectcalico.org", "crd.projectcalico.org", "inference.networking.x-k8s.io"),
+        "monitoring.coreos.com",
     }
 )
 """Groups of custom resources of which no pod is made; those of Kubernetes itself end in .k8s.io, or have no dot."""
 
-_MONITORING_THAT_RUNS = frozenset({"Prometheus", "PrometheusAgent", "Alertmanager", "ThanosRuler"})
+_MAKE_PODS = frozenset(
+    {
+        *("monitoring.coreos.com/Prometheus", "monitoring.coreos.com/PrometheusAgent"),
+        *("monitoring.coreos.com/Alertmanager", "monitoring.coreos.com/ThanosRuler"),
+        *("keda.sh/ScaledJob", "gateway.networking.k8s.io/Gateway"),
+    }
+)
+"""What pods are made of among them: Istio and Envoy Gateway deploy a proxy for each Gateway."""
 
 _Meant = Callable[[Value], bool]
 
 
 def _makes_unseen_pods(item: Object) -> bool:
     """Whether pods come of it that are no objects of the stack: of a Helm release, or by an operator."""
-    if item.kind in POD_BEARING:
-        return False
-    if item.group == "monitoring.coreos.com":
-        return item.kind in _MONITORING_THAT_RUNS
-    return "." in item.group and not item.group.endswith(".k8s.io") and item.group not in _MAKE_NO_PODS
+    if f"{item.group}/{item.kind}" in _MAKE_PODS:
+        return True
+    is_foreign = "." in item.group and not item.group.endswith(".k8s.io") and item.group not in _MAKE_NO_PODS
+    return is_foreign and not item.pods  # a LeaderWorkerSet's are seen, those of Volcano's Job are not
 
 
 def _namespace(item: Object) -> str:
@@ -156,30 +163,27 @@ def _of_monitor(item: Object, stack: Stack) -> Iterator[Said | None]:
     spec = item.properties.get("spec")
     where = spec.get("namespaceSelector")
     anywhere = where.get("any").boolean() is True
-    named = [name.text() or "" for name in where.get("matchNames").items()]
+    named = [_written(name) for name in where.get("matchNames").items()]
     namespaces = named or [_namespace(item)]
-    names: set[str] = set()
-    count = 0
+    ports: list[set[str | None]] = []  # of each that it selects
     if item.kind == "ServiceMonitor":
         for service in stack.of("Service"):
             inside = anywhere or any(may_be_in(service, namespace) for namespace in namespaces)
             if inside and matches(service.properties.get("metadata", "labels"), spec.get("selector")):
-                count += 1
-                names |= {port.get("name").text() or "" for port in service.properties.get("spec", "ports").items()}
+                ports.append({port.get("name").text() for port in service.properties.get("spec", "ports").items()})
     else:
         for namespace in [None] if anywhere else namespaces:
             found, doubts = selected(stack, namespace, lambda labels: matches(labels, spec.get("selector")))
             if not found and doubts:
                 raise doubts[0]
-            count += len(found)
-            names |= {name for _, pod in found for name in _port_names(pod)}
-    if count == 0:
-        what = "Services" if item.kind == "ServiceMonitor" else "pods"
+            ports += [_port_names(pod) for _, pod in found]
+    if not ports:
+        what, kinds = ("Services", {"Service"}) if item.kind == "ServiceMonitor" else ("pods", POD_BEARING)
         said = f"{item.kind}/{item.name} selects nothing, so nothing is scraped. Write the labels of the {what}."
-        kinds = ("Service",) if item.kind == "ServiceMonitor" else POD_BEARING
         if not anywhere:
             yield _unless_unseen(namespaces, kinds, stack, said)
         return
+    names = set().union(*ports)
     for endpoint in spec.get(_MONITORS[item.kind]).items():
         port = endpoint.get("port").text()
         if port is not None and port not in names:
@@ -187,6 +191,13 @@ def _of_monitor(item: Object, stack: Stack) -> Iterator[Said | None]:
                 f"{item.kind}/{item.name}: port '{port}' is none of what it selects, so nothing is scraped. Name a "
                 "port that is there."
             )
+
+
+def _written(value: Value) -> str:
+    text = value.text()
+    if text is None:
+        raise Malformed(value.path, None, "a text")
+    return text
 
 
 def _of_scaler(item: Object, stack: Stack) -> Iterator[Said | None]:
@@ -209,9 +220,8 @@ def _of_scaler(item: Object, stack: Stack) -> Iterator[Said | None]:
     yield _unless_unseen([namespace], POD_BEARING, stack, said)
 
 
-def _port_names(pod: Pod) -> set[str]:
-    ports = (port for container in pod.containers for port in container.value.get("ports").items())
-    return {name for port in ports if (name := port.get("name").text()) is not None}
+def _port_names(pod: Pod) -> set[str | None]:
+    return {port.get("name").text() for container in pod.containers for port in container.value.get("ports").items()}
 
 
 _SERVICE = """\

@@ -241,7 +241,7 @@ SHM_UNBOUNDED = Rule(
     ),
     remediation="Add a sizeLimit, and raise the memory limit by as much.",
     severity="warn",
-    references=("llm-d#364", "KubeAI ('TODO: Set size limit')", "Kubernetes: emptyDir of medium Memory"),
+    references=("llm-d#364", "KubeAI (a remark that a limit is to be set)", "Kubernetes: emptyDir of medium Memory"),
     of_pod=_unbounded,
     remediate=_bound,
     bad=_POD + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory}}\n",
