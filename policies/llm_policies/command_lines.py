@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llm_policies.pods import Container
 from llm_policies.values import Doubt, Unsaid, Value, hidden
@@ -16,8 +16,7 @@ _COMMANDS: dict[tuple[str, ...], str] = {
 }
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """One word of a command line."""
 
     text: str

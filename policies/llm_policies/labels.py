@@ -59,7 +59,8 @@ def _plainly_differ(labels: Any, wanted: Any) -> bool:
         return False
     for key, value in wanted.items():
         there = labels.get(key)
-        if type(value) is str and type(there) is str and value != there and not {value, there} & UNKNOWNS:
+        are_texts = type(value) is str and type(there) is str
+        if are_texts and value != there and value not in UNKNOWNS and there not in UNKNOWNS:
             return True
     return False
 

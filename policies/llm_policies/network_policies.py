@@ -131,8 +131,7 @@ def _matches_calico(selector: str, pod: Pod) -> bool:
 
 def _label(pod: Pod, key: str) -> str | None:
     # Cilium says from where it has a label.
-    value = pod.template.get("metadata", "labels", key.removeprefix("k8s:"))
-    return value.text()
+    return pod.written_labels.get(key.removeprefix("k8s:")).text()
 
 
 def _lets_all_in(policy: Object, engine: Container) -> bool:

@@ -174,6 +174,10 @@ class Stack:
 
     def workloads(self) -> list[Object]:
         """Objects that are or make pods."""
+        return self._workloads
+
+    @cached_property
+    def _workloads(self) -> list[Object]:
         return [item for item in self.objects if item.kind in POD_BEARING]
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> list[Object]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from llm_policies.values import Doubt, Unsaid, Value, hidden
@@ -204,9 +204,14 @@ class Pod:
         return self.template.get("spec")
 
     @cached_property
+    def written_labels(self) -> Value:
+        """Its labels as they are written."""
+        return self.template.get("metadata", "labels")
+
+    @cached_property
     def labels(self) -> Mapping[str, str]:
         """Its labels, without those that are not known yet."""
-        pairs = self.template.get("metadata", "labels").pairs()
+        pairs = self.written_labels.pairs()
         return {key: value.raw for key, value in pairs if isinstance(value.raw, str) and not value.is_unknown}
 
     @cached_property
@@ -267,13 +272,22 @@ class Pod:
 
 def last_option(words: tuple[str, ...], *names: str) -> str | None:
     """As `Container.option`, of any words; also of a command that a shell is given as one text."""
-    value: str | None = None
+    options = _options(words)
+    found = [said for name in names if (said := options.get(name)) is not None]
+    return max(found)[1] if found else None
+
+
+@lru_cache(maxsize=256)  # each rule asks for others of the same words
+def _options(words: tuple[str, ...]) -> dict[str, tuple[int, str]]:
+    """Every word as if it were an option: its last place, and what it is given."""
+    found: dict[str, tuple[int, str]] = {}
+    place = 0
     for position, word in enumerate(words):
         for part, after in _parts(word, words[position + 1] if position + 1 < len(words) else ""):
             flag, equals, rest = part.partition("=")
-            if flag.replace("_", "-") in names:
-                value = rest if equals else ("" if after.startswith("--") else after)
-    return value
+            place += 1
+            found[flag.replace("_", "-")] = place, rest if equals else ("" if after.startswith("--") else after)
+    return found
 
 
 def _parts(word: str, following: str) -> Iterator[tuple[str, str]]:

@@ -90,17 +90,19 @@ def _in_args(container: Container, _: Context) -> Iterator[Said]:
         where, words = line
         if isinstance(words, Doubt):
             raise words
-        for option in dict.fromkeys(_literal_options(words)):
+        given = list(_given(words))
+        literal = dict.fromkeys(_literal_options(given))
+        for option in literal:
             yield (
                 f"{container.name}: the value of {option} is a secret in {where}, readable with 'kubectl get pod'; use "
                 "VLLM_API_KEY, HF_TOKEN or another variable from a Secret."
             )
-        for option in dict.fromkeys(_unread_variables(words)):
+        for option in dict.fromkeys(_unread_variables(given)):
             yield (
                 f"{container.name}: {option} in {where} names a variable that no shell reads, so its name is the key, "
                 "for anyone to guess; write $(NAME)."
             )
-        if looks_secret(" ".join(word.text for word in words)) and not any(_literal_options(words)):
+        if not literal and looks_secret(" ".join(word.text for word in words)):
             yield (
                 f"{container.name}: a secret stands in {where}, readable with 'kubectl get pod'; use a variable from a "
                 "Secret."
@@ -133,18 +135,18 @@ def _bare(text: str) -> str:
     return text.replace('"', "").replace("'", "")
 
 
-def _literal_options(words: list[Word]) -> Iterator[str]:
+def _literal_options(given: list[tuple[str, Word]]) -> Iterator[str]:
     return (
         option
-        for option, value in _given(words)
+        for option, value in given
         if value.text and not is_reference(value.text, in_shell=True) and value_may_be_secret(option, value.text)
     )
 
 
-def _unread_variables(words: list[Word]) -> Iterator[str]:
+def _unread_variables(given: list[tuple[str, Word]]) -> Iterator[str]:
     return (
         option
-        for option, value in _given(words)
+        for option, value in given
         if not value.in_shell and is_reference(value.text, in_shell=True) and not is_reference(value.text)
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, TypeVar
 
 UNKNOWNS = frozenset(
@@ -96,6 +97,8 @@ def secret_texts(raw: Any) -> Iterator[str]:
     may hold a secret: the values of variables, words of commands, data. A container's name would be hidden otherwise.
     """
     match raw:
+        case str():  # nearly all: to ask first whether it is a mapping is slow
+            return
         case {} if raw.get(SIGNATURE) == SECRET:
             inner = raw.get("value")
             if isinstance(inner, str):
@@ -192,13 +195,12 @@ class Value:
         Raises:
             Doubt: something on the way is unknown, or no mapping.
         """
-        raw, path = self.raw, self.path
-        for position, key in enumerate(keys):
+        raw = self.raw
+        for key in keys:
             if type(raw) is not dict or SIGNATURE in raw:  # the rare ones, and what ends here
-                here = Value(raw, path, partial=self.partial, is_secret=self.is_secret)
-                return here._below(keys[position:])
+                return self._below(keys)
             raw = raw.get(key)
-            path = f"{path}.{key}" if path else key
+        path = ".".join((self.path, *keys) if self.path else keys)
         return Value(raw, path, partial=self.partial, is_secret=self.is_secret)
 
     def _below(self, keys: tuple[str, ...]) -> Value:
@@ -268,7 +270,7 @@ class Value:
         if raw is None:
             return None
         try:
-            return max(-_LARGEST, min(_LARGEST, quantity(raw)))
+            return max(Fraction(-_LARGEST), min(Fraction(_LARGEST), quantity(raw)))
         except ValueError:
             raise Malformed(self.path, self._shown(), "a Kubernetes quantity") from None
 
@@ -320,7 +322,7 @@ class _Hidden:
         return "a text"
 
 
-_LARGEST = Fraction(2**63 - 1)
+_LARGEST = 2**63 - 1
 """Of numbers in Kubernetes: int64."""
 
 _INFINITE = (float("inf"), float("-inf"))
@@ -334,8 +336,15 @@ def quantity(value: object) -> Fraction:
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value and value not in _INFINITE:
         return Fraction(value)
-    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if not isinstance(value, str):
         raise ValueError(f"{shown(value)} is not a Kubernetes quantity")
+    return _quantity(value)
+
+
+@lru_cache(maxsize=1024)  # a stack has few different ones
+def _quantity(text: str) -> Fraction:
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{shown(text)} is not a Kubernetes quantity")
     number, unit, exponent = match.groups()
     return Fraction(number) * _MULTIPLIER[unit or ""] * Fraction(10) ** int(exponent or 0)
