@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cli.manifests import plain
+from cli.kubectl_yaml import plain
 from toolchain.steps import StepFailed
 
 

@@ -21,7 +21,8 @@ from on_mocks import Raw
 from typer.testing import CliRunner
 
 from cli.__main__ import app
-from cli.manifests import Manifest, Skipped, Unreadable, of_text, plain
+from cli.kubectl_yaml import plain
+from cli.manifests import Manifest, Skipped, Unreadable, of_text
 from cli.policy_check import Checked, check
 from cli.policy_output import Format, rendered
 from toolchain.paths import REPOSITORY

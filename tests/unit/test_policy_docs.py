@@ -16,8 +16,8 @@ from llm_policies.objects import of_manifest
 from llm_policies.pack import RULES
 from llm_policies.rule import Rule
 
+from cli.kubectl_yaml import plain
 from cli.levels import read_levels
-from cli.manifests import plain
 from cli.policy_pages import files, page, write
 from toolchain.paths import REPOSITORY
 
