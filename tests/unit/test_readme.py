@@ -74,7 +74,7 @@ def test_the_mistakes_shown_are_told_so(tmp_path: Path) -> None:
 
 def llmctl(line: str) -> str:
     """What a command of README prints, on a terminal of 100 columns."""
-    command = [REPOSITORY / "bin/llmctl", *shlex.split(line.partition("#")[0])[1:]]
+    command = [str(REPOSITORY / "bin/llmctl"), *shlex.split(line.partition("#")[0])[1:]]
     environment = {**os.environ, "COLUMNS": "100"}
     return subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True).stdout
 
