@@ -44,7 +44,7 @@ lint: venv
 	.venv/bin/mypy tests/lab
 
 unit: venv
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit --numprocesses auto
 
 contract-test: venv
 	$(PYTEST) tests/contract
