@@ -6,9 +6,11 @@ A server is ten objects: a Deployment of 5 KB with an engine on two GPUs, and wh
 to Analyze, then all to AnalyzeStack, over gRPC. CPU time is the pack's own process; where it is far below the wall
 clock, the machine was busy with something else. Ends with 1 where a limit is passed.
 
-Seen with 52 rules and 1,000 objects on two cores that others kept busy (load 9): CPU of the pack 0.33 s to the start,
-0.96 s for Analyze and 0.59 s for AnalyzeStack, so 1.5 ms for an object; about half of Analyze is gRPC's own. On the
-wall clock it was 1.6 s and 4.7 ms there. Not measured yet on an idle machine, where the limits below are to hold.
+Seen with 52 rules and 1,000 objects, on two cores that others kept busy (load 9 to 10), medians of two series: CPU of
+the pack 0.28 and 0.35 s to the start, 0.77 and 0.88 s for Analyze, 0.25 and 0.30 s for AnalyzeStack, so 1.0 and 1.2 ms
+for an object; on the wall clock it was 1.6 and 3.1 ms. A pack without any rule took 0.41 and 0.12 s of CPU there: half of
+it is gRPC's and the reading of messages. judge and judge_stack alone, in one process: 0.31 and 0.20 ms for an object.
+Not measured yet on an idle machine, where the limits below are to hold.
 """
 
 from __future__ import annotations
