@@ -9,7 +9,7 @@ clock, the machine was busy with something else. Ends with 1 where a limit is pa
 Seen with 52 rules and 1,000 objects, on two cores that others kept busy (load 9 to 10), medians of two series: CPU of
 the pack 0.28 and 0.35 s to the start, 0.77 and 0.88 s for Analyze, 0.25 and 0.30 s for AnalyzeStack, so 1.0 and 1.2 ms
 for an object; on the wall clock it was 1.6 and 3.1 ms. A pack without any rule took 0.41 and 0.12 s of CPU there: half
-of it is gRPC's and the reading of messages. judge and judge_stack alone, in one process: 0.31 and 0.20 ms for an object.
+of it is gRPC's and the reading of messages. judge and judge_stack alone, in a process: 0.31 and 0.20 ms an object.
 Not measured yet on an idle machine, where the limits below are to hold.
 """
 
