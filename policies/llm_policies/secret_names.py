@@ -39,7 +39,7 @@ _LOOKS = re.compile(
     r"|(?i:\bbearer\s+)(?![$(<{])[A-Za-z0-9._+/=-]{16}"
     r"|://[^\s/:@'\"]{0,200}:(?![$(<{])[^\s/@'\"]{1,200}@"  # a password in a URL
 )
-_IN_ALL = ("hf_", "sk-", "nvapi-", "gh", "private key", "bearer", "://")
+_IN_ALL = ("hf_", "sk-", "nvapi-", "gh", "github_pat_", "private key", "bearer", "://")
 """One of them is in whatever `_LOOKS` finds, in small letters: looked for first, since that is far quicker."""
 
 _OF_KUBERNETES = re.compile(r"(?<!\$)\$\([A-Za-z_][A-Za-z0-9_.-]*\)")
