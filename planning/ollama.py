@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
-from planning.memory import MIB, GpuMemory, LlamaCppMemory
+from planning.memory import GpuMemory, LlamaCppMemory
 from planning.ollama_host_memory import ollama_checkpoints, ollama_host_memory
 from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
-from planning.ollama_sharing import sharing_warnings
+from planning.ollama_sharing import share_warnings, sharing_warnings
 from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, shutdown
 from planning.rollout import Rollout
@@ -131,6 +131,8 @@ def plan_ollama(
     for model in reversed({(model.model, model.load): model for model in reversed(served.values())}.values()):
         warnings += spill_warnings(name, model, settings, gpu=gpu, limit_mib=limit_mib)
     warnings += sharing_warnings(name, settings, served, limit_mib=limit_mib)
+    if node.gpus.time_slices > 1:
+        warnings += share_warnings(name, settings, served, card_mib=gpu.memory_mib, limit_mib=limit_mib)
     fetched = [_files_bytes(model) for model in served.values() if _has_files(model.name, settings)]
     _check_storage(name, settings, sum(fetched), problems)
     # Ollama loads a model when it is first asked for: the server itself is up as soon as its process is.
@@ -148,9 +150,7 @@ def plan_ollama(
         pull=tuple(settings.pull),
         modelfiles={made: _modelfile(modelfile) for made, modelfile in settings.modelfiles.items()},
         files=_files(name, settings, nodes[0]),
-        environment=_environment(
-            settings, node, time, checkpoints=kept, reserved_bytes=(gpu.memory_mib - limit_mib) * MIB
-        ),
+        environment=_environment(settings, node, time, checkpoints=kept),
         rollout=rollout,
         startup=time,
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
@@ -200,9 +200,7 @@ def _modelfile(modelfile: ModelfileSettings) -> str:
     return modelfile_text(modelfile.model_copy(update=there))
 
 
-def _environment(
-    settings: OllamaSettings, node: NodeSettings, time: Startup, *, checkpoints: int, reserved_bytes: int
-) -> dict[str, str]:
+def _environment(settings: OllamaSettings, node: NodeSettings, time: Startup, *, checkpoints: int) -> dict[str, str]:
     environment = {
         **settings.extra_environment,
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",
@@ -219,9 +217,6 @@ def _environment(
         "HOME": "/tmp",
         **_chosen(settings),
     }
-    if reserved_bytes:
-        # Other servers share the GPU, and nothing but this keeps Ollama out of their memory.
-        environment["OLLAMA_GPU_OVERHEAD"] = str(reserved_bytes)
     timeout = settings.load_timeout_seconds or time.budget_seconds
     if settings.load_timeout_seconds is not None or timeout > _LOAD_TIMEOUT_SECONDS:
         environment["OLLAMA_LOAD_TIMEOUT"] = f"{timeout}s"

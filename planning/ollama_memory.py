@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from planning.catalogue import GpuModel, LanguageModel, declared_model, gguf_model, language_models
@@ -153,6 +153,16 @@ def _check_context(
                 f"{longest} or less, or take another model."
             )
     return min(context, longest)
+
+
+def whole_mib(served: ServedModel) -> int:
+    """What `served` takes of a GPU where as many layers are there as it may have, whether they fit or not."""
+    if served.model is None or served.memory is None:
+        return 0
+    if not served.memory.spilled_layers or served.load.gpu_layers is not None:
+        return served.memory.gpu.total_mib
+    load = replace(served.load, gpu_layers=served.model.architecture.layers + 1)
+    return _memory(served.model, load, limit_mib=served.memory.gpu.limit_mib).gpu.total_mib
 
 
 def spill_warnings(

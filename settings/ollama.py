@@ -14,6 +14,7 @@ from settings.ollama_facts import (
     GONE_VARIABLES,
     LIBRARY_VARIABLES,
     PLANNED_VARIABLES,
+    REFUSED_VARIABLES,
     VARIABLES,
     VARIABLES_BY_SETTING,
 )
@@ -50,6 +51,8 @@ def _variable(name: str) -> str:
         raise ValueError(f"has a setting of its own, which the plan counts with. Write {VARIABLES_BY_SETTING[name]}.")
     if name in PLANNED_VARIABLES:
         raise ValueError("follows from the plan, so it would be overwritten. Leave it out.")
+    if name in REFUSED_VARIABLES:
+        raise ValueError(f"{REFUSED_VARIABLES[name]}. Leave it out.")
     if name in GONE_VARIABLES:
         raise ValueError(f"Ollama reads no such variable: {GONE_VARIABLES[name]}.")
     # What begins as a library's own is not looked at further: none of them tells what it reads.

@@ -92,7 +92,6 @@ VARIABLES_BY_SETTING = {
     "OLLAMA_KV_CACHE_TYPE": "kvCacheType",
     "OLLAMA_DEBUG": "debug",
     "OLLAMA_ORIGINS": "origins",
-    "OLLAMA_GPU_OVERHEAD": "gpuShare",
     "LLAMA_ARG_CACHE_RAM": "promptCacheMiB",
 }
 """Variables that have a setting of their own, with what is counted on."""
@@ -141,6 +140,12 @@ VARIABLES = frozenset(
 
 LIBRARY_VARIABLES = ("CUDA_", "GGML_", "LLAMA_", "NVIDIA_", "NCCL_", "SSL_CERT_", "GO", "TZ", "https_", "http_", "no_")
 """How variables begin that are read by what Ollama is made of."""
+
+REFUSED_VARIABLES = {
+    # Read by the runner of MLX, a line of the log and the default of the context alone (sched.go, routes.go).
+    "OLLAMA_GPU_OVERHEAD": "keeps no GGUF model out of memory: llama-server goes by what is free of the GPU",
+}
+"""Variables that do not do what they are taken for, and why."""
 
 _NUM_GPU = "it is a model's parameter: modelfiles.<name>.parameters.num_gpu"
 GONE_VARIABLES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from on_mocks import Raw
-from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm, vllm_plan
+from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, node, planned, problems, vllm, vllm_plan
 
 from planning.catalogue import language_models
 from planning.memory import MIB, VllmLoad, VllmMemory, kv_cache_bytes_per_token, vllm_memory
@@ -145,13 +145,6 @@ def test_nothing_is_claimed_of_a_model_that_the_catalogue_does_not_know() -> Non
 def test_a_server_takes_no_more_than_its_share(slices: int, settings_: Raw, utilization: str) -> None:
     arguments = vllm_plan({"a": node("a100-80gb", slices=slices)}, **settings_).arguments
     assert f"--gpu-memory-utilization={utilization}" in arguments
-
-
-def test_ollama_is_kept_out_of_the_memory_that_is_not_its_own() -> None:
-    shared = planned({"a": node(slices=2)}, {"help": ollama()}).servers["help"]
-    alone = planned({"a": node()}, {"help": ollama()}).servers["help"]
-    assert shared.environment["OLLAMA_GPU_OVERHEAD"] == str(24564 // 2 * MIB)
-    assert "OLLAMA_GPU_OVERHEAD" not in alone.environment
 
 
 def test_driver_and_nccl_of_wsl2_are_set_on_its_nodes_alone() -> None:

@@ -16,6 +16,7 @@ from settings.ollama_facts import (
     GONE_VARIABLES,
     LIBRARY_VARIABLES,
     PLANNED_VARIABLES,
+    REFUSED_VARIABLES,
     VARIABLES,
     VARIABLES_BY_SETTING,
 )
@@ -149,7 +150,9 @@ def test_a_server_needs_a_model() -> None:
     assert problem.startswith("models.help.pull: is required, where there are no modelfiles")
 
 
-@pytest.mark.parametrize("name", sorted({*VARIABLES_BY_SETTING, *PLANNED_VARIABLES, *GONE_VARIABLES}))
+@pytest.mark.parametrize(
+    "name", sorted({*VARIABLES_BY_SETTING, *PLANNED_VARIABLES, *GONE_VARIABLES, *REFUSED_VARIABLES})
+)
 def test_variables_that_are_not_ones_own_are_refused(name: str) -> None:
     [problem] = wrong(extraEnvironment={name: "1"})
     assert problem.startswith(f"extraEnvironment.{name}: ")
