@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
 from planning.memory import GpuMemory, LlamaCppMemory
 from planning.ollama_host_memory import ollama_checkpoints, ollama_host_memory
-from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
+from planning.ollama_memory import (
+    UNKNOWN_FILES_BYTES,
+    ServedModel,
+    layer_problems,
+    serial_warnings,
+    served_models,
+    spill_warnings,
+)
 from planning.ollama_sharing import share_warnings, sharing_warnings
 from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, shutdown
@@ -78,7 +86,8 @@ class OllamaPlan:
     """Context of one request that says none, in tokens, of the model that has most."""
 
     concurrent_full_length_requests: int | None
-    """Requests that a model answers at once; None where none is known."""
+    """Requests that each model answers at once, those for embeddings left out beside others; None where none is known.
+    """
 
     @property
     def replicas(self) -> int:
@@ -130,6 +139,7 @@ def plan_ollama(
     # Custom models that are loaded as their origin is are told with it.
     for model in reversed({(model.model, model.load): model for model in reversed(served.values())}.values()):
         warnings += spill_warnings(name, model, settings, gpu=gpu, limit_mib=limit_mib)
+    warnings += serial_warnings(name, settings, served.values())
     warnings += sharing_warnings(name, settings, served, limit_mib=limit_mib)
     if node.gpus.time_slices > 1:
         warnings += share_warnings(name, settings, served, card_mib=gpu.memory_mib, limit_mib=limit_mib)
@@ -161,8 +171,14 @@ def plan_ollama(
         memory=largest,
         loads=loads,
         max_model_len=max(model.context_tokens for model in served.values()),
-        concurrent_full_length_requests=settings.num_parallel if loads else None,
+        concurrent_full_length_requests=_at_once(served.values()),
     )
+
+
+def _at_once(served: Iterable[ServedModel]) -> int | None:
+    known = [(model.model, model.load) for model in served if model.model is not None]
+    chats = [load.sequences for model, load in known if not model.is_embedding]
+    return min(chats or [load.sequences for _, load in known], default=None)
 
 
 def _has_files(name: str, settings: OllamaSettings) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from planning.catalogue import GpuModel, LanguageModel, declared_model, gguf_model, language_models
 from planning.memory import LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
 from settings.ollama import KvCacheType, OllamaSettings
-from settings.ollama_facts import DROPPED_PARAMETERS
+from settings.ollama_facts import DROPPED_PARAMETERS, SERIAL_ARCHITECTURES
 from settings.problems import did_you_mean
 
 _BITS: dict[KvCacheType, float] = {"f16": 16, "q8_0": 8.5, "q4_0": 4.5}
@@ -73,14 +73,15 @@ def _served(
     if model is not None:
         context = _check_context(model, int(context), setting, own=setting == path, told=(problems, warnings))
     layers = parameters.get("num_gpu")
+    sequences = 1 if model is not None and is_serial(model) else settings.num_parallel
     load = LlamaCppLoad(
-        context_tokens=max(1, context) * settings.num_parallel,
+        context_tokens=max(1, context) * sequences,
         key_bits=_BITS[settings.kv_cache_type],
         value_bits=_BITS[settings.kv_cache_type],
         ubatch_tokens=parameters.get("num_batch", 512),
         gpus=settings.gpus,
         gpu_layers=layers if layers is not None and layers >= 0 else None,  # -1: as many as fit
-        sequences=settings.num_parallel,
+        sequences=sequences,
         flash_attention=settings.flash_attention is not False,
     )
     warnings += [
@@ -155,6 +156,30 @@ def _check_context(
     return min(context, longest)
 
 
+def is_serial(model: LanguageModel) -> bool:
+    """Whether Ollama answers one request at a time with `model`, whatever numParallel says (server/sched.go, load).
+
+    So it is with all that make embeddings, and with architectures that it does not trust with more. The catalogue's
+    rows are named after them; of a model that the stack file describes only the states tell.
+    """
+    row = model.base.replace("-", "").replace(".", "")
+    named = row.startswith(tuple(name.replace("_", "") for name in SERIAL_ARCHITECTURES))
+    return named or model.is_embedding or model.architecture.linear_attention is not None
+
+
+def serial_warnings(server: str, settings: OllamaSettings, served: Iterable[ServedModel]) -> Iterator[str]:
+    """What is told of models for which numParallel does nothing; of those for embeddings only beside no others."""
+    known = [(model, model.model) for model in served if model.model is not None]
+    chats = [model for model, facts in known if not facts.is_embedding]
+    serial = [model for model in chats or [model for model, _ in known] if model.load.sequences < settings.num_parallel]
+    if serial:
+        yield (
+            f"models.{server}.numParallel: {settings.num_parallel}, but Ollama answers one request at a time with "
+            f"{', '.join(model.name for model in serial)}, so all others wait. Leave it out, or serve them "
+            "with vllm or llamacpp."
+        )
+
+
 def whole_mib(served: ServedModel) -> int:
     """What `served` takes of a GPU where as many layers are there as it may have, whether they fit or not."""
     if served.model is None or served.memory is None:
@@ -192,11 +217,11 @@ def _in_words(ratio: float) -> str:
 def _repair(served: ServedModel, settings: OllamaSettings) -> str:
     ways: list[str] = []
     assert served.memory is not None  # noqa: S101  # who calls has looked
-    if (fitting := served.memory.largest_context // settings.num_parallel) >= 128:
+    if (fitting := served.memory.largest_context // served.load.sequences) >= 128:
         ways.append(f"write {served.context_setting.rpartition('.')[2]}: {fitting} or less")
         if settings.kv_cache_type == "f16":
             ways.append("kvCacheType: q8_0, which halves the cache")
-        if settings.num_parallel > 1:
+        if served.load.sequences > 1:
             ways.append("a smaller numParallel")
     else:
         ways.append("take a smaller quantization or model, as its weights alone do not fit")

@@ -81,6 +81,24 @@ INSTRUCTIONS = (
 ROLES = ("system", "user", "assistant")
 """Who may speak in a MESSAGE."""
 
+SERIAL_ARCHITECTURES = frozenset(
+    {
+        "mllama",
+        "qwen3vl",
+        "qwen3vlmoe",
+        "qwen35",
+        "qwen35moe",
+        "qwen3next",
+        "lfm2",
+        "lfm2moe",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "nemotron_h_omni",
+    }
+)
+"""What general.architecture of a file says where Ollama answers one request at a time, whatever numParallel says
+(server/sched.go, load)."""
+
 VARIABLES_BY_SETTING = {
     "OLLAMA_KEEP_ALIVE": "keepAliveSeconds",
     "OLLAMA_LOAD_TIMEOUT": "loadTimeoutSeconds",
