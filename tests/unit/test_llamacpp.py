@@ -148,6 +148,65 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     assert "exceed" in told(model="bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M", gpuLayers=layers + 1)
 
 
+def test_what_a_gpu_gets_follows_its_part() -> None:
+    nodes: Raw = {"a": node(count=2)}
+    model = "bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M"
+    even = server(nodes, model=model, gpus=2, parallel=1)
+    assert server(nodes, model=model, gpus=2, parallel=1, tensorSplit=[2, 2]).memory == even.memory
+    assert server(nodes, model=model, gpus=2, parallel=1, tensorSplit=[0, 0]).memory == even.memory
+    line, *more = problems(nodes, {"small": llamacpp(model, gpus=2, parallel=1, tensorSplit=[9, 1])})
+    assert (more, even.memory is None) == ([], False)
+    assert int(re.search(r"weights (\d+) MiB", line)[1]) > 24564  # type: ignore[index]  # a line without it fails the test too
+    assert "Write tensorSplit: [1, 1] or gpuLayers: " in line
+    assert "tensorSplit" not in told(model=model)
+
+
+UNCOUNTED = [
+    ({"spec-draft-hf": "Qwen/Qwen3-0.6B-GGUF:Q8_0"}, "spec-draft-hf: puts more on a GPU than the plan counts"),
+    ({"model-draft": "/models/draft.gguf"}, "model-draft: puts more on a GPU"),
+    ({"no-mmproj": True}, "no-mmproj: takes parts of the model off the pod's GPUs"),
+    ({"n-cpu-moe": 24}, "n-cpu-moe: takes parts of the model off the pod's GPUs"),
+    ({"kv-offload": False}, "kv-offload: takes parts of the model off the pod's GPUs"),
+]
+
+
+@pytest.mark.parametrize(("flags", "warning"), UNCOUNTED, ids=str)
+def test_flags_that_change_what_is_on_a_gpu_uncounted_are_told(flags: Raw, warning: str) -> None:
+    warnings = planned({"a": node()}, {"small": llamacpp(extraArgs=flags)}).warnings
+    assert any(line.startswith(f"models.small.extraArgs.{warning}") for line in warnings)
+
+
+@pytest.mark.parametrize("flags", [{"n-cpu-moe": 0}, {"kv-offload": True}, {"cache-reuse": 256}], ids=str)
+def test_flags_that_leave_the_gpus_as_they_are_are_not(flags: Raw) -> None:
+    assert not any(
+        "extraArgs" in line for line in planned({"a": node()}, {"small": llamacpp(extraArgs=flags)}).warnings
+    )
+
+
+def test_experts_that_stay_with_the_cpu_may_make_a_model_fit() -> None:
+    model = "unsloth/Qwen3-30B-A3B-GGUF:Q8_0"
+    assert "exceed the 24564 MiB" in told(model=model)
+    plan = planned({"a": node()}, {"small": llamacpp(model, extraArgs={"n-cpu-moe": 24})})
+    [line] = [line for line in plan.warnings if line.startswith("models.small: ")]
+    moved = int(re.search(r"extraArgs.n-cpu-moe takes (\d+) MiB off it", line)[1])  # type: ignore[index]  # a line without it fails the test too
+    small = plan.servers["small"]
+    assert small.memory is not None
+    assert small.memory.total_mib == small.memory.limit_mib
+    assert small.host_memory.request_bytes > moved * 2**20
+    # A draft takes room, and makes none.
+    assert "exceed the 24564 MiB" in told(model=model, extraArgs={"spec-draft-hf": "Qwen/Qwen3-0.6B-GGUF:Q8_0"})
+
+
+def test_requests_that_share_one_cache_share_the_batch_beside_their_windows() -> None:
+    window: Raw = {"model": "unsloth/gemma-3-27b-it-GGUF:Q4_K_M", "parallel": 8, "contextLength": 4096}
+    own, shared = (
+        server({"a": node("a100-80gb")}, **window, extraArgs=flags).memory for flags in ({}, {"kv-unified": True})
+    )
+    assert own is not None
+    assert shared is not None
+    assert shared.kv_cache_mib < own.kv_cache_mib
+
+
 def test_the_context_that_is_named_fits() -> None:
     line = told(parallel=16, contextLength=32768)
     largest = int(re.search(r"contextLength: (\d+)", line)[1])  # type: ignore[index]  # a line without it fails the test too
@@ -198,6 +257,7 @@ def test_an_embedding_model_is_served_as_one() -> None:
         ("tools", "all", "run commands and read files"),
         ("c", 4096, "is written by the plan"),
         ("model-url", "https://x", "would serve other models"),
+        ("gpt-oss-20b-default", True, "would serve other models"),
         ("hf-token", "x", "pulumi config set --secret huggingFaceToken"),
     ],
 )
