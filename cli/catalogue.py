@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -117,10 +118,10 @@ def _read(source: str, *, name: str | None, hub: str, token: str | None) -> Lang
 
 
 def architecture_text(model: LanguageModel) -> str:
-    """YAML of `architecture:` in a stack file."""
+    """YAML of `architecture:` as it stands below a model's name in a stack file."""
     size = None if model.measured_bytes is None else round(model.measured_bytes / 10**9, 4)
     facts = ModelFacts(**dict(model.architecture), quantization=model.quantization, files_gb=size)
-    return _yaml({"architecture": _plain(ModelFacts, facts)})
+    return "# below models.<name>:\n" + textwrap.indent(_yaml({"architecture": _plain(ModelFacts, facts)}), " " * 6)
 
 
 def rows_text(model: LanguageModel) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from settings.beside import OF_PULUMI
 from settings.node import GpuSettings
 from settings.shapes import fields
 from settings.stack import Settings
@@ -88,11 +89,10 @@ def stack_file_schema(*, gpus: Iterable[str], models: Iterable[str]) -> dict[str
         "type": "object",
         "properties": {
             "config": config,
-            "secretsprovider": {"type": "string", "description": "What Pulumi encrypts secrets with."},
-            "encryptionsalt": {"type": "string", "description": "Written by Pulumi, where a passphrase encrypts."},
-            "encryptedkey": {"type": "string", "description": "Written by Pulumi, where a key service encrypts."},
-            "environment": {"description": "Pulumi ESC environments."},
+            **OF_PULUMI,
         },
+        # What slipped out of `config` to the beginning of its line is not read.
+        "additionalProperties": False,
         "required": ["config"],
         "$defs": {**{key: _alone(schema) for key, schema in settings["properties"].items()}, **definitions},
     }

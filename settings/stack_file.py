@@ -11,9 +11,11 @@ from typing import Any
 
 import yaml
 
+from settings.beside import beside_config
 from settings.problems import SettingsError, nearest
-from settings.shapes import key_text
+from settings.shapes import fields, key_text
 from settings.source import Source
+from settings.stack import Settings
 
 PROJECT = "llm-serving"
 
@@ -37,7 +39,7 @@ def read_source(file: Path) -> Source:
     text = ""
     try:
         text = file.read_bytes().decode("utf-8-sig")
-        raw = dict(reader.own(_config(text)))
+        raw = reader.stack(text)
     except OSError as error:
         raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
     except UnicodeDecodeError as error:
@@ -69,27 +71,27 @@ def _not_yaml(error: yaml.YAMLError, text: str) -> str:
     return f"is not YAML{where}: {said}.{hint}"
 
 
-def _config(text: str) -> yaml.MappingNode:
-    """The one mapping under `config:`."""
+def _root_and_config(text: str) -> tuple[yaml.MappingNode, yaml.MappingNode]:
+    """The whole file, and the one mapping under its `config:`."""
     _check_events(text)
     root = yaml.compose(text, Loader=_LOADER)
     if root is None:
         raise _Unreadable(f"is empty; write 'config:' with keys such as '{PROJECT}:models' below it.")
-    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    pairs: list[tuple[yaml.Node, yaml.Node]] = root.value if isinstance(root, yaml.MappingNode) else []
     sections = [(key.start_mark.line + 1, value) for key, value in pairs if key.value == "config"]
     if len(sections) > 1:
         again = ", ".join(str(line) for line, _ in sections)
         raise _Unreadable(
             f"has several mappings 'config:' (lines {again}), of which all but one would be lost. Put them together."
         )
-    if not sections or not isinstance(sections[0][1], yaml.MappingNode):
+    if not isinstance(root, yaml.MappingNode) or not sections or not isinstance(sections[0][1], yaml.MappingNode):
         raise _Unreadable(f"has no mapping 'config:' with keys such as '{PROJECT}:models'{_config_meant(pairs)}.")
-    return sections[0][1]
+    return root, sections[0][1]
 
 
 def _config_meant(pairs: list[tuple[yaml.Node, yaml.Node]]) -> str:
     keys = [str(key.value) for key, _ in pairs]
-    if any(key.startswith(f"{PROJECT}:") for key in keys):
+    if any(key.startswith(f"{PROJECT}:") or key in fields(Settings) for key in keys):
         return "; its keys stand at the beginning of their lines: indent them below 'config:'"
     near = nearest("config", keys)
     return f"; {key_text(near)!r} is none" if near and near != "config" else ""
@@ -124,7 +126,15 @@ class _Reader:
         self._nodes = 0
         self._within: list[yaml.Node] = []
 
-    def own(self, config: yaml.MappingNode) -> Iterator[tuple[str, Any]]:
+    def stack(self, text: str) -> dict[str, Any]:
+        """The settings of this project in a file that says `text`."""
+        root, config = _root_and_config(text)
+        for path, line, problem in beside_config(root, PROJECT):
+            self.lines[path] = line
+            self.problems.append(problem)
+        return dict(self._own(config))
+
+    def _own(self, config: yaml.MappingNode) -> Iterator[tuple[str, Any]]:
         """The keys of this project; Pulumi takes one without a namespace for one of the project's."""
         seen: dict[str, int] = {}
         for key, value in config.value:

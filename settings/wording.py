@@ -184,13 +184,18 @@ def _unknown(key: str, details: ErrorDetails, place: Place, model: type[BaseMode
         return f"{path}: a dot is no path here, so there is no such setting; write mappings below '{first}:'."
     if near := did_you_mean(key, place.known):
         return f"{path}: there is no such setting{near}"
-    if elsewhere := _places(key, shape_of(model), "")[:_MOST_PLACES]:
+    if elsewhere := places_of(key, model):
         return f"{path}: there is no such setting here; it is one of {' and '.join(elsewhere)}. Write it there."
     return f"{path}: there is no such setting{_all_of(place.known)}"
 
 
 def _all_of(known: tuple[str, ...]) -> str:
     return f"; there are {', '.join(known)}." if 0 < len(known) <= _FEW else "."
+
+
+def places_of(key: str, model: type[BaseModel]) -> list[str]:
+    """Where in a file of `model` there is a setting of that name: the first few places."""
+    return _places(key, shape_of(model), "")[:_MOST_PLACES]
 
 
 def _places(key: str, shape: Shape, path: str) -> list[str]:

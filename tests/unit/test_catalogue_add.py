@@ -279,6 +279,15 @@ def test_the_architecture_that_is_printed_plans_in_a_stack_file(tmp_path: Path) 
     assert found.memory.weights_mib == 1
 
 
+def test_the_architecture_is_indented_as_it_is_to_be_pasted(tmp_path: Path) -> None:
+    """At the beginning of its line nobody would read it."""
+    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    comment, *lines = run("add", str(tmp_path), "--form", "architecture").splitlines()
+    assert comment == "# below models.<name>:"
+    assert lines[0] == "      architecture:"
+    assert all(line.startswith("        ") for line in lines[1:])
+
+
 @pytest.mark.parametrize("source", ["no-such-file.gguf", "./nowhere/config.json", "justaname"])
 def test_a_source_that_is_nothing_is_told(source: str) -> None:
     result = CliRunner().invoke(app, ["catalogue", "add", source])

@@ -139,6 +139,11 @@ def test_a_file_is_held_to_our_keys_and_to_no_others(config: Raw, accepted: bool
     assert validator().is_valid(whole) == accepted
 
 
+@pytest.mark.parametrize("slipped", ["ingress", f"{PROJECT}:ingress", "architecture"])
+def test_what_slipped_out_of_config_is_refused(slipped: str) -> None:
+    assert not validator().is_valid({**stack(SMALLEST), slipped: {}})
+
+
 def test_a_key_without_a_namespace_is_the_projects_own() -> None:
     assert list(validator().iter_errors({"config": SMALLEST})) == []
     assert list(validator().iter_errors({"config": {"models": SMALLEST["models"]}}))

@@ -282,6 +282,11 @@ def test_a_file_of_windows_is_read_as_any_other(tmp_path: Path) -> None:
             "lines: indent them below 'config:'.",
         ),
         (
+            "nodes: {}\nmodels: {}\n",
+            "has no mapping 'config:' with keys such as 'llm-serving:models'; its keys stand at the beginning of their "
+            "lines: indent them below 'config:'.",
+        ),
+        (
             "config: {a: 1}\n---\nconfig: {b: 1}\n",
             "has a second document (---) in line 2, which Pulumi does not read. Put it in a file of its own, or take "
             "the '---' out.",
@@ -339,6 +344,49 @@ def test_a_file_that_cannot_be_read_is_told_with_its_repair(tmp_path: Path, text
 )
 def test_a_key_that_is_none_of_ours_is_told(tmp_path: Path, config: str, problem: str) -> None:
     assert any(line.startswith(problem) for line in told(tmp_path, "config:\n" + config))
+
+
+TOKEN = "hf_" + "abcdefghijklmnopqrstuvwxyz0123"
+
+
+@pytest.mark.parametrize(
+    ("beside", "problems"),
+    [
+        ("llm-serving:ingress:\n  host: localhost\n", ["'llm-serving:ingress'|so it is not read: indent it by two."]),
+        ("ingress: {}\n", ["'ingress'|so it is not read: indent it by two."]),
+        ("kubernetes:context: k3s\n", ["'kubernetes:context'|so it is not read: indent it by two."]),
+        (
+            "architecture: {layers: 4}\n",
+            ["'architecture'|so it is not read. It is a setting of models.<name>: indent it below that."],
+        ),
+        ("ingres: {}\n", ["'ingres'|so it is not read; did you mean 'ingress'? Write it below 'config:'."]),
+        (
+            "services: {}\n",
+            [
+                "'services'|so it is not read. Pulumi has no such key, and this project no such setting: take it out.",
+            ],
+        ),
+    ],
+)
+def test_what_slipped_out_of_config_is_told(tmp_path: Path, beside: str, problems: list[str]) -> None:
+    text = HEAD + "  llm-serving:models:\n    chat: {engine: vllm, model: Qwen/Qwen2.5-7B-Instruct-AWQ}\n" + beside
+    expected = [problem.replace("|", ": stands beside 'config:', ") for problem in problems]
+    assert told(tmp_path, text)[1:] == [f"  line 5: {problem}" for problem in expected]
+
+
+def test_a_token_beside_config_is_told_and_not_shown(tmp_path: Path) -> None:
+    text = HEAD + f"  llm-serving:models: {{}}\nsecrets:\n  - hf: {TOKEN}\n"
+    lines = told(tmp_path, text)
+    assert any(line.startswith("  line 5: 'secrets' in line 5: looks like a Hugging Face token") for line in lines)
+    assert TOKEN not in "".join(lines)
+
+
+def test_what_slipped_out_hides_no_mistake_of_the_section_that_is_read(tmp_path: Path) -> None:
+    text = HEAD + "  llm-serving:models: {chat: {engine: vllm, model: a/b, shm: 4GB}}\nmodels: {}\n"
+    assert [line.split(": ")[:2] for line in told(tmp_path, text)[1:]] == [
+        ["  line 3", "models.chat.shm"],
+        ["  line 4", "'models'"],
+    ]
 
 
 def test_what_cannot_be_read_clearly_hides_no_other_mistake(tmp_path: Path) -> None:
