@@ -17,6 +17,8 @@ from planning.ollama import OllamaPlan
 from planning.plan import Plan, plan
 from planning.problems import PlanError
 from planning.vllm import VllmPlan
+from settings.ingress import LOCALHOST
+from settings.secret import GENERATED
 from settings.stack import Settings
 
 AdviceUse = Literal["chat", "code", "rag", "longDocuments", "reasoning", "vision", "embedding"]
@@ -357,8 +359,13 @@ def _planned(server: Raw, need: Need) -> tuple[Plan, Raw]:
     gpus: Raw = {"model": need.gpu}
     if need.count > 1:
         gpus["count"] = need.count
-    stack: Raw = {"nodes": {NODE: {"gpus": gpus}}, "models": {_name(need): server}}
+    stack: Raw = {"nodes": {NODE: {"gpus": gpus}}, "models": {_name(need): server}, "ingress": _edge(_name(need))}
     return plan(Settings.model_validate_json(json.dumps(stack), by_alias=True, by_name=False)), stack
+
+
+def _edge(server: str) -> Raw:
+    """How clients reach it: with a key, as the name localhost alone keeps nobody away."""
+    return {"host": LOCALHOST, "apiKeys": {"me": GENERATED}, "routes": {"/v1": server}}
 
 
 def _name(need: Need) -> str:

@@ -91,6 +91,8 @@ def test_what_is_advised_is_a_stack_file_that_can_be_planned(need: dict[str, Any
         file.write_text(told.stack_file)
         planned = plan_source(read_source(file))
         [server] = planned.servers.values()
+        assert planned.ingress is not None, "what nobody can reach is of no use"
+        assert not any(line.startswith(("ingress", f"models.{server.name}: no route")) for line in planned.warnings)
         assert server.replicas == told.replicas
         assert server.gpus == told.gpus
         memory = server.memory
@@ -228,6 +230,20 @@ def test_short_requests_leave_room_under_vllm() -> None:
     assert short.full_length_requests == long.full_length_requests == long.requests_at_once
     assert long.full_length_requests is not None
     assert short.requests_at_once == 8 * long.full_length_requests
+
+
+def test_who_asks_for_many_users_is_given_as_many_sequences() -> None:
+    """Beside a profile's 128 sequences the cache has room for more, and they would lie in it for nobody."""
+    name = "Qwen/Qwen2.5-7B-Instruct"
+    for count, users in ((1, 500), (4, 3000)):
+        fit = fit_of(name, gpu="h200", count=count, users=users, context_tokens=4096, average_tokens=512)
+        server = fit.stack["models"]["chat"]
+        assert server["maxNumSeqs"] == -(-users // fit.replicas)
+        assert fit.requests_at_once == fit.replicas * server["maxNumSeqs"] >= users
+    assert "maxNumSeqs" not in fit_of(name, gpu="h200", users=128).stack["models"]["chat"]
+    crowded = fit_of(name, users=5000, context_tokens=16384)
+    assert crowded.requests_at_once == crowded.full_length_requests
+    assert "maxNumSeqs" not in crowded.stack["models"]["chat"], "the cache has room for fewer"
 
 
 # --- figures ---

@@ -198,6 +198,7 @@ def test_warnings_have_lines_and_end_with_0(tmp_path: Path, capsys: pytest.Captu
     file.write_text(
         "config:\n  llm-serving:nodes: {a: {gpus: {model: rtx-4090}}}\n  llm-serving:models:\n"
         "    chat:\n      engine: vllm\n      model: someone/unheard-of\n"
+        "  llm-serving:security: {clientNamespaces: [apps]}\n"
     )
     code, told, error = plan_json(capsys, file)
     assert (code, error) == (0, "")
