@@ -39,6 +39,9 @@ _GPU_COUNTS = (1, 2, 4, 8, 16)
 _MOST_SLOTS = {"ollama": 1024, "llamacpp": 256}
 """As settings.ollama and settings.llamacpp have it."""
 
+_MOST_SEQUENCES = 2048
+"""Of one vLLM pod: the tokens that a step computes on most cards where no profile says how many; each takes one."""
+
 Raw = dict[str, Any]
 
 
@@ -262,7 +265,7 @@ def _refused(model: LanguageModel, engine: AdviceEngine, need: Need, problem: st
 
 
 def _on_vllm(model: LanguageModel, gpus: int, need: Need) -> Fit:
-    """As many pods as users need and GPUs are.
+    """As many pods as users need and GPUs are, each with as many sequences as it has room for and users.
 
     Raises:
         PlanError: it does not fit.
@@ -273,23 +276,46 @@ def _on_vllm(model: LanguageModel, gpus: int, need: Need) -> Fit:
     if gpus > 1:
         server["gpus"] = gpus
     planned, stack = _planned(server, need)
-    full = cast(VllmPlan, planned.servers[_name(need)]).concurrent_full_length_requests
-    each = None if full is None else full * need.context_tokens // need.average_tokens
-    replicas = 1 if not each else min(-(-need.users // each), need.count // gpus)
-    if replicas > 1:
-        planned, stack = _planned({**server, "replicas": replicas}, need)
+    found = cast(VllmPlan, planned.servers[_name(need)])
+    profile, replicas = found.max_num_seqs, 1
+    written: Raw = {}
+    # More sequences leave less for the cache, so that more pods may be needed, with fewer each.
+    for _ in range(2):
+        if not (each := _cached(found, need)):
+            break
+        each = min(each, _MOST_SEQUENCES)
+        replicas = min(-(-need.users // each), need.count // gpus)
+        sequences = min(-(-need.users // replicas), each)
+        more: Raw = {"maxNumSeqs": sequences} if sequences > profile else {}
+        more |= {"replicas": replicas} if replicas > 1 else {}
+        if more == written:
+            break
+        written = dict(more)
+        try:
+            planned, stack = _planned({**server, **more}, need)
+        except PlanError:  # no room for their buffers
+            more.pop("maxNumSeqs", None)
+            planned, stack = _planned({**server, **more}, need)
+        found = cast(VllmPlan, planned.servers[_name(need)])
+    full, each = found.concurrent_full_length_requests, _cached(found, need)
     return Fit(
         model=model,
         engine="vllm",
         gpus=gpus,
         replicas=replicas,
         # Known, as the model is one of the catalogue's.
-        memory=cast(GpuMemory, cast(VllmPlan, planned.servers[_name(need)]).memory),
+        memory=cast(GpuMemory, found.memory),
         full_length_requests=None if full is None else full * replicas,
-        requests_at_once=None if each is None else each * replicas,
+        requests_at_once=None if each is None else min(each, found.max_num_seqs) * replicas,
         stack=stack,
         warnings=planned.warnings,
     )
+
+
+def _cached(server: VllmPlan, need: Need) -> int | None:
+    """Requests of average length for which the cache of one pod has room."""
+    full = server.cached_full_length_requests
+    return None if full is None else full * need.context_tokens // need.average_tokens
 
 
 def _on_llama_cpp(model: LanguageModel, engine: AdviceEngine, gpus: int, need: Need) -> Fit:

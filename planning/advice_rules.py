@@ -35,12 +35,9 @@ def _room_reason(fit: Fit, need: Need) -> str:
     if full is None or room is None:
         return "keeps no KV cache, so requests wait for their turn only"
     told = f"{full} requests of {need.context_tokens:,} tokens at once"
-    if fit.engine != "vllm":  # its slots are of full length
-        return told if room >= need.users else f"{told}; {need.users - room} wait"
-    if room < need.users:
-        average = full * need.context_tokens // need.users
-        return f"{told}, or {need.users} of {average:,} on average; what is more waits"
-    return told if room == full else f"{told}, or {room} of {need.average_tokens:,} on average"
+    if room != full:  # slots of Ollama and llama.cpp are of full length
+        told += f", or {room} of {need.average_tokens:,} on average"
+    return told if room >= need.users else f"{told}; {need.users - room} wait"
 
 
 def _use(fit: Fit, need: Need) -> Order:

@@ -61,7 +61,14 @@ class VllmPlan:
     """None where the catalogue does not know the model."""
 
     max_model_len: int
+    max_num_seqs: int
+    cached_full_length_requests: int | None
+    """Requests of `max_model_len` tokens for which a pod's cache has room; None for an encoder, which keeps none."""
+
     concurrent_full_length_requests: int | None
+    """Those of them that a pod works on at once: vLLM takes up no more sequences than `max_num_seqs`, and refuses what
+    is beyond maxNumQueuedReqs."""
+
     served_names: tuple[str, ...]
     """What clients may write as `model`: the server's own name, and those of its adapters."""
 
@@ -116,12 +123,14 @@ def plan_vllm(
     files_bytes = (model.files_bytes if model else _UNKNOWN_FILES_BYTES) + (draft.files_bytes if draft else 0)
     check_cache(name, settings.cache, files_bytes if model else None, problems)
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
+    at_once = min(batching.max_num_seqs, settings.max_num_queued_reqs or batching.max_num_seqs)
+    cached = memory.concurrent_full_length_requests if memory else None
     autoscale = (
         plan_autoscale(
             name,
             settings.autoscale,
             startup=time,
-            max_num_seqs=min(batching.max_num_seqs, settings.max_num_queued_reqs or batching.max_num_seqs),
+            max_num_seqs=at_once,
             problems=problems,
         )
         if settings.autoscale
@@ -164,7 +173,9 @@ def plan_vllm(
         cache_follows_model=settings.cache is None,
         memory=memory.gpu if memory else None,
         max_model_len=batching.max_model_len,
-        concurrent_full_length_requests=memory.concurrent_full_length_requests if memory else None,
+        max_num_seqs=batching.max_num_seqs,
+        cached_full_length_requests=cached,
+        concurrent_full_length_requests=None if cached is None else min(cached, at_once),
         served_names=(name, *settings.lora_adapters),
     )
 

@@ -65,7 +65,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _at_once(server: ModelSummary) -> str:
-    """Requests of full length that fit into the KV cache together."""
+    """Requests of full length that a pod works on at once."""
     if server.concurrent_full_length_requests is None:
         return "not known" if server.gpu_memory_mib is None else "keeps no cache"
     each = f"{server.concurrent_full_length_requests}"

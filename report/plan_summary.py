@@ -49,8 +49,9 @@ class ModelSummary(Document):
     )
     max_model_len: Count = Field(description="Longest prompt with answer of one request, in tokens.")
     concurrent_full_length_requests: Count | None = Field(
-        description="Requests of maxModelLen tokens for which a pod's KV cache has room at once. Null: the model's "
-        "shape is not known, or it keeps no cache (an embedding model)."
+        description="Requests of maxModelLen tokens that a pod works on at once: for which its KV cache has room, and "
+        "no more than it takes up (vLLM: maxNumSeqs). Null: the model's shape is not known, or it keeps no cache (an "
+        "embedding model)."
     )
     spilled_layers: Count | None = Field(
         description="Layers that stay on the CPU (Ollama, llama.cpp). Null: not known, or an engine that spills none."

@@ -119,6 +119,18 @@ def test_a_context_without_room_is_told_with_the_largest_that_has() -> None:
     assert problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=36049)})
 
 
+def test_no_more_requests_run_at_once_than_vllm_takes_up() -> None:
+    """The cache of an H200 has room for more short requests than the profile's sequences."""
+    nodes = {"a": node("h200")}
+    few = vllm_plan(nodes, model=LLAMA_8B, profile="latency")
+    assert few.cached_full_length_requests is not None
+    assert few.cached_full_length_requests > few.max_num_seqs == few.concurrent_full_length_requests == 16
+    queued = vllm_plan(nodes, model=LLAMA_8B, profile="latency", maxNumQueuedReqs=9)
+    assert queued.concurrent_full_length_requests == 9
+    wide = vllm_plan(nodes, model=LLAMA_8B, maxModelLen=131072)
+    assert wide.concurrent_full_length_requests == wide.cached_full_length_requests != wide.max_num_seqs
+
+
 def test_a_context_beyond_the_models_own_is_told() -> None:
     [told] = problems({"a": node("a100-80gb")}, {"chat": vllm(maxModelLen=32769)})
     assert told.startswith(
