@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from on_mocks import Raw, settings_of
 from small_stacks import node, planned, problems
 
+from planning import engine_flags
 from planning.catalogue import gguf_model, gpu_models
 from planning.memory import MIB, LlamaCppLoad, llama_cpp_memory
 from planning.ollama import OllamaPlan
@@ -15,6 +18,8 @@ from planning.plan import Plan
 from settings.ollama_facts import (
     GONE_VARIABLES,
     LIBRARY_VARIABLES,
+    LLAMA_SERVER_VARIABLES,
+    OTHER_VARIABLES,
     PLANNED_VARIABLES,
     REFUSED_VARIABLES,
     VARIABLES,
@@ -23,6 +28,7 @@ from settings.ollama_facts import (
 from settings.problems import SettingsError
 
 QWEN = "qwen3:4b"
+KNOWN = VARIABLES | LLAMA_SERVER_VARIABLES | OTHER_VARIABLES
 # Qwen3-4B's own config.json.
 FACTS: Raw = {
     "layers": 36,
@@ -158,7 +164,40 @@ def test_variables_that_are_not_ones_own_are_refused(name: str) -> None:
     assert problem.startswith(f"extraEnvironment.{name}: ")
 
 
-@pytest.mark.parametrize("name", sorted({*VARIABLES, *(f"{prefix}X" for prefix in LIBRARY_VARIABLES)}))
+@pytest.mark.parametrize("name", sorted(LLAMA_SERVER_VARIABLES))
+def test_what_llama_server_is_given_is_one_of_its_own(name: str) -> None:
+    assert f'"env": "{name}"' in (Path(engine_flags.__file__).parent / "llama-server.json").read_text()
+
+
+LLAMA_PROBLEMS = {
+    "LLAMA_ARG_N_GPU_LAYERS": "changes what the plan counts with",
+    "LLAMA_ARG_FIT": "changes what the plan counts with",
+    "LLAMA_ARG_UBATCH": "changes what the plan counts with",
+    "LLAMA_ARG_CACHE_RAM": "has a setting of its own",
+    "LLAMA_ARG_CTX_CHECKPOINTS": "follows from the plan",
+    "LLAMA_API_KEY": "looks like a secret",
+    "LLAMA_ARG_HF_TOKEN": "looks like a secret",
+    "CUDA_VISIBLE_DEVICES": "says which GPUs are the pod's",
+    "NVIDIA_ANYTHING": "Ollama reads no such variable",
+    "GOOGLE_APPLICATION_CREDENTIALS": "looks like a secret",
+}
+
+
+@pytest.mark.parametrize(("name", "told"), LLAMA_PROBLEMS.items())
+def test_variables_that_the_plan_counts_with_or_that_hold_secrets_are_refused(name: str, told: str) -> None:
+    [problem] = wrong(extraEnvironment={name: "1"})
+    assert problem.startswith(f"extraEnvironment.{name}: {told}")
+
+
+@pytest.mark.parametrize("value", ["http://me:hunter2@proxy.example.com:3128", "https://:hunter2@proxy"])
+def test_an_address_with_a_password_is_refused_and_not_shown(value: str) -> None:
+    [problem] = wrong(extraEnvironment={"HTTPS_PROXY": value})
+    assert problem.startswith("extraEnvironment.HTTPS_PROXY: is an address with a password in it")
+    assert "hunter2" not in problem
+    assert plan(extraEnvironment={"HTTPS_PROXY": "http://proxy.example.com:3128"}).environment["HTTPS_PROXY"]
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN | {f"{prefix}X" for prefix in LIBRARY_VARIABLES}))
 def test_variables_that_ollama_reads_reach_it(name: str) -> None:
     assert plan(extraEnvironment={name: "1"}).environment[name] == "1"
 
