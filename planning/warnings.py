@@ -34,7 +34,7 @@ def _unreached(settings: Settings) -> tuple[str, ...]:
     if settings.security.client_namespaces:
         return ()
     if ingress is None:
-        first = next(iter(settings.models))
+        first = min(settings.models)  # whatever their order in the file
         return (
             "ingress: is not set, so nobody reaches a model: their network policies let in the edge and monitoring "
             f"alone. Write ingress: {{host: {LOCALHOST}, apiKeys: {{me: {GENERATED}}}, routes: {{/v1: {first}}}}}, "
