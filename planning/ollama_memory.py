@@ -22,6 +22,9 @@ _HOST_GB_PER_SECOND = 50
 """What a CPU reads from its memory: two channels of DDR4-3200 have 51 GB/s, of DDR5-5600 90."""
 
 
+_MOST_FURTHER_GPUS = 15
+"""Where no more help, a model is too large for one node of them."""
+
 _memory = lru_cache(maxsize=10_000)(llama_cpp_memory)
 """The same model comes under several names, and on many servers."""
 
@@ -204,7 +207,7 @@ def spill_warnings(
     yield (
         f"models.{server}: {served.name} does not fit into the {limit_mib} MiB that it may take of each GPU: {spilled} "
         f"of its {layers} layers stay in host memory ({served.memory.host_mib} MiB) and are computed by the CPU, so an "
-        f"answer takes {_in_words(ratio)}. {_repair(served, settings)}"
+        f"answer takes {_in_words(ratio)}. {_repair(served, settings, gpu, limit_mib)}"
     )
 
 
@@ -214,7 +217,7 @@ def _in_words(ratio: float) -> str:
     return "about twice as long" if ratio < 2.5 else f"about {round(ratio)} times as long"
 
 
-def _repair(served: ServedModel, settings: OllamaSettings) -> str:
+def _repair(served: ServedModel, settings: OllamaSettings, gpu: GpuModel, limit_mib: int) -> str:
     ways: list[str] = []
     assert served.memory is not None  # noqa: S101  # who calls has looked
     if (fitting := served.memory.largest_context // served.load.sequences) >= 128:
@@ -225,9 +228,25 @@ def _repair(served: ServedModel, settings: OllamaSettings) -> str:
             ways.append("a smaller numParallel")
     else:
         ways.append("take a smaller quantization or model, as its weights alone do not fit")
-    ways.append(f"give it more GPUs (gpus: {settings.gpus + 1})")
+    ways += _more_room(served, settings, gpu, limit_mib)
     told = ", or ".join(ways)
     return f"{told[0].upper()}{told[1:]}."
+
+
+def _more_room(served: ServedModel, settings: OllamaSettings, gpu: GpuModel, limit_mib: int) -> Iterator[str]:
+    """The least part of a GPU, or else number of them, on which `served` is whole; a part is of one GPU alone."""
+    assert served.model is not None  # noqa: S101  # who calls has looked
+    if limit_mib < gpu.memory_mib:
+        for percent in range(100 * limit_mib // gpu.memory_mib + 1, 101):
+            if not _memory(served.model, served.load, limit_mib=gpu.memory_mib * percent // 100).spilled_layers:
+                yield f"give it more of the GPU (gpuShare: {percent / 100:g})"
+                return
+        yield "give it a larger GPU (gpuModel)"
+        return
+    for gpus in range(settings.gpus + 1, settings.gpus + _MOST_FURTHER_GPUS + 1):
+        if not _memory(served.model, replace(served.load, gpus=gpus), limit_mib=limit_mib).spilled_layers:
+            yield f"give it more GPUs (gpus: {gpus})"
+            return
 
 
 def layer_problems(server: str, served: ServedModel, *, limit_mib: int) -> Iterator[str]:

@@ -12,7 +12,8 @@ SMALL, LARGE = "qwen3:4b", "qwen3:14b"
 def warnings(slices: int = 2, **settings: object) -> list[str]:
     """What is told of the share of one server, on a 4090 of 24564 MiB."""
     server = {"engine": "ollama", "pull": [SMALL], "contextLength": 4096, "storage": "100Gi", **settings}
-    return [line for line in planned({"a": node(slices=slices)}, {"help": server}).warnings if "gpuShare" in line]
+    around = planned({"a": node(slices=slices)}, {"help": server})
+    return [line for line in around.warnings if line.startswith("models.help.gpuShare: ")]
 
 
 def test_no_variable_claims_to_keep_ollama_to_its_share() -> None:
@@ -46,3 +47,32 @@ def test_models_that_are_larger_than_the_share_are_told() -> None:
 def test_a_model_that_nothing_is_known_of_may_be_larger_than_the_share() -> None:
     [told] = warnings(pull=["mystery:1b"])
     assert told.startswith("models.help.gpuShare: what mystery:1b takes is not known, of the 12282 MiB")
+
+
+@pytest.mark.parametrize(("slices", "share"), [(2, None), (4, None), (2, 0.5), (1, 0.4)])
+def test_what_spills_from_a_part_of_a_gpu_is_offered_the_least_part_that_holds_it(
+    slices: int, share: float | None
+) -> None:
+    def spills(share: float | None) -> list[str]:
+        settings: Raw = {"engine": "ollama", "pull": [LARGE], "contextLength": 16384, "storage": "100Gi"}
+        server = settings if share is None else {**settings, "gpuShare": share}
+        found = planned({"a": node(slices=slices)}, {"help": server})
+        return [line for line in found.warnings if "host memory" in line]
+
+    [told] = spills(share)
+    assert "gpus:" not in told
+    offered = float(told.rpartition("gpuShare: ")[2].partition(")")[0])
+    assert not spills(offered)
+    assert spills(round(offered - 0.01, 2))
+
+
+def test_more_gpus_are_offered_as_many_as_hold_the_model() -> None:
+    def spills(gpus: int) -> list[str]:
+        server = {"engine": "ollama", "pull": ["llama3.1:70b"], "gpus": gpus, "storage": "100Gi"}
+        return [line for line in planned({"a": node("rtx-3060-12gb", 8)}, {"help": server}).warnings if "host" in line]
+
+    [told] = spills(1)
+    offered = int(told.rpartition("gpus: ")[2].partition(")")[0])
+    assert offered > 2
+    assert not spills(offered)
+    assert spills(offered - 1)
