@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from planning.catalogue import LanguageModel, Quantization, declared_model, gguf_model, gpu_models, hub_models
+from planning.catalogue.gguf_names import GGUF_TYPES
 from planning.engine_flags import extra_arguments, flag_table
 from planning.llamacpp_arguments import PORT, llamacpp_arguments, llamacpp_environment
 from planning.llamacpp_flags import REFUSED, SETTINGS
@@ -30,7 +31,7 @@ _UBATCH_TOKENS = 512
 _UNKNOWN_FILES_BYTES = 5 * 10**9
 """Stands for a file that the catalogue does not know; only budgets and volumes are made of it."""
 
-_QUANTIZATION_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(IQ\d\w*|Q\d\w*|F16)(?![A-Za-z0-9])", re.IGNORECASE)
+_QUANTIZATION_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(IQ\d\w*|Q\d\w*|F16|MXFP4)(?![A-Za-z0-9])", re.IGNORECASE)
 
 _BLOCK = 32
 """Elements of one block of every quantized type."""
@@ -190,8 +191,7 @@ def _quantization(settings: LlamaCppSettings) -> Quantization | None:
     """That which the tag, or else the name of the file, says; None where that is none we know."""
     tag = settings.model.partition(":")[2]
     named = [tag] if tag else _QUANTIZATION_IN_NAME.findall(settings.file or settings.model)
-    known = {kind.value.lower(): kind for kind in Quantization if kind.is_gguf}
-    return next((known[word.lower()] for word in named if word.lower() in known), None)
+    return next((GGUF_TYPES[word.lower()] for word in named if word.lower() in GGUF_TYPES), None)
 
 
 def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, problems: list[str]) -> None:

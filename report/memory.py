@@ -54,7 +54,7 @@ def _memory(server: ModelSummary) -> str:
     parts = {"weights": memory.weights, "KV cache": memory.kv_cache, "other": memory.other}
     told = ", ".join(f"{what} {mib:,} ({_percent(mib, memory.limit)})" for what, mib in parts.items())
     largest = " by its largest model" if len(server.models) > 1 else ""
-    spilled = f"; {server.spilled_layers} layers do not fit and stay on the CPU" if server.spilled_layers else ""
+    spilled = f"; {server.spilled_layers} layers stay on the CPU" if server.spilled_layers else ""
     return (
         f"{told}{largest} of {memory.limit:,} MiB, {_percent(memory.limit, server.gpu_card_mib)} of the card{spilled}"
     )

@@ -168,6 +168,8 @@ def _model(server: ServerPlan) -> ModelSummary:
 def _spilled(server: ServerPlan) -> int | None:
     if isinstance(server, OllamaPlan):
         return max((load.spilled_layers for load in server.loads.values()), default=None)
+    if isinstance(server, LlamaCppPlan):
+        return None if server.memory is None else server.spilled_layers
     return None
 
 

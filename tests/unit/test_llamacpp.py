@@ -123,6 +123,22 @@ def test_a_repository_of_anybody_is_known_by_the_model_that_it_is_a_gguf_of() ->
     assert by_file.memory == of_qwen.memory
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"model": "ggml-org/gpt-oss-20b-GGUF:MXFP4"},
+        {"model": "ggml-org/gpt-oss-20b-GGUF", "file": "gpt-oss-20b-mxfp4.gguf"},
+        # Its experts are in MXFP4, whatever the name says of the rest.
+        {"model": "unsloth/gpt-oss-20b-GGUF:F16"},
+    ],
+    ids=str,
+)
+def test_a_model_in_mxfp4_is_known(named: dict[str, object]) -> None:
+    memory = server(**named).memory
+    assert memory is not None
+    assert 11_000 < memory.weights_mib < 14_000
+
+
 def test_an_unknown_model_is_planned_with_a_warning() -> None:
     plan = planned({"a": node()}, {"small": llamacpp("somebody/nothing-GGUF:Q4_K_M")})
     assert plan.servers["small"].memory is None

@@ -119,6 +119,17 @@ def test_a_model_is_told_with_all_its_figures(tmp_path: Path, capsys: pytest.Cap
     assert told["nodes"]["a"]["free"] == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "layers"), [("Qwen/Qwen3-8B-GGUF:Q4_K_M", 27), ("somebody/nothing-GGUF:Q4_K_M", None)]
+)
+def test_layers_that_stay_with_the_cpu_are_told(
+    model: str, layers: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server: Raw = {"engine": "llamacpp", "model": model, "gpuLayers": 10}
+    _, told, _ = plan_json(capsys, stack_file(tmp_path, {"nodes": {"a": node()}, "models": {"chat": server}}))
+    assert told["models"]["chat"]["spilledLayers"] == layers
+
+
 def test_the_only_pod_on_the_only_gpu_has_an_outage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, told, _ = plan_json(capsys, stack_file(tmp_path, {"nodes": {"a": node()}, "models": {"chat": vllm()}}))
     chat = told["models"]["chat"]
