@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from planning.catalogue import gpu_models
-from planning.eligibility import kind_of
+from planning.eligibility import HOSTNAME_LABEL, kind_of
 from planning.images import mirrored
 from planning.llamacpp import LlamaCppPlan, plan_llamacpp
 from planning.ollama import OllamaPlan, plan_ollama
@@ -36,8 +36,9 @@ _PLANNERS: dict[type, Callable[..., Any]] = {
 }
 """By the type of a server's settings: (name, settings, *, nodes, node, rollout, storage, problems, warnings)."""
 
-_UNKNOWN: Score = (1000, 0)
-"""Of a GPU of which nothing is known: the last that is chosen."""
+_UNKNOWN: Score = (0, 1000)
+"""Of a GPU of which nothing is known: chosen after all that a server fits, before what it does not fit. The GPU's name
+is told, and what would only follow from it is not."""
 
 _TRIAL = Rollout(strategy="Recreate", has_outage=True, spare_gpus=0)
 
@@ -54,9 +55,10 @@ def plan_servers(settings: Settings, problems: list[str], warnings: list[str]) -
             continue  # the problem is told already
         strategy = _rollout(server, placed, placement.surge[name]) if placed else _TRIAL
         planned = _plan(settings, name, server, where, strategy, problems, warnings)
-        servers[name] = _finished(settings, name, server, planned, problems, warnings)
-        if not placed:
-            del servers[name]
+        finished = _finished(settings, name, server, planned, problems, warnings)
+        if placed:
+            servers[name] = finished
+            _check_pinned(settings, name, placed[0], placement.candidates[name], warnings)
     problems += _overfull(settings.nodes, servers)
     return servers
 
@@ -194,6 +196,24 @@ def _check_links(name: str, server: ModelSettings, planned: ServerPlan, warnings
             "PCIe at every layer, slower still between two sockets, and which GPUs of the node a pod gets is not "
             "planned. Fewer, larger GPUs or a smaller quantization answer faster."
         )
+
+
+def _check_pinned(settings: Settings, name: str, node: str, candidates: Sequence[str], warnings: list[str]) -> None:
+    """A pod must run on GPUs of the kind that it was planned with, and a node's own volume does not follow it there."""
+    kind = kind_of(settings.nodes[node])
+    others = {other: found for other in candidates if (found := kind_of(settings.nodes[other])) != kind}
+    if not others or settings.storage.access_mode != "ReadWriteOnce":
+        return
+    model = kind[0]
+    if model not in (found[0] for found in others.values()):
+        setting, suits, pin = "gpuModel", sorted({found[0] for found in others.values()}), model
+    else:  # the same GPU, shared otherwise or on another platform
+        setting, suits, pin = "nodeSelector", list(others), f"{{{HOSTNAME_LABEL}: {node}}}"
+    warnings.append(
+        f"models.{name}.{setting}: does not say that it stays on {model} of {node}, and it suits {', '.join(suits)} "
+        "too. Where volumes stay on a node, as k3s' local-path does, a change of this file that moves it there would "
+        f"leave its pod Pending. Write {setting}: {pin}."
+    )
 
 
 def _overfull(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ServerPlan]) -> list[str]:

@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from on_mocks import Raw
 from small_stacks import AWQ, LLAMA_70B, node, ollama, planned, problems, vllm
 
+from planning.eligibility import kind_of
 from planning.placement import Placement, place, replicas_of
 from planning.rollout import Rollout, rollout
 from settings.node import GpuSettings, NodeSettings
 from settings.ollama import OllamaSettings
 from settings.stack import ModelSettings
+from settings.storage import AccessMode
 from settings.vllm import VllmSettings
 
 
@@ -130,9 +132,13 @@ _clusters = st.dictionaries(_names, _nodes, min_size=1)
 _servers: st.SearchStrategy[dict[str, ModelSettings]] = st.dictionaries(_names, _vllm | _ollama)
 
 
-def placed(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings]) -> tuple[Placement, list[str]]:
+def placed(
+    nodes: Mapping[str, NodeSettings],
+    servers: Mapping[str, ModelSettings],
+    access_mode: AccessMode = "ReadWriteMany",
+) -> tuple[Placement, list[str]]:
     told: list[str] = []
-    return place(nodes, servers, told, access_mode="ReadWriteMany"), told
+    return place(nodes, servers, told, access_mode=access_mode), told
 
 
 @given(_clusters, _servers)
@@ -180,11 +186,29 @@ def test_shards_are_never_on_slices(nodes: dict[str, NodeSettings], servers: dic
 
 
 @given(_clusters, _servers)
-def test_placement_does_not_depend_on_the_order_of_servers(
+def test_whether_all_have_a_place_does_not_depend_on_the_order_of_servers(
     nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]
 ) -> None:
-    again, _ = placed(nodes, dict(reversed(servers.items())))
-    assert again == placed(nodes, servers)[0]
+    (_, one), (_, other) = placed(nodes, dict(reversed(servers.items()))), placed(nodes, servers)
+    assert bool(one) == bool(other)
+
+
+@given(_clusters, _servers, _vllm | _ollama)
+def test_a_server_at_the_end_moves_no_other_where_there_is_room(
+    nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings], another: ModelSettings
+) -> None:
+    """Whether there is room is asked of a plan in which the others are held where they are."""
+    before, told = placed(nodes, servers, access_mode="ReadWriteOnce")
+    assume(not told)
+    held = {
+        name: server.model_copy(update={"node_selector": {"kubernetes.io/hostname": before.nodes[name][0]}})
+        for name, server in servers.items()
+    }
+    assume(not placed(nodes, {**held, "another": another}, access_mode="ReadWriteOnce")[1])
+    after, _ = placed(nodes, {**servers, "another": another}, access_mode="ReadWriteOnce")
+    kinds = {node: kind_of(settings) for node, settings in nodes.items()}
+    for name, where in before.nodes.items():
+        assert [kinds[node] for node in after.nodes[name]] == [kinds[node] for node in where]
 
 
 @settings(max_examples=25)
