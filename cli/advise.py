@@ -13,10 +13,10 @@ import typer
 from planning.advice import AdviceEngine, AdviceUse, Need, advise
 from planning.advice_rules import RULES
 from planning.catalogue import gpu_models, language_models
+from planning.gpu_names import gpu_meant
 from planning.languages import CODES, MISTAKEN
 from report.advice_document import advice_document
 from report.advice_text import advice_text
-from settings.problems import did_you_mean
 
 _CONTEXT = re.compile(r"([0-9]+)([km]?)", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 2**10, "m": 2**20}
@@ -38,11 +38,9 @@ def gpu_named(name: str) -> str:
     Raises:
         typer.BadParameter: it has not.
     """
-    known = gpu_models()
-    if name not in known:
+    if name not in gpu_models():
         raise typer.BadParameter(
-            f"{name!r} is not in the catalogue{did_you_mean(name, known) or '.'} `llmctl catalogue list --gpus` shows "
-            "all."
+            f"{name!r} is not in the catalogue{gpu_meant(name) or '.'} `llmctl catalogue list --gpus` shows all."
         )
     return name
 

@@ -9,9 +9,9 @@ from itertools import islice
 
 from planning.catalogue import gpu_models
 from planning.eligibility import lacking_labels, misfits, untolerated
+from planning.gpu_names import gpu_meant
 from planning.packing import Demand, Packing, Room
 from settings.node import NodeSettings
-from settings.problems import did_you_mean
 from settings.server import GpuServerSettings
 from settings.stack import ModelSettings
 from settings.storage import AccessMode
@@ -31,7 +31,7 @@ def nowhere(name: str, server: GpuServerSettings, nodes: Mapping[str, NodeSettin
     if "gpuModel" in lacked_by_all:
         there_are = sorted({node.gpus.model for node in nodes.values()})
         wanted = str(server.gpu_model)
-        guess = "" if wanted in gpu_models() else did_you_mean(wanted, [*there_are, *gpu_models()])
+        guess = "" if wanted in gpu_models() else gpu_meant(wanted)
         return (
             f"models.{name}.gpuModel: no node has {server.gpu_model!r} but {', '.join(there_are)}, so its pods would "
             f"stay Pending{guess or '. Name one of these, or leave it out.'}"
