@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from heapq import nsmallest
 from itertools import islice
 
@@ -80,7 +80,7 @@ def pending(
     others = (node for node in nodes if node not in demand.nodes)
     told += [f"{node} {_other(node, nodes[node], server)}" for node in islice(others, _MOST_NODES_TOLD - len(told))]
     setting = _setting(demand, server, room)
-    spread = _ELSE[access_mode] if demand.replicas > 1 else ""
+    spread = _ELSE[access_mode] if _fits_spread(demand, room, replicas) else ""
     repair = f"{'Lower gpuShare, or add' if setting == '.gpuShare' else 'Add'} GPUs or slices, or take something away"
     unsure = "" if packing.exhausted else " (no way was found to place all, but not every way was tried)"
     return (
@@ -88,6 +88,14 @@ def pending(
         f"replicas find no free GPU (each takes {demand.gpus}, all on {_WHERE[access_mode]}), so their pods would stay "
         f"Pending: {_few(told, len(nodes))}{unsure}. {repair}{spread}."
     )
+
+
+def _fits_spread(demand: Demand, room: Room, replicas: Counter[str]) -> bool:
+    """Whether several nodes of one kind have room for all, which one of them has not."""
+    found = Counter[Hashable]()
+    for node in demand.nodes:
+        found[room.spaces[node].kind] += replicas[node] + room.holds(node, demand, demand.replicas)
+    return max(found.values(), default=0) >= demand.replicas
 
 
 def _setting(demand: Demand, server: ModelSettings, room: Room) -> str:

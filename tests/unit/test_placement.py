@@ -104,9 +104,19 @@ def test_what_else_is_wrong_with_a_pod_that_finds_no_place_is_told_too() -> None
 def test_replicas_without_a_gpu_are_counted() -> None:
     assert problems({"a": node(count=2), "b": node("l4", 2)}, {"chat": vllm(replicas=3)}) == [
         "models.chat: 1 of 3 replicas find no free GPU (each takes 1, all on one node), so their pods would stay "
-        "Pending: a has 2 of 2 GPUs free; b has room for 2. Add GPUs or slices, or take something away, or name a "
-        "storage class that several nodes can use, with storage.accessMode ReadWriteMany."
+        "Pending: a has 2 of 2 GPUs free; b has room for 2. Add GPUs or slices, or take something away."
     ]
+
+
+def test_a_shared_volume_is_named_only_where_it_would_help() -> None:
+    def told(*counts: int) -> str:
+        [problem] = problems({f"n{i}": node(count=count) for i, count in enumerate(counts)}, {"chat": vllm(replicas=5)})
+        return problem
+
+    way = "or name a storage class that several nodes can use, with storage.accessMode ReadWriteMany."
+    assert told(3, 2).endswith(way)
+    assert way not in told(4)
+    assert way not in told(2, 2)
 
 
 _names = st.sampled_from([f"n{i}" for i in range(6)])
