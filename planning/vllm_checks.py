@@ -289,6 +289,14 @@ class VllmChecks:
             )
 
 
+def reads_fp8_cache(gpu: GpuModel, backend: str | None, *, latent: bool) -> bool:
+    """Whether vLLM reads a KV cache in FP8 there, with latent attention (MLA) or without."""
+    capability = gpu.compute_capability
+    if capability >= _FP8_CAPABILITY:
+        return True
+    return capability >= _FP8_KV_CAPABILITY and not latent and backend in (None, "FLASHINFER")
+
+
 def _divides(kv_heads: int, tensor: int) -> bool:
     """Whether KV heads are divided over so many GPUs, or each is kept on several."""
     return kv_heads % tensor == 0 or tensor % kv_heads == 0

@@ -113,7 +113,9 @@ def test_a_context_without_room_is_told_with_the_largest_that_has() -> None:
     [told] = problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=100_000)})
     assert told == (
         "models.chat.maxModelLen: a context of 100000 tokens needs more KV cache than the 4509 MiB that weights leave, "
-        "so vLLM would refuse to start. The largest that fits is 36048."
+        "so vLLM would refuse to start. Write 36048 or less, or gpus: 2 (a node with 2 such GPUs is "
+        "needed), or take "
+        "hugging-quants/Meta-Llama-3.1-8B-Instruct-GPTQ-INT4 (gptq, 5 GiB)."
     )
     assert vllm_plan(nodes, model=LLAMA_8B, maxModelLen=36048).concurrent_full_length_requests == 1
     assert problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=36049)})
