@@ -110,7 +110,7 @@ def plan_llamacpp(
     context = settings.context_length
     ubatch = settings.ubatch_size or (context if settings.embeddings else _UBATCH_TOKENS)
     share = settings.gpu_share or 1 / node.gpus.time_slices
-    limit_mib = int(gpu_models()[node.gpus.model].memory_mib * share)
+    limit_mib = int(gpu_models()[node.gpus.model].cuda_mib * share)
     extra = extra_arguments(
         f"models.{name}.extraArgs",
         settings.extra_args,

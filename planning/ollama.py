@@ -132,7 +132,7 @@ def plan_ollama(
     """The plan of one server; arguments as for vLLM."""
     gpu = gpu_models()[node.gpus.model]
     share = settings.gpu_share or 1 / node.gpus.time_slices
-    limit_mib = int(gpu.memory_mib * share)
+    limit_mib = int(gpu.cuda_mib * share)
     served = served_models(name, settings, limit_mib=limit_mib, problems=problems, warnings=warnings)
     for model in served.values():
         problems += layer_problems(name, model, limit_mib=limit_mib)
@@ -142,7 +142,7 @@ def plan_ollama(
     warnings += serial_warnings(name, settings, served.values())
     warnings += sharing_warnings(name, settings, served, limit_mib=limit_mib)
     if node.gpus.time_slices > 1:
-        warnings += share_warnings(name, settings, served, card_mib=gpu.memory_mib, limit_mib=limit_mib)
+        warnings += share_warnings(name, settings, served, card_mib=gpu.cuda_mib, limit_mib=limit_mib)
     fetched = [_files_bytes(model) for model in served.values() if _has_files(model.name, settings)]
     _check_storage(name, settings, sum(fetched), problems)
     # Ollama loads a model when it is first asked for: the server itself is up as soon as its process is.

@@ -10,12 +10,9 @@ from math import ceil
 
 from planning.catalogue import LanguageModel
 from planning.memory.gguf_weights import gguf_weights
-from planning.memory.gpu_memory import MIB, GpuMemory
+from planning.memory.gpu_memory import CUDA_MIB, MIB, GpuMemory
 from planning.memory.layers import Attention, Layer, layers_of
 from settings.architecture import Architecture
-
-_CUDA_MIB = 527
-"""CUDA context and kernels of one process on one GPU, before a model (gpu-memory-measured: llama.cpp on an H200)."""
 
 _DECODING_MIB = 82
 """What the first decoding adds: kernels that are loaded when they are first called, CUDA graphs. What is left of the
@@ -175,7 +172,7 @@ class _Loaded:
         held = self._weights_before[end] - self._weights_before[start]
         if start == spilled < end:
             held += weights.others
-        used_always = _CUDA_MIB + _DECODING_MIB + (_CUBLAS_MIB if weights.sixteen_bits else 0)
+        used_always = CUDA_MIB + _DECODING_MIB + (_CUBLAS_MIB if weights.sixteen_bits else 0)
         return _Gpu(
             weights=held,
             cache=self._cache(start, end, cells),
