@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 
 from planning.catalogue import GpuModel, LanguageModel, declared_model, gguf_model, language_models
 from planning.memory import LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
+from planning.ollama_placement import placed
 from settings.ollama import KvCacheType, OllamaSettings
 from settings.ollama_facts import DROPPED_PARAMETERS, SERIAL_ARCHITECTURES
 from settings.problems import did_you_mean
@@ -82,11 +83,13 @@ def _served(
         key_bits=_BITS[settings.kv_cache_type],
         value_bits=_BITS[settings.kv_cache_type],
         ubatch_tokens=parameters.get("num_batch", 512),
-        gpus=settings.gpus,
+        gpus=1 if "main_gpu" in parameters else settings.gpus,  # --split-mode none with it
         gpu_layers=layers if layers is not None and layers >= 0 else None,  # -1: as many as fit
         sequences=sequences,
         flash_attention=settings.flash_attention is not False,
     )
+    if model is not None:
+        load = placed(model, load, settings, own_batch="num_batch" in parameters, limit_mib=limit_mib)
     warnings += [
         f"models.{server}.modelfiles.{name}.parameters.{parameter}: Ollama drops it with a warning in the Job's log, "
         "so it changes nothing. Leave it out."
@@ -220,7 +223,7 @@ def _in_words(ratio: float) -> str:
 def _repair(served: ServedModel, settings: OllamaSettings, gpu: GpuModel, limit_mib: int) -> str:
     ways: list[str] = []
     assert served.memory is not None  # noqa: S101  # who calls has looked
-    if (fitting := served.memory.largest_context // served.load.sequences) >= 128:
+    if (fitting := _fitting_context(served, settings, limit_mib)) >= 128:
         ways.append(f"write {served.context_setting.rpartition('.')[2]}: {fitting} or less")
         if settings.kv_cache_type == "f16":
             ways.append("kvCacheType: q8_0, which halves the cache")
@@ -236,17 +239,41 @@ def _repair(served: ServedModel, settings: OllamaSettings, gpu: GpuModel, limit_
 def _more_room(served: ServedModel, settings: OllamaSettings, gpu: GpuModel, limit_mib: int) -> Iterator[str]:
     """The least part of a GPU, or else number of them, on which `served` is whole; a part is of one GPU alone."""
     assert served.model is not None  # noqa: S101  # who calls has looked
-    if limit_mib < gpu.memory_mib:
-        for percent in range(100 * limit_mib // gpu.memory_mib + 1, 101):
-            if not _memory(served.model, served.load, limit_mib=gpu.memory_mib * percent // 100).spilled_layers:
+    if limit_mib < gpu.cuda_mib:
+        for percent in range(100 * limit_mib // gpu.cuda_mib + 1, 101):
+            if not _memory(served.model, served.load, limit_mib=gpu.cuda_mib * percent // 100).spilled_layers:
                 yield f"give it more of the GPU (gpuShare: {percent / 100:g})"
                 return
         yield "give it a larger GPU (gpuModel)"
         return
-    for gpus in range(settings.gpus + 1, settings.gpus + _MOST_FURTHER_GPUS + 1):
-        if not _memory(served.model, replace(served.load, gpus=gpus), limit_mib=limit_mib).spilled_layers:
-            yield f"give it more GPUs (gpus: {gpus})"
-            return
+    # What Ollama reckons to fit one GPU stays on one, however many there are, unless it is told to spread it.
+    alone = settings.gpus if served.load.gpus < settings.gpus else settings.gpus + 1
+    for gpus in range(alone, settings.gpus + _MOST_FURTHER_GPUS + 1):
+        wider = replace(served.load, gpus=gpus)
+        if _memory(served.model, wider, limit_mib=limit_mib).spilled_layers:
+            continue
+        more = [f"gpus: {gpus}"] if gpus > settings.gpus else []
+        if placed(served.model, wider, settings, own_batch=True, limit_mib=limit_mib).gpus < gpus:
+            more.append("extraEnvironment: {OLLAMA_SCHED_SPREAD: '1'}")
+        yield f"give it more GPUs ({', '.join(more)})"
+        return
+
+
+def _fitting_context(served: ServedModel, settings: OllamaSettings, limit_mib: int) -> int:
+    """The longest context of one request with which `served` is whole; 0 where none is.
+
+    With a shorter one Ollama may choose a larger batch, so it is looked at with that too.
+    """
+    assert served.model is not None  # noqa: S101  # who calls has looked
+    for batch in sorted({served.load.ubatch_tokens, 1024, 2048}):
+        asked = replace(served.load, ubatch_tokens=max(batch, served.load.ubatch_tokens))
+        tokens = _memory(served.model, asked, limit_mib=limit_mib).largest_context // asked.sequences
+        shorter = replace(asked, context_tokens=max(1, tokens) * asked.sequences)
+        own = served.load.ubatch_tokens not in (512, 1024, 2048)
+        shorter = placed(served.model, shorter, settings, own_batch=own, limit_mib=limit_mib)
+        if not _memory(served.model, shorter, limit_mib=limit_mib).spilled_layers:
+            return tokens
+    return 0
 
 
 def layer_problems(server: str, served: ServedModel, *, limit_mib: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ SMALL, LARGE = "qwen3:4b", "qwen3:14b"
 
 
 def warnings(slices: int = 2, **settings: object) -> list[str]:
-    """What is told of the share of one server, on a 4090 of 24564 MiB."""
+    """What is told of the share of one server, on a 4090, of which CUDA gives 24084 MiB."""
     server = {"engine": "ollama", "pull": [SMALL], "contextLength": 4096, "storage": "100Gi", **settings}
     around = planned({"a": node(slices=slices)}, {"help": server})
     return [line for line in around.warnings if line.startswith("models.help.gpuShare: ")]
@@ -37,7 +37,7 @@ def test_what_fits_into_its_share_is_kept_there_by_itself(settings: Raw) -> None
 def test_models_that_are_larger_than_the_share_are_told() -> None:
     [told] = warnings(pull=[LARGE, SMALL], maxLoadedModels=1, contextLength=32768)
     assert told.startswith("models.help.gpuShare: qwen3:14b wants ")
-    assert "of the 12282 MiB of a GPU that are the server's, and nothing keeps Ollama to a share" in told
+    assert "of the 12042 MiB of a GPU that are the server's, and nothing keeps Ollama to a share" in told
     assert told.endswith("Take a smaller model or contextLength, or give the server a GPU of its own.")
     [together] = warnings(pull=[SMALL, "llama3.1:8b", "qwen3:8b"])
     assert together.startswith("models.help.gpuShare: 3 models that may be loaded at once want ")
@@ -46,7 +46,7 @@ def test_models_that_are_larger_than_the_share_are_told() -> None:
 
 def test_a_model_that_nothing_is_known_of_may_be_larger_than_the_share() -> None:
     [told] = warnings(pull=["mystery:1b"])
-    assert told.startswith("models.help.gpuShare: what mystery:1b takes is not known, of the 12282 MiB")
+    assert told.startswith("models.help.gpuShare: what mystery:1b takes is not known, of the 12042 MiB")
 
 
 @pytest.mark.parametrize(("slices", "share"), [(2, None), (4, None), (2, 0.5), (1, 0.4)])
