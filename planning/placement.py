@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
@@ -36,8 +36,9 @@ class Placement:
     """By node: GPUs (slices, where they are time-sliced) that no replica takes."""
 
     surge: dict[str, dict[str, int]]
-    """By server and by each of its nodes: what is free for one more pod of it; less than `free` where its share of a
-    sliced GPU would be more than the others leave."""
+    """By server and by node that one more pod of it may run on: what is free for that pod; less than `free` where its
+    share of a sliced GPU would be more than the others leave. A volume that is one node's keeps the pod there, with
+    another it may run on every node of its kind."""
 
 
 def replicas_of(server: ModelSettings) -> int:
@@ -103,7 +104,8 @@ def place(
         free=room.free,
         surge={
             demand.name: {
-                node: room.free[node] if room.holds(node, demand, 1) else 0 for node in packing.nodes[demand.name]
+                node: room.free[node] if room.holds(node, demand, 1) else 0
+                for node in _reachable(demand, packing.nodes[demand.name], spaces)
             }
             for demand in demands
         },
@@ -141,6 +143,13 @@ def _demand(
         together=access_mode == "ReadWriteOnce",
         ranks={node: rank for rank, of_kind in enumerate(preferred) for node in of_kind},
     )
+
+
+def _reachable(demand: Demand, placed: Sequence[str], spaces: Mapping[str, Space]) -> Sequence[str]:
+    """Nodes that one more pod of a server may run on, whose replicas are on `placed`."""
+    if demand.together or not placed:
+        return placed
+    return [node for node in demand.nodes if spaces[node].kind == spaces[placed[0]].kind]
 
 
 def _spaces(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings]) -> dict[str, Space]:

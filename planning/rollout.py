@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,20 +24,19 @@ class Rollout:
     """How long nobody answers while a new version takes over, as expected; 0 where there is always a pod."""
 
     spare_gpus: int
-    """GPUs that stay free on each of the server's nodes when every replica of the stack is placed."""
+    """GPUs that stay free, when every replica of the stack is placed, on the node that has most for one more pod."""
 
 
-def rollout(*, replicas: int, most: int, gpus: int, nodes: Sequence[str], free: Mapping[str, int]) -> Rollout:
+def rollout(*, replicas: int, most: int, gpus: int, free: Mapping[str, int]) -> Rollout:
     """The strategy that cannot hang: a new pod is only started first where a GPU is spare for it.
 
     Args:
         replicas: fewest pods of the server.
         most: pods that an autoscaler may bring it to; the same where there is none.
         gpus: GPUs of one pod.
-        nodes: nodes that the replicas are on; their volume binds a surging pod to these.
-        free: GPUs by node that nobody takes.
+        free: GPUs that nobody takes, by node that one more pod may run on.
     """
-    spare = min(free[node] for node in nodes)
+    spare = max(free.values())
     if spare >= gpus:
         return Rollout(strategy="RollingUpdate", max_surge=1, has_outage=False, spare_gpus=spare)
     if most == 1:

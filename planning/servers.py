@@ -53,7 +53,7 @@ def plan_servers(settings: Settings, problems: list[str], warnings: list[str]) -
         where = placed or placement.candidates[name][:1] or _largest(settings.nodes)
         if not where or any(settings.nodes[node].gpus.model not in gpu_models() for node in where):
             continue  # the problem is told already
-        strategy = _rollout(server, placed, placement.surge[name]) if placed else _TRIAL
+        strategy = _rollout(server, placement.surge[name]) if placed else _TRIAL
         planned = _plan(settings, name, server, where, strategy, problems, warnings)
         finished = _finished(settings, name, server, planned, problems, warnings)
         if placed:
@@ -89,10 +89,8 @@ def _place(settings: Settings, problems: list[str]) -> Placement:
     return place(settings.nodes, settings.models, problems, access_mode=settings.storage.access_mode, suits=suits)
 
 
-def _rollout(server: ModelSettings, placed: tuple[str, ...], free: Mapping[str, int]) -> Rollout:
-    return rollout(
-        replicas=fewest_replicas(server), most=replicas_of(server), gpus=server.gpus, nodes=placed, free=free
-    )
+def _rollout(server: ModelSettings, free: Mapping[str, int]) -> Rollout:
+    return rollout(replicas=fewest_replicas(server), most=replicas_of(server), gpus=server.gpus, free=free)
 
 
 def _plan(
@@ -134,9 +132,10 @@ def _finished(
     seconds = outage_seconds(planned.rollout, startup=planned.startup, shutdown=planned.shutdown)
     if planned.rollout.max_unavailable and not planned.rollout.has_outage:
         pods = fewest_replicas(server)
+        where = "where they run" if settings.storage.access_mode == "ReadWriteOnce" else "of their kind"
         warnings.append(
             f"models.{name}.replicas: no GPU is spare for a pod more, so {pods - 1} of {pods} answer while a new "
-            "version is rolled out. Add a GPU where they run, if that is too few."
+            f"version is rolled out. Add a GPU {where}, if that is too few."
         )
     if (shm := getattr(server, "shm", None)) is not None:  # engines whose workers talk over it
         _check_shm(name, shm, server.gpus, problems)

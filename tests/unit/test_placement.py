@@ -234,6 +234,9 @@ def test_taking_servers_away_changes_nothing_of_the_others_but_where_they_run(ke
         assert differing <= {"nodes", "rollout"}
 
 
+SHARED: Raw = {"className": "nfs", "accessMode": "ReadWriteMany"}
+
+
 def in_place(spare: int) -> Rollout:
     return Rollout(strategy="Recreate", has_outage=True, spare_gpus=spare)
 
@@ -247,24 +250,46 @@ def one_by_one(spare: int, *, has_outage: bool) -> Rollout:
 
 
 @pytest.mark.parametrize(
-    ("pods", "gpus", "nodes", "free", "expected"),
+    ("pods", "gpus", "free", "expected"),
     [
-        ((1, 1), 1, ["a"], {"a": 0}, in_place(0)),
-        ((1, 1), 1, ["a"], {"a": 1}, surging(1)),
-        ((1, 1), 2, ["a"], {"a": 1}, in_place(1)),
-        ((1, 1), 2, ["a"], {"a": 2}, surging(2)),
-        ((1, 1), 1, ["a"], {"a": 0, "b": 8}, in_place(0)),
-        ((2, 2), 1, ["a", "a"], {"a": 0}, one_by_one(0, has_outage=False)),
-        ((2, 2), 1, ["a", "b"], {"a": 1, "b": 0}, one_by_one(0, has_outage=False)),
-        ((2, 2), 1, ["a", "b"], {"a": 1, "b": 1}, surging(1)),
+        ((1, 1), 1, {"a": 0}, in_place(0)),
+        ((1, 1), 1, {"a": 1}, surging(1)),
+        ((1, 1), 2, {"a": 1}, in_place(1)),
+        ((1, 1), 2, {"a": 2}, surging(2)),
+        ((1, 1), 2, {"a": 1, "b": 1}, in_place(1)),
+        ((2, 2), 1, {"a": 0}, one_by_one(0, has_outage=False)),
+        ((2, 2), 1, {"a": 1, "b": 0}, surging(1)),
         # Recreate would end all pods that an autoscaler has added.
-        ((1, 4), 1, ["a"] * 4, {"a": 0}, one_by_one(0, has_outage=True)),
-        ((2, 4), 1, ["a"] * 4, {"a": 0}, one_by_one(0, has_outage=False)),
-        ((1, 4), 1, ["a"] * 4, {"a": 1}, surging(1)),
+        ((1, 4), 1, {"a": 0}, one_by_one(0, has_outage=True)),
+        ((2, 4), 1, {"a": 0}, one_by_one(0, has_outage=False)),
+        ((1, 4), 1, {"a": 1}, surging(1)),
     ],
 )
 def test_a_new_pod_comes_first_only_where_a_gpu_is_spare(
-    pods: tuple[int, int], gpus: int, nodes: list[str], free: dict[str, int], expected: Rollout
+    pods: tuple[int, int], gpus: int, free: dict[str, int], expected: Rollout
 ) -> None:
     fewest, most = pods
-    assert rollout(replicas=fewest, most=most, gpus=gpus, nodes=nodes, free=free) == expected
+    assert rollout(replicas=fewest, most=most, gpus=gpus, free=free) == expected
+
+
+@pytest.mark.parametrize(
+    ("storage", "nodes", "strategy"),
+    [
+        pytest.param({}, {"a": node(), "b": node()}, "Recreate", id="its volume keeps it"),
+        pytest.param(SHARED, {"a": node(), "b": node()}, "RollingUpdate", id="on another node"),
+        pytest.param(SHARED, {"a": node(), "b": node("l40s")}, "Recreate", id="not on another GPU"),
+        pytest.param(SHARED, {"a": node(), "b": node(slices=2)}, "RollingUpdate", id="on the other slice"),
+        pytest.param(SHARED, {"a": node(), "b": node(taints=["x:NoExecute"])}, "Recreate", id="not past a taint"),
+    ],
+)
+def test_a_shared_volume_lets_a_new_pod_come_first_on_another_node(storage: Raw, nodes: Raw, strategy: str) -> None:
+    found = planned(nodes, {"chat": vllm()}, **({"storage": storage} if storage else {})).servers["chat"]
+    assert found.rollout.strategy == strategy
+    assert found.rollout.has_outage == (strategy == "Recreate")
+
+
+def test_replicas_on_full_nodes_find_the_spare_gpu_elsewhere() -> None:
+    nodes: Raw = {"a": node(count=2), "b": node(count=2)}
+    found = planned(nodes, {"chat": vllm(replicas=3)}, storage=SHARED)
+    assert found.servers["chat"].rollout == surging(1)
+    assert not any("no GPU is spare" in told for told in found.warnings)
