@@ -10,7 +10,7 @@ from settings.problems import did_you_mean
 from settings.secret_texts import looks_like
 from settings.shapes import fields, key_text
 from settings.stack import Settings
-from settings.wording import places_of
+from settings.unknown import places_of
 
 # workspace.ProjectStack of Pulumi 3.255.0; it passes over all others without a word.
 OF_PULUMI: dict[str, dict[str, str]] = {

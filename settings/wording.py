@@ -10,17 +10,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from settings.other_words import ENGINE_NAMES
 from settings.problems import SeveralErrors, did_you_mean
 from settings.secret_texts import API_KEY
-from settings.shapes import Choice, Items, Place, Shape, fields, follow, key_text, shape_of
+from settings.shapes import Place, fields, follow, key_text, shape_of
+from settings.unknown import one_level_up, settings_of, unknown_key
 
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _EXACT = 2**53
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _LONGEST_VALUE = 120
-_MOST_PLACES = 3
-_FEW = 12
-"""Settings that a message may list."""
 
 _KINDS = {
     "int_type": "a whole number",
@@ -78,7 +77,7 @@ def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hi
     if not isinstance(failed := details.get("ctx", {}).get("error"), ValueError | AssertionError):
         return [_problem(details, place, model, value)]
     several = failed.problems if isinstance(failed, SeveralErrors) else (("", str(failed)),)
-    if details["loc"][-1:] == ("[key]",) and (up := _one_level_up(place)):
+    if details["loc"][-1:] == ("[key]",) and (up := one_level_up(place)):
         return [up]
     lines = [
         f"{'.'.join([place.path, *map(key_text, filter(None, below.split('.')))])}: {told}" for below, told in several
@@ -106,7 +105,7 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
         return f"{path}: has nothing behind it; write {kind}{instead}{described}."
     match details["type"]:
         case "extra_forbidden":
-            return _unknown(str(details["loc"][-1]), details, place, model)
+            return unknown_key(str(details["loc"][-1]), place, model)
         case "missing":
             return f"{path}: is required, and there is no default for it."
         case "literal_error" | "enum" | "union_tag_invalid":
@@ -115,14 +114,18 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
             by_tag = details["type"] == "union_tag_invalid"
             given = value if not by_tag or not isinstance(value, dict) else value.get("engine")
             where = f"{path}.engine" if by_tag else path
-            hint = "" if isinstance(value, _Hidden) else did_you_mean(str(given), words)
+            alone = given[0] if isinstance(given, list) and len(given) == 1 else given
+            hint = did_you_mean(alone, words) if isinstance(alone, str) else ""
+            if by_tag and isinstance(alone, list):
+                hint = "; one server has one engine, so write a server for each."
             told = f"is not one of {', '.join(words)}" if len(words) > 1 else f"can only be {words[0]}"
             return f"{where}: {_shown(given)} {told}{hint or '.'}"
         case "union_tag_not_found":
-            return f"{path}.engine: is required; it says which engine serves the model."
+            *first, last = ENGINE_NAMES
+            return f"{path}.engine: is required; write {', '.join(first)} or {last}, the engine that serves the model."
         case "model_type" | "model_attributes_type" | "dict_type":
             key = path.rpartition(".")[2]
-            if key in _settings_of(place.items_of):
+            if key in settings_of(place.items_of):
                 around = path.rpartition(".")[0]
                 return (
                     f"{path}: {key!r} is a setting, and {around} holds a mapping of settings by name, so one level is "
@@ -174,67 +177,6 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
 def _as_pydantic_says(details: ErrorDetails, path: str, value: object) -> str:
     """For what no setting of today can do wrong."""
     return f"{path}: {details['msg'][0].lower()}{details['msg'][1:]}, got {_shown(value)}."
-
-
-def _unknown(key: str, details: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
-    """A key that is no setting where it stands; perhaps it is one elsewhere."""
-    path = place.path
-    if len(details["loc"]) == 1 and "." in key:
-        first = key_text(key.partition(".")[0])
-        return f"{path}: a dot is no path here, so there is no such setting; write mappings below '{first}:'."
-    if near := did_you_mean(key, place.known):
-        return f"{path}: there is no such setting{near}"
-    if elsewhere := places_of(key, model):
-        return f"{path}: there is no such setting here; it is one of {' and '.join(elsewhere)}. Write it there."
-    return f"{path}: there is no such setting{_all_of(place.known)}"
-
-
-def _all_of(known: tuple[str, ...]) -> str:
-    return f"; there are {', '.join(known)}." if 0 < len(known) <= _FEW else "."
-
-
-def places_of(key: str, model: type[BaseModel]) -> list[str]:
-    """Where in a file of `model` there is a setting of that name: the first few places."""
-    return _places(key, shape_of(model), "")[:_MOST_PLACES]
-
-
-def _places(key: str, shape: Shape, path: str) -> list[str]:
-    """Where in the tree there is a setting of that name."""
-    match shape:
-        case Items():
-            return _places(key, shape.shape, f"{path}.<name>" if shape.keyed else path)
-        case Choice():
-            found = [where for member in shape.members.values() for where in _places(key, member, path)]
-            return list(dict.fromkeys(found))
-        case type() if issubclass(shape, BaseModel):
-            here = [path or "the file itself"] if key in fields(shape) else []
-            return here + [
-                where
-                for name, field in fields(shape).items()
-                for where in _places(key, shape_of(field.annotation), f"{path}.{name}" if path else name)
-            ]
-    return []
-
-
-def _settings_of(shape: Shape) -> frozenset[str]:
-    match shape:
-        case Choice():
-            return frozenset().union(*(_settings_of(member) for member in shape.members.values()))
-        case type() if issubclass(shape, BaseModel):
-            return frozenset(fields(shape))
-    return frozenset()
-
-
-def _one_level_up(place: Place) -> str | None:
-    """For a key that is no name but a setting of what is around the mapping."""
-    around, _, key = place.path.rpartition(".")
-    for path, outer in place.outer:
-        if key in fields(outer):
-            return (
-                f"{place.path}: {key!r} is a setting of {path or 'the file itself'}, and {around} holds names alone. "
-                f"Write it at {f'{path}.{key}' if path else key}."
-            )
-    return None
 
 
 def _may_be_empty(place: Place) -> bool:

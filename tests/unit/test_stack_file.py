@@ -148,6 +148,22 @@ def test_what_is_missing_is_told_at_the_line_of_what_should_have_it(tmp_path: Pa
     assert told(tmp_path, text)[1] == "  line 4: models.chat.model: is required, and there is no default for it."
 
 
+@pytest.mark.parametrize(
+    ("model", "also"),
+    [
+        ("{pull: ['qwen3:4b'], gpus: two}", ["models.chat.gpus"]),
+        ("{model: a/b, maxModelLen: 32k, shm: 4GB}", ["models.chat.maxModelLen", "models.chat.shm"]),
+        ("{model: 'a/b:Q4_K_M', gpus: two}", []),
+    ],
+    ids=["ollama", "vllm", "one of three"],
+)
+def test_a_missing_engine_hides_no_mistake_where_the_settings_tell_it(
+    tmp_path: Path, model: str, also: list[str]
+) -> None:
+    lines = told(tmp_path, HEAD + f"  llm-serving:models:\n    chat: {model}\n")
+    assert [line.split(": ")[1] for line in lines[1:]] == ["models.chat.engine", *also]
+
+
 def test_a_plan_that_does_not_fit_is_told_with_its_line(tmp_path: Path) -> None:
     text = HEAD + "  llm-serving:models:\n    chat: {engine: vllm, model: a/b,\n      gpus: 4}\n"
     first, second = told(tmp_path, text)
