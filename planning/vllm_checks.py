@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planning.catalogue import GpuModel, LanguageModel, hub_models, language_models
-from planning.vllm_release import Release
+from planning.vllm_release import Release, release, version_of
 from settings.problems import did_you_mean
 from settings.quantization import Quantization
 from settings.vllm import CHECKPOINT_QUANTIZATIONS, LOAD_QUANTIZATIONS, VllmSettings
@@ -210,13 +210,14 @@ class VllmChecks:
                 f"{settings.gpu_memory_utilization} leaves little beside: 0.88 to 0.92 is safe, 0.95 runs out of "
                 "memory in use. Write 0.92 or less.",
             )
-        unchecked = settings.extra_args or settings.tool_call_parser or settings.reasoning_parser
-        if self.known is None and unchecked:
-            key = "extraArgs" if settings.extra_args else "image"
+        if self.known is None:
+            version, known = version_of(settings.image), release().version
+            what = f"is vLLM {version}" if version else "does not say which release of vLLM it is"
             self._warning(
-                key,
-                f"{settings.image} is another release of vLLM than the one whose flags and parsers are known, so they "
-                "are not checked, and a mistake shows when the pod starts. Read its log.",
+                "image",
+                f"{settings.image} {what}, and flags, parsers and memory are known of {known} alone: what the plan "
+                "writes is not checked against it, and a flag that it does not have shows when the pod starts "
+                f"(0.16.0 has no --shutdown-timeout). Write v{known} as its tag, or read the log of the first start.",
             )
 
     def _shards(self, model: LanguageModel) -> None:

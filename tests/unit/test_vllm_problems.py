@@ -92,7 +92,17 @@ def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
         ),
         (
             {"image": "docker.io/vllm/vllm-openai:v0.34.0", "extraArgs": {"brand-new": 1}},
-            "models.chat.extraArgs: docker.io/vllm/vllm-openai:v0.34.0 is another release of vLLM than the one whose",
+            "models.chat.image: docker.io/vllm/vllm-openai:v0.34.0 is vLLM 0.34.0, and flags, parsers and memory are "
+            "known of 0.33.0 alone: what the plan writes is not checked against it",
+        ),
+        (
+            # Without a setting of which this release would know: the plan's own flags are enough to refuse to start.
+            {"image": "docker.io/vllm/vllm-openai:v0.16.0"},
+            "models.chat.image: docker.io/vllm/vllm-openai:v0.16.0 is vLLM 0.16.0, and flags",
+        ),
+        (
+            {"image": "docker.io/vllm/vllm-openai@sha256:" + 64 * "0"},
+            f"models.chat.image: docker.io/vllm/vllm-openai@sha256:{64 * '0'} does not say which release of vLLM it",
         ),
         (
             {"loraAdapters": {"legal": {"source": "a/b"}}, "maxLoras": 4},
