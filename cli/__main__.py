@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 app.add_typer(catalogue.app, name="catalogue")
 app.command("advise", help=advising.HELP)(advising.advise_command)
 
-Stack = Annotated[str, typer.Option(envvar="STACK", help="The environment: Pulumi.<stack>.yaml.")]
+
+def _stack_name(written: str) -> str:
+    """`prod` of itself, and of `Pulumi.prod.yaml`."""
+    named = re.fullmatch(r"Pulumi\.(.+)\.ya?ml", written)
+    return named[1] if named else written
+
+
+Stack = Annotated[str, typer.Option(envvar="STACK", callback=_stack_name, help="The environment: Pulumi.<stack>.yaml.")]
 
 
 @contextmanager
@@ -59,8 +67,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask (as YES=1 doe
 
 @app.command()
 def plan(
+    context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A stack file; by default that of the stack.")
+        # What cannot be read is told as any problem of the file, in JSON too; typer would end before that.
+        Path | None,
+        typer.Argument(metavar="FILE", readable=False, help="A stack file; by default that of the stack."),
     ] = None,
     stack: Stack = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="For programs; see docs/plan-json.md.")] = False,
@@ -70,6 +81,9 @@ def plan(
 
     Needs no cluster and no Pulumi. Problems are told with their lines and end with 1; warnings end with 0.
     """
+    source = context.get_parameter_source("stack")
+    if file is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter(f"says which file, and so does {file}; give one of them.", param_hint="'--stack'")
     raise typer.Exit(
         planning_ahead.show(file or REPOSITORY / f"Pulumi.{stack}.yaml", as_json=as_json, no_color=no_color)
     )

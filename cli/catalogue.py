@@ -77,7 +77,7 @@ def add(
     print(architecture_text(model) if form == "architecture" else rows_text(model), end="")
 
 
-_WRONG_TYPES = (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
+_WRONG_TYPES = (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 """What a file raises in which a key has another type than it should, or a value that no model has."""
 
 
@@ -94,6 +94,10 @@ def read(
         return _read(source, name=name, hub=hub, token=token)
     except (SourceError, ConfigError):
         raise
+    except OSError as error:  # its rights, a disk: another revision would be read no better
+        raise SourceError(
+            f"{error.filename or source}: cannot be read: {error.strerror or error}. Make it readable, or give a copy."
+        ) from error
     except _WRONG_TYPES as error:
         raise SourceError(
             f"{source}: cannot be understood: a key has another type or value than a model's has "

@@ -24,6 +24,7 @@ _MOST_NODES = 200_000
 """More than any stack has; aliases of aliases could make any number of them."""
 
 _DEEPEST = 50
+_MOST_FILES = 10
 _EXACT = 2**53
 _DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt ]([0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2})[^ ]*)?")
 _MERGE = "<<"
@@ -41,7 +42,8 @@ def read_source(file: Path) -> Source:
         text = file.read_bytes().decode("utf-8-sig")
         raw = reader.stack(text)
     except OSError as error:
-        raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
+        there = f" {_stack_files(file)}" if isinstance(error, FileNotFoundError) else ""
+        raise SettingsError(file.name, [f"cannot be read: {error.strerror}.{there}"]) from None
     except UnicodeDecodeError as error:
         raise SettingsError(
             file.name, [f"is not YAML: byte {error.start + 1} is not UTF-8. Save the file in that encoding."]
@@ -115,6 +117,14 @@ def _check_events(text: str) -> None:
                 f"has a second document (---) in line {mark.line + 1 if mark else '?'}, which Pulumi does not read. "
                 "Put it in a file of its own, or take the '---' out."
             )
+
+
+def _stack_files(file: Path) -> str:
+    """Those beside `file`, which is not there."""
+    folder = file.parent.absolute()
+    there = sorted(other.name for other in folder.glob("Pulumi.*.yaml"))
+    more = f" and {len(there) - _MOST_FILES} more" if len(there) > _MOST_FILES else ""
+    return f"Stack files in {folder}: {', '.join(there[:_MOST_FILES]) or 'none'}{more}."
 
 
 class _Reader:

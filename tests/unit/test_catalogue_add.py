@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import struct
@@ -99,6 +100,18 @@ def test_what_cannot_be_reached_is_told_without_the_hubs_password() -> None:
     with pytest.raises(SourceError, match="cannot be reached") as caught:
         catalogue.read("a/b", hub="http://user:planted@127.0.0.1:9", token="hf_planted\n")
     assert "planted" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(SMALL))
+
+    def denied(self: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(SourceError, match=r"config\.json: cannot be read: Permission denied\."):
+        catalogue.read(str(file))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,7 +16,9 @@ import yaml
 from on_mocks import STACK_FILES, Raw, settings_of
 from rich.console import Console
 from small_stacks import STACKS, every_stack, node, vllm
+from typer.testing import CliRunner
 
+from cli.__main__ import app
 from cli.plan import document, show
 from planning.plan import Plan
 from planning.plan import plan as plan_of
@@ -188,11 +191,29 @@ def test_what_does_not_fit_is_a_problem_with_its_line(tmp_path: Path, capsys: py
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("Pulumi.b.yaml", "Pulumi.a.yaml", "Pulumi.yaml"):
+        (tmp_path / name).touch()
     code, told, error = plan_json(capsys, tmp_path / "Pulumi.gone.yaml")
     assert code == 1
     [problem] = told["problems"]
-    assert problem == {"path": None, "line": None, "message": "cannot be read: No such file or directory."}
+    there = f"Stack files in {tmp_path}: Pulumi.a.yaml, Pulumi.b.yaml."
+    message = f"cannot be read: No such file or directory. {there}"
+    assert problem == {"path": None, "line": None, "message": message}
     assert "Pulumi.gone.yaml has 1 problem" in error
+
+
+def test_a_file_that_may_not_be_read_is_told_in_json_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stack_file(tmp_path, STACKS["one-vllm"])
+
+    def denied(self: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(os, "access", lambda *_args, **_more: False)  # root may read what nobody may
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    done = CliRunner().invoke(app, ["plan", str(file), "--json"])
+    assert done.exit_code == 1
+    [problem] = json.loads(done.stdout)["problems"]
+    assert problem["message"] == "cannot be read: Permission denied."
 
 
 def test_without_json_only_standard_error_tells_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,6 +298,17 @@ def test_a_stack_is_found_by_its_name_and_a_file_by_its_path(tmp_path: Path) -> 
     other = stack_file(tmp_path, {"nodes": {"a": node()}, "models": {"chat": vllm()}}, name="mine.yaml")
     told = json.loads(llmctl("plan", str(other), "--json").stdout)
     assert (told["file"], told["stack"]) == ("mine.yaml", None)
+
+
+def test_a_stack_is_named_by_its_file_too() -> None:
+    assert llmctl("plan", "--stack", "Pulumi.dev.yaml").stdout == llmctl("plan", "--stack", "dev").stdout
+
+
+def test_a_file_and_a_stack_are_one_too_many() -> None:
+    done = llmctl("plan", "--stack", "prod", "Pulumi.dev.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "give one of them" in done.stderr
+    assert llmctl("plan", "Pulumi.dev.yaml", STACK="prod").returncode == 0, "the environment only says what is usual"
 
 
 def test_neither_pulumi_nor_kubernetes_nor_ssh_is_loaded() -> None:
