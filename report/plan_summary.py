@@ -14,6 +14,7 @@ from planning.memory import MIB
 from planning.nodes import NodePlan
 from planning.ollama import OllamaPlan
 from planning.plan import Plan, ServerPlan
+from planning.shared_gpus import fullest_gpu
 from planning.tgi import TgiPlan
 from planning.vllm import VllmPlan
 from report.document import Count, Document, GpuMemoryMiB, gpu_memory
@@ -79,8 +80,8 @@ class NodeSummary(Document):
     gpu_card_mib: Count = Field(alias="gpuCardMiB", description="Memory of each GPU, in MiB.")
     fullest_gpu_mib: Count | None = Field(
         alias="fullestGpuMiB",
-        description="Most that the pods of one GPU take together, in MiB, whichever of the node's pods meet on it. "
-        "Null: the shape of one of their models is not known.",
+        description="Most that is taken of one GPU, in MiB, whichever of the node's pods meet on it, with the CUDA "
+        "context of each and what the driver keeps. Null: the shape of one of their models is not known.",
     )
     host_memory_mib: HostMemoryMiB = Field(alias="hostMemoryMiB", description="Of all its model servers together.")
     models: dict[str, Count] = Field(description="Pods on it, by model server.")
@@ -184,8 +185,7 @@ def _node(node: NodePlan, plan: Plan) -> NodeSummary:
     here = Counter({name: server.nodes.count(node.name) for name, server in plan.servers.items()})
     pods = [plan.servers[name] for name in here.elements()]
     taken = sum(pod.gpus for pod in pods)
-    totals = [pod.memory.total_mib if pod.memory else None for pod in pods]
-    known = sorted((total for total in totals if total is not None), reverse=True)
+    fullest = fullest_gpu(node, plan.servers)
     return NodeSummary(
         gpu_model=node.gpu_model,
         gpus=node.gpus,
@@ -194,8 +194,7 @@ def _node(node: NodePlan, plan: Plan) -> NodeSummary:
         taken=taken,
         free=node.allocatable_gpus - taken,
         gpu_card_mib=gpu_models()[node.gpu_model].memory_mib,
-        # The scheduler, not the plan, picks who shares a GPU with whom.
-        fullest_gpu_mib=sum(known[: node.time_slices]) if len(known) == len(totals) else None,
+        fullest_gpu_mib=None if fullest is None else fullest.mib + fullest.driver_mib,
         host_memory_mib=_host_memory(pods),
         models={name: count for name, count in here.items() if count},
     )
