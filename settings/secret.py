@@ -20,6 +20,9 @@ SSH_AGENT: Literal["agent"] = "agent"
 _TOKEN = re.compile(r"[!-~]+")
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\n[ -~\n]+\n-----END ([A-Z]+ )*PRIVATE KEY-----\n?")
 
+_PATH = re.compile(r"(~|\.{1,2}|\$\{?HOME\}?)?/[^\s:]{1,200}|id_[a-z0-9_]+|[\w.-]{1,100}\.(pem|key)")
+"""Of a file, where the text in it belongs; no key begins so."""
+
 
 class Secure(StrictModel):
     """A secret as Pulumi writes it to a stack file."""
@@ -42,6 +45,8 @@ def _secret(value: object, info: ValidationInfo) -> SecretStr:
     if not isinstance(value, str):
         raise ValueError("is not a text; set it with `pulumi config set --secret --path`.")
     if value not in (info.context or {}).get(DECRYPTED, ()):
+        if not value.strip():
+            raise ValueError("is empty; set it with `pulumi config set --secret --path`.")
         raise ValueError(
             "is in the file as plain text, so whoever reads the file has it. Take it out, set a new one with `pulumi "
             "config set --secret --path`, and take the old one for known."
@@ -73,10 +78,17 @@ _check_private_key = _checked(
 
 
 def _private_key(value: object, info: ValidationInfo) -> SecretStr | Literal["agent"]:
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        raise ValueError(
+            "is a path, and the key's text is meant. Write 'agent' for the keys of the SSH agent, or set the text with "
+            "`pulumi config set --secret --path ... < FILE`."
+        )
     return SSH_AGENT if value == SSH_AGENT else _check_private_key(value, info)
 
 
 def _api_key(value: object, info: ValidationInfo) -> SecretStr | Literal["generated"]:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty. Write 'generated', or set a key with `pulumi config set --secret --path`.")
     return GENERATED if value == GENERATED else _check_api_key(value, info)
 
 

@@ -148,6 +148,15 @@ def test_what_disable_means_is_only_known_to_servers() -> None:
     assert line.startswith("nodes.a.k3s: disable ['traefik'] on an agent: only servers deploy these.")
 
 
+@pytest.mark.parametrize("path", ["~/.ssh/id_ed25519", "/root/.ssh/key", "./a.pem", "$HOME/.ssh/id_rsa", "id_ed25519"])
+def test_a_path_in_the_place_of_a_key_is_no_secret_that_is_out(path: str) -> None:
+    [line] = told(remote(ssh={"privateKey": path}))
+    assert line == (
+        "nodes.a.host.ssh.privateKey: is a path, and the key's text is meant. Write 'agent' for the keys of the SSH "
+        "agent, or set the text with `pulumi config set --secret --path ... < FILE`."
+    )
+
+
 @pytest.mark.parametrize("wrong", ["not a key", PRIVATE_KEY.replace("BEGIN", "END"), "-----BEGIN PRIVATE KEY-----"])
 def test_a_key_that_is_none_is_told_without_its_text(wrong: str) -> None:
     [line] = told(remote(ssh={"privateKey": wrong}), decrypted=("nodes",))
