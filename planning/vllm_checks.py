@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from planning.catalogue import GpuModel, LanguageModel, hub_models, language_models
 from planning.vllm_release import Release, release, version_of
+from planning.vllm_speculation import check_speculation
 from settings.problems import did_you_mean
 from settings.quantization import Quantization
 from settings.vllm import CHECKPOINT_QUANTIZATIONS, LOAD_QUANTIZATIONS, VllmSettings
@@ -64,7 +65,7 @@ class VllmChecks:
         self._card()
         self._kv_cache()
         self._adapters()
-        self._speculation()
+        check_speculation(self.name, self.settings, self.model, problems=self.problems, warnings=self.warnings)
         self._doubts()
         if self.model is not None:
             self._shards(self.model)
@@ -176,24 +177,6 @@ class VllmChecks:
                 "maxLoras",
                 f"{slots} for {len(settings.lora_adapters)} adapters: the rest takes GPU memory for nothing. Write "
                 f"{len(settings.lora_adapters)}, or leave it out.",
-            )
-
-    def _speculation(self) -> None:
-        speculative = self.settings.speculative
-        if speculative is None:
-            return
-        tensor, draft = self.settings.tensor_parallel_size, speculative.draft_tensor_parallel
-        if draft not in (None, 1, tensor):
-            self._problem(
-                "speculative.draftTensorParallel",
-                f"{draft}, but a draft model is on 1 GPU or on all {tensor} of tensorParallel, so vLLM would refuse to "
-                f"start. Write 1 or {tensor}.",
-            )
-        if speculative.method == "draft_model" and speculative.model not in hub_models():
-            self._warning(
-                "speculative.model",
-                f"{speculative.model} is not in the catalogue, so what it takes of the GPU is not counted"
-                f"{did_you_mean(str(speculative.model), hub_models()) or '. Leave room: gpuMemoryUtilization.'}",
             )
 
     def _doubts(self) -> None:

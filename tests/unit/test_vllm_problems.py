@@ -69,6 +69,19 @@ def test_all_problems_of_a_server_are_told_at_once() -> None:
         ({"maxModelLen": 40000, "hfOverrides": {"rope_parameters": {"rope_type": "yarn", "factor": 4}}}, "a100-80gb"),
         ({"maxModelLen": 40000, "extraEnvironment": {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}}, "a100-80gb"),
         ({"image": "docker.io/vllm/vllm-openai:v0.34.0", "extraArgs": {"brand-new": 1}}, "rtx-4090"),
+        ({"model": "Qwen/Qwen3.5-9B", "speculative": {"method": "mtp", "numSpeculativeTokens": 2}}, "a100-80gb"),
+        ({"model": "owner/unknown", "speculative": {"method": "mtp", "numSpeculativeTokens": 2}}, "a100-80gb"),
+        (
+            {
+                "model": LLAMA_8B,
+                "speculative": {
+                    "method": "draft_model",
+                    "model": "meta-llama/Llama-3.2-1B-Instruct",
+                    "numSpeculativeTokens": 2,
+                },
+            },
+            "a100-80gb",
+        ),
     ],
 )
 def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
@@ -111,6 +124,10 @@ def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
         (
             {"speculative": {"method": "draft_model", "model": "a/b", "numSpeculativeTokens": 2}},
             "models.chat.speculative.model: a/b is not in the catalogue, so what it takes of the GPU is not counted",
+        ),
+        (
+            {"speculative": {"method": "eagle3", "model": "a/b", "numSpeculativeTokens": 2}},
+            "models.chat.speculative.model: a/b is not in the catalogue, so what it takes of the GPU is not counted. Le",
         ),
         (
             {"maxNumQueuedReqs": 100},
