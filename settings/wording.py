@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from settings.meant import mapping_meant, number_meant, part_meant, text_meant
 from settings.other_words import ENGINE_NAMES
 from settings.problems import SeveralErrors, did_you_mean
-from settings.secret_texts import API_KEY
+from settings.secret_texts import API_KEY, named_as_secret
 from settings.shapes import Place, fields, follow, key_text, shape_of
 from settings.unknown import one_level_up, settings_of, unknown_key
 
-_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
-_EXACT = 2**53
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _LONGEST_VALUE = 120
+_NAMES_OF_ENGINES = ("extraArgs", "extraEnvironment", "hfOverrides")
+"""Mappings by names that are not ours."""
+
 
 _KINDS = {
     "int_type": "a whole number",
@@ -60,11 +61,18 @@ def problems_of(error: ValidationError, model: type[BaseModel], *, hidden: Colle
                 continue
             if details["type"] in _KINDS and len(beside) > 1:
                 wanted = list(dict.fromkeys(_KINDS[other["type"]] for other in beside))
-                value = _HIDDEN if details["loc"][0] in hidden else details["input"]
+                value = _HIDDEN if _is_hidden(details, hidden) else details["input"]
                 told.append(f"{place.path}: {_shown(value)} is neither {', nor '.join(wanted)}.")
                 continue
-        told += _problems(details, place, model, hidden=details["loc"][:1] and details["loc"][0] in hidden)
+        told += _problems(details, place, model, hidden=_is_hidden(details, hidden))
     return list(dict.fromkeys(told))
+
+
+def _is_hidden(details: ErrorDetails, hidden: Collection[str]) -> bool:
+    """Whether what is wrong may be a secret, also where none belongs: by the place, or by a flag's or variable's name."""
+    place = [str(part) for part in details["loc"]]
+    named = [name for mapping, name in pairwise(place) if mapping in _NAMES_OF_ENGINES]
+    return place[:1] != [] and (place[0] in hidden or any(named_as_secret(name) for name in named))
 
 
 def _is_passed_over(details: ErrorDetails, beside: list[ErrorDetails]) -> bool:
@@ -72,7 +80,7 @@ def _is_passed_over(details: ErrorDetails, beside: list[ErrorDetails]) -> bool:
     return details["type"] in _KINDS and any(other["type"] not in _KINDS for other in beside)
 
 
-def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hidden: object) -> list[str]:
+def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hidden: bool) -> list[str]:
     value = _HIDDEN if hidden else details["input"]
     if not isinstance(failed := details.get("ctx", {}).get("error"), ValueError | AssertionError):
         return [_problem(details, place, model, value)]
@@ -131,8 +139,9 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
                     f"{path}: {key!r} is a setting, and {around} holds a mapping of settings by name, so one level is "
                     f"missing. Write {around}: {{<name>: {{{key}: ...}}}}."
                 )
-            empty = value is None and _may_be_empty(place)
-            write = "write {} for its defaults, or leave it out" if empty else "write 'key: value' pairs"
+            empty = (value is None or isinstance(value, bool)) and _may_be_empty(place)
+            meant = mapping_meant(path, value) or "'key: value' pairs"
+            write = "write {} for its defaults, or leave it out" if empty else f"write {meant}"
             return f"{path}: expected a mapping keyed by name, got {_kind(value, shown=False)}; {write}."
         case "list_type" | "tuple_type" | "set_type":
             example = f"; write [{_cut(value)}]" if isinstance(value, str) else ""
@@ -143,9 +152,9 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
         case "too_long":
             return f"{path}: at most {context['max_length']} are possible, got {context['actual_length']}{described}."
         case "int_type" | "int_from_float" | "int_parsing" | "int_parsing_size":
-            return f"{path}: {_shown(value)} is not a whole number{_number_meant(value)}{described}."
+            return f"{path}: {_shown(value)} is not a whole number{number_meant(value)}{described}."
         case "float_type" | "finite_number":
-            meant = _number_meant(value) if isinstance(value, str) else ""
+            meant = number_meant(value, whole=False) if isinstance(value, str) else ""
             return f"{path}: {_shown(value)} is not a number{meant}{described}."
         case "bool_type":
             truth = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(value).lower())
@@ -157,10 +166,12 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
             return f"{path}: {_kind(value) if not quoted else _shown(value)} is not a text{hint}{described}."
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             bound, limit = next((words, context[key]) for key, words in _BOUNDS.items() if key in context)
-            limit = f"{limit:g}" if isinstance(limit, float) else limit
-            return f"{path}: must be {bound} {limit}, got {_shown(value)}{described}."
+            shown = f"{limit:g}" if isinstance(limit, float) else limit
+            return f"{path}: must be {bound} {shown}, got {_shown(value)}{part_meant(value, limit)}{described}."
         case "multiple_of":
             return f"{path}: must be a multiple of {context['multiple_of']}, got {_shown(value)}{described}."
+        case "string_pattern_mismatch" if repair := text_meant(path, value):
+            return f"{path}: {_shown(value)} cannot be taken; {repair}{described}."
         case "string_pattern_mismatch":
             like = f"look like {field.default!r}" if field and isinstance(field.default, str) else "match"
             pattern = "" if like != "match" else f" the pattern {context['pattern']}"
@@ -218,16 +229,6 @@ def _shown(value: object) -> str:
             return f"{value[: _LONGEST_VALUE // 2]!r}... ({len(value)} characters)"
         case _:
             return _cut(repr(value))
-
-
-def _number_meant(value: object) -> str:
-    """How to write the number that a text or a fraction stands for."""
-    if isinstance(value, str) and len(value) <= _LONGEST_VALUE and _NUMBER.fullmatch(value):
-        return f" but a text; write {value} without quotes"
-    if isinstance(value, float) and abs(value) < _EXACT:
-        below = math.floor(value)
-        return f"; write {below}" if value.is_integer() else f"; write {below} or {below + 1}"
-    return ""
 
 
 def _kind(value: object, *, shown: bool = True) -> str:

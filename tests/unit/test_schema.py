@@ -34,6 +34,7 @@ BEYOND = {
     r"^models\.chat\.gpuShare: nan": "JSON has no NaN, and Python's is within all bounds",
     r"^ingress\.routes\./v1\\n": "in Python the pattern's $ is also before a line's end; editors use ECMAScript",
     r'contains """': "the schema says nothing of the grammar of Modelfiles",
+    r"has the host of Hugging Face": "a repository and a file of a claim are no one pattern that editors could explain",
     r"an Ollama model name": "the names of several registries are no pattern that editors could explain",
     r"^(namespace|.*\.system): looks like ": "what a secret looks like is not the schema's",
 }
