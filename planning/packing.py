@@ -16,7 +16,7 @@ _MOST_STEPS = 20_000
 _MOST_NODES = 64
 """Nodes of one pool over which replicas are spread in every way; over more of them in the best-fitting way alone."""
 
-_WHOLE = 1 + 1e-9
+WHOLE = 1 + 1e-9
 """A GPU, and what rounding makes of three thirds of it."""
 
 
@@ -81,7 +81,7 @@ class Room:
         # The device plugin, not the plan, picks who shares a GPU: the largest shares of the node may meet on one.
         share, there = self._share(node, demand), self._shares[node]
         return next(
-            (fewer for fewer in range(count, 0, -1) if _largest([*there, *[share] * fewer], slices) <= _WHOLE), 0
+            (fewer for fewer in range(count, 0, -1) if _largest([*there, *[share] * fewer], slices) <= WHOLE), 0
         )
 
     def put(self, node: str, demand: Demand, count: int) -> None:

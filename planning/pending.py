@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from heapq import nsmallest
 from itertools import islice
 
 from planning.catalogue import gpu_models
 from planning.eligibility import lacking_labels, misfits, untolerated
 from planning.gpu_names import gpu_meant
-from planning.packing import Demand, Packing, Room
+from planning.packing import WHOLE, Demand, Packing, Room
 from settings.node import NodeSettings
 from settings.server import GpuServerSettings
 from settings.stack import ModelSettings
@@ -65,12 +65,16 @@ def nowhere(name: str, server: GpuServerSettings, nodes: Mapping[str, NodeSettin
 
 def pending(
     demand: Demand,
+    demands: Sequence[Demand],
     server: ModelSettings,
     packing: Packing,
     nodes: Mapping[str, NodeSettings],
     access_mode: AccessMode,
 ) -> str:
-    """The problem of a server of which some replicas find no place, with what each node has, the nearest first."""
+    """The problem of a server of which some replicas find no place, with what each node has, the nearest first.
+
+    `demands` are those of all servers.
+    """
     found, room = packing.nodes[demand.name], packing.room
     replicas = Counter(found)
     nearest = nsmallest(
@@ -81,7 +85,12 @@ def pending(
     told += [f"{node} {_other(node, nodes[node], server)}" for node in islice(others, _MOST_NODES_TOLD - len(told))]
     setting = _setting(demand, server, room)
     spread = _ELSE[access_mode] if _fits_spread(demand, room, replicas) else ""
-    repair = f"{'Lower gpuShare, or add' if setting == '.gpuShare' else 'Add'} GPUs or slices, or take something away"
+    add = "Lower gpuShare, or add" if setting == ".gpuShare" else "Add"
+    for node in nearest:
+        if (slices := _slices_for_all(node, demand, demands, packing)) is not None:
+            add = f"Write nodes.{node}.gpus.timeSlices: {slices}, with which all that is there shares its GPUs; or add"
+            break
+    repair = f"{add} GPUs or slices, or take something away"
     unsure = "" if packing.exhausted else " (no way was found to place all, but not every way was tried)"
     return (
         f"models.{demand.name}{setting}: {demand.replicas - len(found)} of {demand.replicas} "
@@ -96,6 +105,28 @@ def _fits_spread(demand: Demand, room: Room, replicas: Counter[str]) -> bool:
     for node in demand.nodes:
         found[room.spaces[node].kind] += replicas[node] + room.holds(node, demand, demand.replicas)
     return max(found.values(), default=0) >= demand.replicas
+
+
+def _slices_for_all(node: str, demand: Demand, demands: Sequence[Demand], packing: Packing) -> int | None:
+    """Slices of each GPU of a node without any that would hold `demand` too; None where none would, or nobody knows.
+
+    With all others that find no place and may run there, if there is room for them.
+    """
+    space = packing.room.spaces[node]
+    if space.slices > 1 or demand.share is None:
+        return None
+    short = [other for other in demands if len(packing.nodes[other.name]) < other.replicas and node in other.nodes]
+    for coming in (short, [demand]):
+        names = {other.name for other in coming}
+        pods = [other for other in coming for _ in range(other.replicas)]
+        pods += [
+            other for other in demands if other.name not in names for _ in range(packing.nodes[other.name].count(node))
+        ]
+        shares = sorted((pod.share for pod in pods if pod.share is not None and pod.gpus == 1), reverse=True)
+        for slices in range(2, len(pods) + 1) if len(shares) == len(pods) else ():
+            if len(pods) <= slices * space.slots and sum(shares[:slices]) <= WHOLE:
+                return slices
+    return None
 
 
 def _setting(demand: Demand, server: ModelSettings, room: Room) -> str:

@@ -93,7 +93,7 @@ def place(
         packing = pack(spaces, sorted(demands, key=lambda demand: (-demand.gpus, len(demand.nodes))))
     problems += [nowhere(name, servers[name], nodes) for name, allowed in candidates.items() if not allowed]
     problems += [
-        pending(demand, servers[demand.name], packing, nodes, access_mode)
+        pending(demand, demands, servers[demand.name], packing, nodes, access_mode)
         for demand in demands
         if len(packing.nodes[demand.name]) < demand.replicas
     ]

@@ -140,6 +140,7 @@ def _finished(
     if (shm := getattr(server, "shm", None)) is not None:  # engines whose workers talk over it
         _check_shm(name, shm, server.gpus, problems)
     _check_links(name, server, planned, warnings)
+    _check_share(name, server, planned, warnings)
     return replace(
         planned,
         image=mirrored(planned.image, settings.security.registry_mirror),
@@ -194,6 +195,17 @@ def _check_links(name: str, server: ModelSettings, planned: ServerPlan, warnings
             f"models.{name}.gpus: {server.gpus} of {planned.gpu_model}, which has no NVLink: the workers talk over "
             "PCIe at every layer, slower still between two sockets, and which GPUs of the node a pod gets is not "
             "planned. Fewer, larger GPUs or a smaller quantization answer faster."
+        )
+
+
+def _check_share(name: str, server: ModelSettings, planned: ServerPlan, warnings: list[str]) -> None:
+    """A node that is not time-sliced gives a pod whole GPUs, however little of their memory it takes."""
+    if planned.time_slices == 1 and server.gpu_share is not None and server.gpu_share < 1:
+        node, slices = planned.nodes[0], max(2, int(1 / server.gpu_share + 1e-9))
+        warnings.append(
+            f"models.{name}.gpuShare: {server.gpu_share:g}, but {node} is not time-sliced: the pod has a GPU to "
+            "itself, and the rest of its memory is used by no other pod. Write "
+            f"nodes.{node}.gpus.timeSlices: {slices} for others to share it, or leave gpuShare out."
         )
 
 

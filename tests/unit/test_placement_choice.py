@@ -189,6 +189,44 @@ def test_shares_that_together_are_more_than_a_card_are_told() -> None:
     )
 
 
+def test_a_share_of_a_card_that_nobody_else_may_use_is_told() -> None:
+    found = planned({"a": node()}, {"chat": vllm(gpuShare=0.4)})
+    assert found.warnings == (
+        "models.chat.gpuShare: 0.4, but a is not time-sliced: the pod has a GPU to itself, and the rest of its memory "
+        "is used by no other pod. Write nodes.a.gpus.timeSlices: 2 for others to share it, or leave gpuShare out.",
+    )
+    for server in (vllm(gpuShare=1), vllm()):
+        assert planned({"a": node()}, {"chat": server}).warnings == ()
+    assert planned({"a": node(slices=2)}, {"chat": vllm(gpuShare=0.4)}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("count", "shares", "slices"),
+    [
+        (1, [0.5, 0.5], 2),
+        (1, [0.3, 0.3, 0.4], 3),
+        (2, [0.5, 0.5, 0.5], 2),
+        (1, [0.7, 0.4], None),
+        (1, [None, 0.4], None),
+    ],
+)
+def test_shares_that_would_share_a_card_are_told_how(
+    count: int, shares: list[float | None], slices: int | None
+) -> None:
+    models: Raw = {f"m{i}": ollama(**({} if share is None else {"gpuShare": share})) for i, share in enumerate(shares)}
+    told = problems({"a": node(count=count)}, models)
+    assert told
+    repair = (
+        "Add GPUs or slices, or take something away."
+        if slices is None
+        else f"Write nodes.a.gpus.timeSlices: {slices}, with which all that is there shares its GPUs; or add GPUs or "
+        "slices, or take something away."
+    )
+    assert told[-1].endswith(f" free. {repair}")
+    if slices is not None:
+        assert set(where({"a": node(count=count, slices=slices)}, models)) == set(models)
+
+
 def test_a_new_pod_never_comes_first_where_its_memory_is_not_free() -> None:
     """A slice is spare, but old and new pod together would want more than the card has."""
     nodes: Raw = {"a": node(slices=2)}
