@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def need_of(**changes: Any) -> Need:
         "use": "chat",
         **changes,
     }
+    asked["languages"] = tuple(asked.pop("language").split())
     return Need(**{"average_tokens": asked["context_tokens"], **asked})
 
 
@@ -76,6 +78,7 @@ NEEDS: list[dict[str, Any]] = [
     {"use": "longDocuments", "context_tokens": 131072, "gpu": "h100-80gb"},
     {"use": "vision", "users": 4},
     {"use": "reasoning", "language": "zh"},
+    {"language": "ko en", "platform": "wsl2"},
     {"use": "rag", "gated": False, "commercial": True},
     {"engine": "llamacpp", "users": 3, "language": "ko"},
 ]
@@ -210,6 +213,14 @@ def test_q5_k_m_itself_is_enough() -> None:
     assert not suffers_from_4_bits("fr")
 
 
+@pytest.mark.parametrize("gpu", ["rtx-3060-12gb", "rtx-4090"])
+def test_fewer_than_4_bits_come_after_what_else_is_for_the_same(gpu: str) -> None:
+    fits = [fit for fit in ranked(advice_for(gpu=gpu)) if fit.model.uses == ("chat",)]
+    few = [fit.model.quantization in (Quantization.Q2_K, Quantization.Q3_K_S) for fit in fits]
+    assert few == sorted(few)
+    assert {True, False} <= set(few)
+
+
 def test_code_is_for_coders_and_chat_is_not() -> None:
     coder, general = "Qwen/Qwen2.5-Coder-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
     code, chat = names(use="code"), names(use="chat")
@@ -268,6 +279,34 @@ def test_what_is_assumed_is_told() -> None:
     assert "1,024 tokens on average" in " ".join(assumptions(advice_for(users=7, average_tokens=1024).need))
 
 
+def test_every_language_must_be_named_and_one_alone_decides_on_bits() -> None:
+    both = set(names(language="ko en"))
+    assert both == set(names(language="ko")) & set(names(language="en"))
+    assert both < set(names(language="en"))
+    wanted = fit_of("Qwen/Qwen3-8B-AWQ", language="en ko")
+    [rule] = [rule for rule in RULES if rule.name == "language"]
+    assert rule.order(wanted, need_of(language="en ko")) == 1
+    assert "costs ko more than English" in rule.reason(wanted, need_of(language="en ko"))
+
+
+def test_under_wsl2_it_is_planned_without_cuda_graphs() -> None:
+    name = "Qwen/Qwen3-8B-AWQ"
+    linux, windows = fit_of(name), fit_of(name, platform="wsl2")
+    assert windows.stack["nodes"]["workstation"]["platform"] == "wsl2"
+    assert windows.memory.other_mib < linux.memory.other_mib
+
+
+def test_one_request_is_told_as_one() -> None:
+    told = advice_text(advice_document(advice_for(), limit=3), width=None)
+    assert "1 request at once" in told
+    assert not re.search(r"\b1 (requests|layers)\b", told)
+
+
+def test_who_does_not_say_commercial_is_told_of_the_licences() -> None:
+    assert "--commercial leaves them out" in " ".join(assumptions(need_of()))
+    assert "--commercial" not in " ".join(assumptions(need_of(commercial=True)))
+
+
 # --- the command ---
 
 
@@ -311,6 +350,8 @@ def test_a_program_reads_what_the_schema_says() -> None:
         (["--gpu", "rtx-4090", "--language", "korean"], "is no language of ISO 639-1"),
         (["--gpu", "rtx-4090", "--language", "kr"], "did you mean 'ko'?"),
         (["--gpu", "rtx-4090", "--language", "jp"], "did you mean 'ja'?"),
+        (["--gpu", "rtx-4090", "--language", "ko,korean"], "'korean' is no language of ISO 639-1"),
+        (["--gpu", "rtx-4090", "--count", "2", "--platform", "wsl2"], "advertises all cards as one"),
         (["--gpu", "rtx-4090", "--use", "poetry"], "'longDocuments'"),
         (["--gpu", "rtx-4090", "--engine", "tgi"], "'llamacpp'"),
         (["--gpu", "rtx-4090", "--users", "0"], "--users"),
