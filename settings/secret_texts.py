@@ -12,6 +12,7 @@ _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|CRE
 _NO_SECRETS = ("TOKENIZERS_PARALLELISM", "VLLM_ROCM_", "VLLM_MAX_TOKENS_", "LLAMA_ARG_IMAGE_")
 """What looks like one by its name, and holds none."""
 
+_COUNTED = re.compile(r"TOKENS|TOKENIZ", re.IGNORECASE)
 _LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 _BEGIN, _END = r"-----BEGIN [A-Z ]*PRIVATE KEY-----", r"-----END [A-Z ]*PRIVATE KEY-----"
@@ -44,6 +45,11 @@ def masked(text: str) -> str:
     for name, pattern in _LOOKS:
         text = pattern.sub(f"<{name}>", text)
     return text
+
+
+def named_as_secret(name: str) -> bool:
+    """Whether a flag or a variable holds a secret by its name; what is counted in tokens holds none."""
+    return _SECRET_NAME.search(_COUNTED.sub("", name).replace("-", "_")) is not None
 
 
 def variable_problem(name: str, value: str) -> str | None:
