@@ -223,6 +223,7 @@ def _host_memory(files_bytes: int, held_mib: int, prompts: int) -> HostMemory:
     return HostMemory(
         request_bytes=usual.request_bytes + held,
         limit_bytes=usual.limit_bytes + held + prompts,
+        filled_bytes=prompts,
     )
 
 

@@ -38,8 +38,9 @@ def ollama_host_memory(
         },
     )
     together = loaded_together(settings, len(kept))
-    caches = sum(sorted(kept.values(), reverse=True)[:together])
+    filled = sum(sorted(kept.values(), reverse=True)[:together]) + (together - 1) * GIB
     return HostMemory(
         request_bytes=usual.request_bytes + held,
-        limit_bytes=usual.limit_bytes + held + caches + (together - 1) * GIB,
+        limit_bytes=usual.limit_bytes + held + filled,
+        filled_bytes=filled,
     )

@@ -159,11 +159,12 @@ def _host_memory(
         return memory
     limit = quantity_bytes(server.memory)
     shm = getattr(planned, "shm_bytes", 0)  # not every engine's plan has it
-    needed = memory.request_bytes + shm
+    needed = memory.request_bytes + shm + memory.filled_bytes
     if limit < needed:
         problems.append(
             f"models.{name}.memory: {_in_words(server.memory)}, but its processes and /dev/shm take "
-            f"{needed / GIB:.1f}Gi, so the pod would be killed (OOMKilled). Write {-(-needed // GIB)}Gi or more."
+            f"{needed / GIB:.1f}Gi, so the pod would be killed (OOMKilled). Write {-(-needed // GIB)}Gi or more"
+            f"{', or a smaller promptCacheMiB.' if memory.filled_bytes else '.'}"
         )
     elif limit < memory.limit_bytes:
         warnings.append(

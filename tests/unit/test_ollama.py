@@ -444,6 +444,14 @@ def test_caches_of_prompts_are_bounded_and_counted_for_each_loaded_model() -> No
     assert limit(pull=[QWEN, "nomic-embed-text"]) - limit(pull=[QWEN]) == 1024 * MIB  # it completes nothing
 
 
+def test_less_memory_than_caches_of_prompts_fill_is_told() -> None:
+    assert problems({"a": node()}, {"help": server(memory="4Gi")}) == [
+        "models.help.memory: 4Gi, but its processes and /dev/shm take 5.0Gi, so the pod would be killed (OOMKilled). "
+        "Write 5Gi or more, or a smaller promptCacheMiB."
+    ]
+    assert plan(memory="4Gi", promptCacheMiB=512).host_memory.limit_bytes == 4 * 2**30
+
+
 @pytest.mark.parametrize(("model", "most"), [("gemma3:27b", 4), ("qwen3.5:9b", 32)])
 def test_checkpoints_of_layers_that_forget_are_bounded_and_counted(model: str, most: int) -> None:
     found, uncounted = (plan("a100-80gb", pull=[model], promptCacheMiB=size) for size in (2048, 0))
