@@ -127,7 +127,7 @@ def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
         ),
         (
             {"speculative": {"method": "eagle3", "model": "a/b", "numSpeculativeTokens": 2}},
-            "models.chat.speculative.model: a/b is not in the catalogue, so what it takes of the GPU is not counted. Le",
+            "models.chat.speculative.model: a/b is not in the catalogue, so what it takes of the GPU is not counted.",
         ),
         (
             {"maxNumQueuedReqs": 100},
