@@ -18,6 +18,16 @@ _LONGEST = 1_500
 """Characters of one problem; what a file quotes into it may be of any length."""
 
 
+STACK = "<stack>"
+"""Stands for the stack's name in commands of a problem, until it is known."""
+
+
+def set_secret(path: str) -> str:
+    """The command that sets the secret at `path`, for a problem of a stack file."""
+    whole = f"--path '{path}'" if "." in path else path
+    return f"`bin/pulumi config set --stack {STACK} --secret {whole}`"
+
+
 class SeveralErrors(ValueError):
     """What a validator finds wrong in several places of one value."""
 
@@ -59,6 +69,8 @@ class SettingsError(StackError):
     def __init__(self, source: str, problems: Iterable[str], lines: Mapping[str, int] | None = None) -> None:
         """`source` is the file's name; the rest as for StackError."""
         self.source = source
+        if named := re.fullmatch(r"Pulumi\.([\w.-]+)\.yaml", source):
+            problems = [problem.replace(f"--stack {STACK}", f"--stack {named[1]}") for problem in problems]
         super().__init__(f"{source} has", problems, lines)
 
 

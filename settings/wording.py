@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 
 from settings.meant import mapping_meant, number_meant, part_meant, text_meant
 from settings.other_words import ENGINE_NAMES
-from settings.problems import SeveralErrors, did_you_mean
+from settings.problems import SeveralErrors, did_you_mean, set_secret
+from settings.secret import SET_HERE
 from settings.secret_texts import API_KEY, named_as_secret
 from settings.shapes import Place, fields, follow, key_text, shape_of
 from settings.unknown import one_level_up, settings_of, unknown_key
@@ -20,7 +21,6 @@ _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 _LONGEST_VALUE = 120
 _NAMES_OF_ENGINES = ("extraArgs", "extraEnvironment", "hfOverrides")
 """Mappings by names that are not ours."""
-
 
 _KINDS = {
     "int_type": "a whole number",
@@ -69,7 +69,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], *, hidden: Colle
 
 
 def _is_hidden(details: ErrorDetails, hidden: Collection[str]) -> bool:
-    """Whether what is wrong may be a secret, also where none belongs: by the place, or by a flag's or variable's name."""
+    """Whether what is wrong may be a secret, be it where none belongs: by its place, or a flag's or variable's name."""
     place = [str(part) for part in details["loc"]]
     named = [name for mapping, name in pairwise(place) if mapping in _NAMES_OF_ENGINES]
     return place[:1] != [] and (place[0] in hidden or any(named_as_secret(name) for name in named))
@@ -90,6 +90,7 @@ def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hi
     lines = [
         f"{'.'.join([place.path, *map(key_text, filter(None, below.split('.')))])}: {told}" for below, told in several
     ]
+    lines = [line.replace(SET_HERE, set_secret(place.path)) for line in lines]
     # Validators quote what they got, or a part of it, whatever it is.
     quoted = [(repr(details["input"]), _shown(value)), *((repr(text), _shown(text)) for text in _long_texts(value))]
     for written, shown in quoted:

@@ -106,7 +106,8 @@ def revealed(value: Any) -> tuple[Any, bool]:
         (
             remote(ssh={"privateKey": PRIVATE_KEY}),
             "nodes.a.host.ssh.privateKey: is in the file as plain text, so whoever reads the file has it. Take it out, "
-            "set a new one with `pulumi config set --secret --path`, and take the old one for known.",
+            "withdraw it where it was issued, and set a new one: `bin/pulumi config set --stack <stack> --secret "
+            "--path 'nodes.a.host.ssh.privateKey'`.",
         ),
         (
             node(k3s={}, containerToolkit={}),
@@ -153,7 +154,8 @@ def test_a_path_in_the_place_of_a_key_is_no_secret_that_is_out(path: str) -> Non
     [line] = told(remote(ssh={"privateKey": path}))
     assert line == (
         "nodes.a.host.ssh.privateKey: is a path, and the key's text is meant. Write 'agent' for the keys of the SSH "
-        "agent, or set the text with `pulumi config set --secret --path ... < FILE`."
+        "agent, or set the text, with < FILE behind it: `bin/pulumi config set --stack <stack> --secret --path "
+        "'nodes.a.host.ssh.privateKey'`."
     )
 
 
