@@ -33,6 +33,9 @@ _UNKNOWN_FILES_BYTES = 5 * 10**9
 
 _QUANTIZATION_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(IQ\d\w*|Q\d\w*|F16|MXFP4)(?![A-Za-z0-9])", re.IGNORECASE)
 
+_BUILD = re.compile(r":[\w.-]*?\b(b\d+)(?:@|$)")
+"""In the tag of an image."""
+
 _BLOCK = 32
 """Elements of one block of every quantized type."""
 
@@ -119,6 +122,7 @@ def plan_llamacpp(
         refused=REFUSED,
         problems=problems,
     )
+    _check_release(name, settings, warnings)
     load = llamacpp_load(settings, extra, ubatch=ubatch)
     memory, held_mib = None, 0
     if model is None:
@@ -192,6 +196,18 @@ def _quantization(settings: LlamaCppSettings) -> Quantization | None:
     tag = settings.model.partition(":")[2]
     named = [tag] if tag else _QUANTIZATION_IN_NAME.findall(settings.file or settings.model)
     return next((GGUF_TYPES[word.lower()] for word in named if word.lower() in GGUF_TYPES), None)
+
+
+def _check_release(name: str, settings: LlamaCppSettings, warnings: list[str]) -> None:
+    """Flags that are held against those of another build than the image's are added to `warnings`."""
+    table = flag_table("llama-server")
+    build = found[1] if (found := _BUILD.search(settings.image)) else None
+    if settings.extra_args and build not in (table.release, *table.taken_for):
+        warnings.append(
+            f"models.{name}.extraArgs: are checked against the flags of llama-server {table.release}, and "
+            f"{settings.image} is {'another build' if build else 'of a build that its tag does not say'}, so what has "
+            "changed between them shows when the pod starts. Read its log."
+        )
 
 
 def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, problems: list[str]) -> None:

@@ -46,7 +46,12 @@ class FlagTable:
 
     engine: str
     release: str
+    """The one that it was read from."""
+
     flags: tuple[Flag, ...]
+    taken_for: tuple[str, ...] = ()
+    """Other releases that are taken to have the same flags, as they are a few days apart; they were not compared."""
+
     by_name: Mapping[str, Flag] = field(init=False)
     """By each of their names."""
 
@@ -72,6 +77,7 @@ def flag_table(program: str) -> FlagTable:
     return FlagTable(
         engine=raw["engine"],
         release=raw["release"],
+        taken_for=tuple(raw.get("takenFor", ())),
         flags=tuple(
             Flag(
                 names=tuple(row["names"]),

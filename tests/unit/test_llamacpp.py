@@ -231,6 +231,28 @@ def test_requests_that_share_one_cache_share_the_batch_beside_their_windows() ->
     assert shared.kv_cache_mib < own.kv_cache_mib
 
 
+IMAGE = "ghcr.io/ggml-org/llama.cpp:server-cuda"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told_of"),
+    [
+        ({}, None),  # a newer default must be looked at, and be added to the table
+        ({"image": f"{IMAGE}-b10434@sha256:{'0' * 64}"}, None),
+        ({"image": f"{IMAGE}-b9000"}, "is another build"),
+        ({"image": f"ghcr.io/ggml-org/llama.cpp@sha256:{'0' * 64}"}, "is of a build that its tag does not say"),
+    ],
+    ids=str,
+)
+def test_flags_of_another_build_than_the_known_one_are_told(settings: Raw, told_of: str | None) -> None:
+    flags = {"extraArgs": {"cache-reuse": 256}}
+    warnings = planned({"a": node()}, {"small": llamacpp(**settings, **flags)}).warnings
+    lines = [line for line in warnings if line.startswith("models.small.extraArgs: are checked against the flags of")]
+    assert len(lines) == (0 if told_of is None else 1)
+    assert all(f"{told_of}" in line for line in lines)
+    assert not [line for line in planned({"a": node()}, {"small": llamacpp(**settings)}).warnings if "checked" in line]
+
+
 def test_the_context_that_is_named_fits() -> None:
     line = told(parallel=16, contextLength=32768)
     largest = int(re.search(r"contextLength: (\d+)", line)[1])  # type: ignore[index]  # a line without it fails the test too
