@@ -22,6 +22,7 @@ from settings.secret import GENERATED
 from settings.stack import Settings
 
 AdviceUse = Literal["chat", "code", "rag", "longDocuments", "reasoning", "vision", "embedding"]
+AdvicePlatform = Literal["native", "wsl2"]
 AdviceEngine = Literal["vllm", "ollama", "llamacpp"]
 RefusalKind = Literal["use", "language", "context", "licence", "gated", "engine", "tooLarge", "noRoom"]
 
@@ -64,8 +65,8 @@ class Need:
     average_tokens: int
     """Of these requests, prompt with answer: vLLM's cache is shared by the page, so short ones leave room."""
 
-    language: str
-    """ISO 639-1 code."""
+    languages: tuple[str, ...]
+    """ISO 639-1 codes; a model must name all of them."""
 
     use: AdviceUse
     engine: AdviceEngine | None = None
@@ -76,6 +77,9 @@ class Need:
 
     commercial: bool = False
     """Whether licences that forbid commercial use are not."""
+
+    platform: AdvicePlatform = "native"
+    """Of the node: under WSL2 vLLM runs without CUDA graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +202,7 @@ def _unsuitable(model: LanguageModel, engine: AdviceEngine, need: Need) -> Refus
     longest = model.architecture.context_tokens
     reasons: list[tuple[RefusalKind, bool, str]] = [
         ("use", not _made_for(model, need.use), ", ".join(model.uses)),
-        ("language", need.language not in model.languages, " ".join(model.languages) or "none"),
+        ("language", not set(need.languages) <= set(model.languages), " ".join(model.languages) or "none"),
         ("context", longest < need.context_tokens, f"{longest:,} tokens"),
         ("licence", need.commercial and model.licence in NOT_COMMERCIAL, model.licence),
         ("gated", not need.gated and model.gated, model.licence),
@@ -361,7 +365,8 @@ def _with_slots(model: LanguageModel, engine: AdviceEngine, gpus: int, need: Nee
     found = planned.servers[_name(need)]
     spilled = found.loads[model.name].spilled_layers if isinstance(found, OllamaPlan) else 0
     if spilled:
-        room = f"{spilled} layers would stay on the CPU with {slots} x {need.context_tokens:,} tokens"
+        layers = f"{spilled} layer{'s' if spilled > 1 else ''}"
+        room = f"{layers} would stay on the CPU with {slots} x {need.context_tokens:,} tokens"
         raise PlanError([f"models.{_name(need)}: {room}"])
     return Fit(
         model=model,
@@ -385,7 +390,8 @@ def _planned(server: Raw, need: Need) -> tuple[Plan, Raw]:
     gpus: Raw = {"model": need.gpu}
     if need.count > 1:
         gpus["count"] = need.count
-    stack: Raw = {"nodes": {NODE: {"gpus": gpus}}, "models": {_name(need): server}, "ingress": _edge(_name(need))}
+    node: Raw = {"gpus": gpus, **({} if need.platform == "native" else {"platform": need.platform})}
+    stack: Raw = {"nodes": {NODE: node}, "models": {_name(need): server}, "ingress": _edge(_name(need))}
     return plan(Settings.model_validate_json(json.dumps(stack), by_alias=True, by_name=False)), stack
 
 

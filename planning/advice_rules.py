@@ -166,8 +166,8 @@ def assumptions(need: Need) -> tuple[str, ...]:
     return (
         requests,
         f"vLLM takes {utilization:.2f} of each GPU: 0.88 to 0.92 is safe, and 0.95 runs out of memory in use",
-        "keys and values have 16 bits, and nothing else is on the GPUs, no desktop either: what nvidia-smi shows as used "
-        "beforehand is missing (under vLLM lower gpuMemoryUtilization by that part)",
+        "keys and values have 16 bits, and nothing else is on the GPUs, no desktop either: what nvidia-smi shows as "
+        "used beforehand is missing (under vLLM lower gpuMemoryUtilization by that part)",
         licences,
         "the catalogue knows nothing of how good answers are: try the first ones with prompts of your own",
     )
