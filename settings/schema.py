@@ -44,10 +44,19 @@ class _OfFiles(GenerateJsonSchema):
         return made
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Without the word of OpenAPI for it."""
+        """The member that the tag names and no other: of `oneOf` an editor tells what is wrong with all of them."""
         made = super().tagged_union_schema(schema)
-        made.pop(_OPENAPI_ONLY, None)
-        return made
+        tag = made.pop(_OPENAPI_ONLY)["propertyName"]
+        members = {str(name): self.generate_inner(member) for name, member in schema["choices"].items()}
+        return {
+            "type": "object",
+            "properties": {tag: {"enum": list(members), "description": "Decides which other settings there are."}},
+            "required": [tag],
+            "allOf": [
+                {"if": {"properties": {tag: {"const": name}}, "required": [tag]}, "then": member}
+                for name, member in members.items()
+            ],
+        }
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  # as the base class has it
         """Never: it would repeat the key."""

@@ -49,17 +49,18 @@ def read_source(file: Path) -> Source:
             file.name, [f"is not YAML: byte {error.start + 1} is not UTF-8. Save the file in that encoding."]
         ) from None
     except yaml.YAMLError as error:
-        raise SettingsError(file.name, [_not_yaml(error, text)]) from None
+        problem, lines = _not_yaml(error, text)
+        raise SettingsError(file.name, [problem], lines) from None
     except _Unreadable as problem:
         raise SettingsError(file.name, [str(problem)]) from None
     return Source(name=file.name, raw=raw, unclear=tuple(reader.problems), lines=reader.lines)
 
 
-def _not_yaml(error: yaml.YAMLError, text: str) -> str:
-    """What is wrong in which line, and what is most often meant."""
+def _not_yaml(error: yaml.YAMLError, text: str) -> tuple[str, dict[str, int]]:
+    """What is wrong, and what is most often meant; and the line of that."""
     said = " ".join(str(getattr(error, "problem", None) or error).split())
     mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    what = f"is not YAML in column {mark.column + 1}" if mark else "is not YAML"
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     hint = ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
@@ -70,7 +71,7 @@ def _not_yaml(error: yaml.YAMLError, text: str) -> str:
         hint = " Look at the indentation, and put texts with ': ' in quotes."
     elif "alias" in said or "alphabetic" in said:
         hint = " A text that begins with '*' or '&' stands in quotes."
-    return f"is not YAML{where}: {said}.{hint}"
+    return f"{what}: {said}.{hint}", {what: mark.line + 1} if mark else {}
 
 
 def _root_and_config(text: str) -> tuple[yaml.MappingNode, yaml.MappingNode]:

@@ -182,7 +182,7 @@ def test_settings_are_strict_and_frozen(model: type[BaseModel]) -> None:
     ("content", "problem"),
     [
         (None, "cannot be read: No such file or directory."),
-        (b"a: [", "is not YAML in line 2, column 1: "),
+        (b"a: [", "line 2: is not YAML in column 1: "),
         (b"a: \xff\xfe", "is not YAML: byte 4 is not UTF-8. Save the file in that encoding."),
         (b"", "is empty; write 'config:' with keys such as 'llm-serving:models' below it."),
         (b"# nothing\n", "is empty; write"),

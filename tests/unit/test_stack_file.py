@@ -309,22 +309,22 @@ def test_a_file_of_windows_is_read_as_any_other(tmp_path: Path) -> None:
         ),
         (
             "config:\n\ta: 1\n",
-            "is not YAML in line 2, column 1: found character that cannot start any token. A tab cannot indent: write "
+            "line 2: is not YAML in column 1: found character that cannot start any token. A tab cannot indent: write "
             "spaces.",
         ),
         (
             'config: {a: "C:\\models"}\n',
-            "is not YAML in line 1, column 16: found unknown escape character. In double quotes a backslash begins an "
+            "line 1: is not YAML in column 16: found unknown escape character. In double quotes a backslash begins an "
             "escape: write single quotes.",
         ),
         (
             "config:\n  a: b: c\n",
-            "is not YAML in line 2, column 7: mapping values are not allowed in this context. Look at the indentation, "
+            "line 2: is not YAML in column 7: mapping values are not allowed in this context. Look at the indentation, "
             "and put texts with ': ' in quotes.",
         ),
         (
             "config:\n  a: *.example.com\n",
-            "is not YAML in line 2, column 7: did not find expected alphabetic or numeric character. A text that "
+            "line 2: is not YAML in column 7: did not find expected alphabetic or numeric character. A text that "
             "begins with '*' or '&' stands in quotes.",
         ),
     ],
@@ -403,6 +403,14 @@ def test_what_slipped_out_hides_no_mistake_of_the_section_that_is_read(tmp_path:
         ["  line 3", "models.chat.shm"],
         ["  line 4", "'models'"],
     ]
+
+
+def test_the_line_of_what_is_not_yaml_is_told_to_programs_too(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.test.yaml"
+    file.write_text("config:\n  a: b: c\n")
+    with pytest.raises(SettingsError) as caught:
+        read_source(file)
+    assert caught.value.lines == (2,)
 
 
 def test_what_cannot_be_read_clearly_hides_no_other_mistake(tmp_path: Path) -> None:
