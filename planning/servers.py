@@ -15,7 +15,7 @@ from planning.llamacpp import LlamaCppPlan, plan_llamacpp
 from planning.ollama import OllamaPlan, plan_ollama
 from planning.placement import Placement, Score, fewest_replicas, place, replicas_of
 from planning.pods import GIB, HostMemory, least_shm_bytes, scheduling
-from planning.rollout import Rollout, outage_seconds, rollout
+from planning.rollout import Rollout, Surge, outage_seconds, pod_seconds, rivals, rollout, spare_wait_seconds
 from planning.tgi import TgiPlan, plan_tgi
 from planning.vllm import VllmPlan, plan_vllm
 from settings.base import quantity_bytes
@@ -60,7 +60,46 @@ def plan_servers(settings: Settings, problems: list[str], warnings: list[str]) -
             servers[name] = finished
             _check_pinned(settings, name, placed[0], placement.candidates[name], warnings)
     problems += _overfull(settings.nodes, servers)
-    return servers
+    return _waiting(settings, servers, placement, warnings)
+
+
+def _waiting(
+    settings: Settings, servers: Mapping[str, ServerPlan], placement: Placement, warnings: list[str]
+) -> dict[str, ServerPlan]:
+    """`servers` with the time that the pods of each wait for a spare GPU which is promised to others too."""
+    surges = {}
+    for name, plan in servers.items():
+        room = {node: count for node, count in placement.surge[name].items() if count >= plan.gpus}
+        if plan.rollout.max_surge:
+            # What a written share leaves of a slice's memory is not counted: it is taken to leave room for no other.
+            shared = plan.time_slices > 1 and settings.models[name].gpu_share is not None
+            seconds = replacement_seconds(plan) * replicas_of(settings.models[name])
+            surges[name] = Surge(gpus=max(room.values()) if shared else plan.gpus, seconds=seconds, free=room)
+    waits = dict[str, int]()
+    told = set[tuple[str, ...]]()
+    for name, names in sorted((found := rivals(surges)).items()):
+        waits[name] = spare_wait_seconds(name, names, surges)
+        if names in told:
+            continue
+        told.add(names)
+        most = max(spare_wait_seconds(other, names, surges) for other in names if other in found)
+        node, free = next(iter(surges[name].free.items()))
+        what = "slice" if settings.nodes[node].gpus.time_slices > 1 else "GPU"
+        warnings.append(
+            f"nodes.{node}.gpus: {free} spare {what}{'s' if free > 1 else ''} for the new pods of {', '.join(names)}: "
+            f"where one update changes them all, the last waits up to {-(-most // 60)} minutes. Deadlines allow for it "
+            "and the old pods answer meanwhile; if it is too long, add GPUs or slices."
+        )
+    return {
+        name: replace(plan, rollout=replace(plan.rollout, spare_wait_seconds=waits.get(name, 0)))
+        for name, plan in servers.items()
+    }
+
+
+def replacement_seconds(plan: ServerPlan) -> int:
+    """Seconds that the replacement of one pod is given, once there is a GPU for it."""
+    downloading = plan.download_budget_seconds if isinstance(plan, OllamaPlan) else 0
+    return pod_seconds(startup=plan.startup, shutdown=plan.shutdown, download_seconds=downloading)
 
 
 def _largest(nodes: Mapping[str, NodeSettings]) -> tuple[str, ...]:
