@@ -133,7 +133,7 @@ def test_a_repository_of_anybody_is_known_by_the_model_that_it_is_a_gguf_of() ->
     ],
     ids=str,
 )
-def test_a_model_in_mxfp4_is_known(named: dict[str, object]) -> None:
+def test_a_model_in_mxfp4_is_known(named: Raw) -> None:
     memory = server(**named).memory
     assert memory is not None
     assert 11_000 < memory.weights_mib < 14_000
@@ -245,8 +245,8 @@ IMAGE = "ghcr.io/ggml-org/llama.cpp:server-cuda"
     ids=str,
 )
 def test_flags_of_another_build_than_the_known_one_are_told(settings: Raw, told_of: str | None) -> None:
-    flags = {"extraArgs": {"cache-reuse": 256}}
-    warnings = planned({"a": node()}, {"small": llamacpp(**settings, **flags)}).warnings
+    asked: Raw = {**settings, "extraArgs": {"cache-reuse": 256}}
+    warnings = planned({"a": node()}, {"small": llamacpp(**asked)}).warnings
     lines = [line for line in warnings if line.startswith("models.small.extraArgs: are checked against the flags of")]
     assert len(lines) == (0 if told_of is None else 1)
     assert all(f"{told_of}" in line for line in lines)
