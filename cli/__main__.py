@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -26,6 +27,9 @@ from planning.problems import PlanError
 from settings.problems import SettingsError
 from toolchain.paths import REPOSITORY
 from toolchain.steps import StepFailed
+
+_CLOSED_PIPE = 128 + 13
+"""As a shell tells of any program that SIGPIPE has ended, e.g. before `head`."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(catalogue.app, name="catalogue")
@@ -168,5 +172,23 @@ def report(
         reporting.show(text) if format == "terminal" else print(text, end="")
 
 
+def main() -> None:
+    """Run the command; an output that nobody takes is no error of the program's, and none of the stack file's."""
+    try:
+        try:
+            app(prog_name="llmctl")
+        finally:
+            sys.stdout.flush()
+    except (OSError, SystemExit) as error:
+        # Typer and rich end with 1 where a pipe is closed, which would read as a problem of the stack file.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or cause.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        if cause.errno == errno.EPIPE:
+            sys.exit(_CLOSED_PIPE)
+        sys.exit(f"\nThe output cannot be written: {cause.strerror}.")
+
+
 if __name__ == "__main__":
-    app(prog_name="llmctl")
+    main()

@@ -35,6 +35,10 @@ from settings.architecture import ModelFacts
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
+_NAME = re.compile(r"[\w./:-]+")
+_HUB_PAGE = re.compile(r"^https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:/tree/main)?/?$")
+"""The page of a repository, as it is copied from a browser."""
+
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _WIDE = 200
 """Columns where no terminal says how many there are: a pipe loses nothing."""
@@ -50,7 +54,8 @@ def list_(
     models: Annotated[bool, typer.Option("--models", help="Models alone.")] = False,
 ) -> None:
     """Show the GPUs and models that are known, by the names that stack files use."""
-    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if known else _WIDE)
     if gpus or not models:
         console.print(_gpu_table())
     if models or not gpus:
@@ -106,11 +111,14 @@ def read(
 
 
 def _read(source: str, *, name: str | None, hub: str, token: str | None) -> LanguageModel:
+    if name is not None and not _NAME.fullmatch(name):
+        raise SourceError(f"--name: {name!r} has spaces or signs that no model's name has; write e.g. owner/name.")
+    source = _HUB_PAGE.sub(r"\1", source)
     path = Path(source).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return _of_gguf(path, name or path.stem)
     if path.exists():
-        return _of_files(model_files.read_folder(path), name, f"config.json of {path.resolve().name}")
+        return _of_files(model_files.read_folder(path), name, f"config.json of {_folder(path).name}")
     if not _REPOSITORY.fullmatch(source) or path.suffix in {".json", ".gguf"}:
         raise SourceError(
             f"{source}: there is no such file, and a repository of the hub is named owner/name. Give either, e.g. "
@@ -119,6 +127,12 @@ def _read(source: str, *, name: str | None, hub: str, token: str | None) -> Lang
     return _of_files(
         model_files.read_hub(source, hub=hub, token=token), name, "config.json and files of the repository"
     )
+
+
+def _folder(path: Path) -> Path:
+    """The folder of a model, or of its config.json."""
+    whole = path.resolve()
+    return whole if whole.is_dir() else whole.parent
 
 
 def architecture_text(model: LanguageModel) -> str:

@@ -21,7 +21,7 @@ from small_gguf import write_gguf
 from small_stacks import node, vllm_plan
 from typer.testing import CliRunner
 
-from cli import catalogue
+from cli import catalogue, model_files
 from cli.__main__ import app
 from cli.model_files import SourceError
 from planning.catalogue import gpu_models, language_models
@@ -112,6 +112,28 @@ def test_a_file_that_cannot_be_read_is_told_as_that(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Path, "read_text", denied)
     with pytest.raises(SourceError, match=r"config\.json: cannot be read: Permission denied\."):
         catalogue.read(str(file))
+
+
+def test_a_source_is_named_by_its_folder_and_a_name_has_no_spaces(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(SMALL))
+    assert catalogue.read(str(file)).source == catalogue.read(str(tmp_path)).source == f"config.json of {tmp_path.name}"
+    with pytest.raises(SourceError, match=r"--name: 'a b' has spaces"):
+        catalogue.read(str(file), name="a b")
+
+
+@pytest.mark.parametrize("page", ["https://huggingface.co/a/b", "https://hf.co/a/b/tree/main"])
+def test_a_page_of_the_hub_is_its_repository(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def read_hub(repository: str, **_: object) -> None:
+        asked.append(repository)
+        raise SourceError("asked")
+
+    monkeypatch.setattr(model_files, "read_hub", read_hub)
+    with pytest.raises(SourceError, match="asked"):
+        catalogue.read(page)
+    assert asked == ["a/b"]
 
 
 @pytest.mark.parametrize(

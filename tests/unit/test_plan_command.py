@@ -311,6 +311,23 @@ def test_a_file_and_a_stack_are_one_too_many() -> None:
     assert llmctl("plan", "Pulumi.dev.yaml", STACK="prod").returncode == 0, "the environment only says what is usual"
 
 
+def test_numbers_are_whole_on_a_narrow_terminal() -> None:
+    assert llmctl("plan", COLUMNS="60").stdout == llmctl("plan", COLUMNS="80").stdout
+
+
+@pytest.mark.parametrize("arguments", [["plan"], ["plan", "--json"], ["catalogue", "list"]], ids=" ".join)
+def test_an_output_that_nobody_takes_is_no_problem_of_the_stack(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "cli", *arguments]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "\nThe output cannot be written: No space left on device.\n")
+
+
 def test_neither_pulumi_nor_kubernetes_nor_ssh_is_loaded() -> None:
     """They would cost a second, and a plan is to be had where they are not installed."""
     program = (
@@ -342,6 +359,7 @@ def test_a_sliced_gpu_is_as_full_as_the_largest_pods_that_may_meet_on_it() -> No
     # 480 MiB are the driver's, of which no share is given, and each process has a CUDA context of 527 MiB beside it.
     shares = 0.9 * 2 * 0.5
     expected = totals[-1] + totals[-2] + 2 * 527 + 480 - round(shares * 480)
+    assert nodes["a"].fullest_gpu_mib is not None
     assert nodes["a"].fullest_gpu_mib == pytest.approx(expected, abs=2)
     assert nodes["a"].fullest_gpu_mib <= nodes["a"].gpu_card_mib
     assert not [line for line in found.warnings if line.startswith("nodes.")]
