@@ -368,6 +368,9 @@ def _with_slots(model: LanguageModel, engine: AdviceEngine, gpus: int, need: Nee
         layers = f"{spilled} layer{'s' if spilled > 1 else ''}"
         room = f"{layers} would stay on the CPU with {slots} x {need.context_tokens:,} tokens"
         raise PlanError([f"models.{_name(need)}: {room}"])
+    # Ollama answers one request at a time with some models, whatever is written.
+    if (answers := found.concurrent_full_length_requests) is not None and answers < slots:
+        return _with_slots(model, engine, gpus, need, answers)
     return Fit(
         model=model,
         engine=engine,
