@@ -360,7 +360,6 @@ def test_a_sliced_gpu_is_as_full_as_the_largest_pods_that_may_meet_on_it() -> No
     shares = 0.9 * 2 * 0.5
     expected = totals[-1] + totals[-2] + 2 * 527 + 480 - round(shares * 480)
     assert nodes["a"].fullest_gpu_mib is not None
-    assert nodes["a"].fullest_gpu_mib is not None
     assert nodes["a"].fullest_gpu_mib == pytest.approx(expected, abs=2)
     assert nodes["a"].fullest_gpu_mib <= nodes["a"].gpu_card_mib
     assert not [line for line in found.warnings if line.startswith("nodes.")]
