@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planning.catalogue import hub_models
+from planning.image_tags import moving_images
 from settings.ingress import LOCALHOST
 from settings.problems import did_you_mean
 from settings.secret import GENERATED
@@ -13,7 +14,7 @@ from settings.vllm import VllmSettings
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """One line for each doubt: path in the stack file, consequence, repair."""
-    return (*_open_edge(settings), *_unreached(settings), *_models(settings))
+    return (*_open_edge(settings), *_unreached(settings), *moving_images(settings), *_models(settings))
 
 
 def _open_edge(settings: Settings) -> tuple[str, ...]:
