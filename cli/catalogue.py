@@ -80,6 +80,12 @@ def add(
     except (SourceError, ConfigError) as error:
         sys.exit(f"\n{source}: {error}" if isinstance(error, ConfigError) else f"\n{error}")
     print(architecture_text(model) if form == "architecture" else rows_text(model), end="")
+    if "vision" in model.uses and not model.architecture.other_parameters and model.measured_bytes is None:
+        print(
+            f"{source}: has a vision tower, and does not say how large, so its weights are left out and too little "
+            "memory would be planned. Give a folder with the weights, or the repository; or write otherParameters.",
+            file=sys.stderr,
+        )
 
 
 _WRONG_TYPES = (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)

@@ -122,6 +122,16 @@ def test_a_source_is_named_by_its_folder_and_a_name_has_no_spaces(tmp_path: Path
         catalogue.read(str(file), name="a b")
 
 
+def test_a_vision_tower_of_unknown_size_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**SMALL, "vision_config": {"hidden_size": 32}}))
+    done = CliRunner().invoke(app, ["catalogue", "add", str(file), "--form", "architecture"])
+    assert (done.exit_code, "architecture:" in done.stdout) == (0, True)
+    assert "does not say how large" in done.stderr
+    file.write_text(json.dumps(SMALL))
+    assert CliRunner().invoke(app, ["catalogue", "add", str(file)]).stderr == ""
+
+
 @pytest.mark.parametrize("page", ["https://huggingface.co/a/b", "https://hf.co/a/b/tree/main"])
 def test_a_page_of_the_hub_is_its_repository(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
