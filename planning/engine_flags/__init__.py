@@ -126,7 +126,9 @@ def _extra_arguments(
         flag = table.by_name.get(f"--{key}")
         at = f"{path}.{key}"
         if flag is None:
-            known = [name.removeprefix("--") for name in table.by_name if name.startswith("--")]
+            # What would be refused next is no help.
+            allowed = (name for name, other in table.by_name.items() if other.names[0] not in refused)
+            known = [name.removeprefix("--") for name in allowed if name.startswith("--")]
             problems.append(
                 f"{at}: {table.engine} {table.release} has no flag --{key}, so it would refuse to start"
                 f"{did_you_mean(key, known) or '. Take it out.'}"

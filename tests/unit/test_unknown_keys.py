@@ -9,6 +9,7 @@ import pytest
 from on_mocks import Raw
 from test_settings import SMALLEST, problems
 
+from planning.engine_flags import extra_arguments, flag_table
 from settings.llamacpp import LlamaCppSettings
 from settings.ollama import OllamaSettings
 from settings.other_words import CONCEPTS, ENGINE_NAMES, concept_of
@@ -69,7 +70,7 @@ def told(engine: str, key: str) -> str:
             "vllm",
             "hf_token",
             "; the token is the whole stack's: take it out here, and set it with `bin/pulumi config set --stack "
-            "<stack> --secret huggingFaceToken`.",
+            "test --secret huggingFaceToken`.",
         ),
     ],
 )
@@ -114,3 +115,11 @@ def test_the_engines_are_those_of_the_settings() -> None:
 )
 def test_a_name_cut_short_is_told_with_all_that_it_can_be(word: str, known: list[str], expected: str) -> None:
     assert did_you_mean(word, known) == expected
+
+
+def test_no_flag_is_proposed_that_would_be_refused() -> None:
+    found: list[str] = []
+    refused = {"--host": "is the plan's."}
+    extra_arguments("x", {"hostt": "y"}, flag_table("llama-server"), settings={}, refused=refused, problems=found)
+    [problem] = found
+    assert "'host'" not in problem
