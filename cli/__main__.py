@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +28,22 @@ from settings.problems import SettingsError
 from toolchain.paths import REPOSITORY
 from toolchain.steps import StepFailed
 
+_CLOSED_PIPE = 128 + 13
+"""As a shell tells of any program that SIGPIPE has ended, e.g. before `head`."""
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(policy.app, name="policy")
 app.command("advise", help=advising.HELP)(advising.advise_command)
 
-Stack = Annotated[str, typer.Option(envvar="STACK", help="The environment: Pulumi.<stack>.yaml.")]
+
+def _stack_name(written: str) -> str:
+    """`prod` of itself, and of `Pulumi.prod.yaml`."""
+    named = re.fullmatch(r"Pulumi\.(.+)\.ya?ml", written)
+    return named[1] if named else written
+
+
+Stack = Annotated[str, typer.Option(envvar="STACK", callback=_stack_name, help="The environment: Pulumi.<stack>.yaml.")]
 
 
 @contextmanager
@@ -60,8 +72,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask (as YES=1 doe
 
 @app.command()
 def plan(
+    context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A stack file; by default that of the stack.")
+        # What cannot be read is told as any problem of the file, in JSON too; typer would end before that.
+        Path | None,
+        typer.Argument(metavar="FILE", readable=False, help="A stack file; by default that of the stack."),
     ] = None,
     stack: Stack = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="For programs; see docs/plan-json.md.")] = False,
@@ -71,6 +86,9 @@ def plan(
 
     Needs no cluster and no Pulumi. Problems are told with their lines and end with 1; warnings end with 0.
     """
+    source = context.get_parameter_source("stack")
+    if file is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter(f"says which file, and so does {file}; give one of them.", param_hint="'--stack'")
     raise typer.Exit(
         planning_ahead.show(file or REPOSITORY / f"Pulumi.{stack}.yaml", as_json=as_json, no_color=no_color)
     )
@@ -160,5 +178,23 @@ def report(
         reporting.show(text) if format == "terminal" else print(text, end="")
 
 
+def main() -> None:
+    """Run the command; an output that nobody takes is no error of the program's, and none of the stack file's."""
+    try:
+        try:
+            app(prog_name="llmctl")
+        finally:
+            sys.stdout.flush()
+    except (OSError, SystemExit) as error:
+        # Typer and rich end with 1 where a pipe is closed, which would read as a problem of the stack file.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or cause.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        if cause.errno == errno.EPIPE:
+            sys.exit(_CLOSED_PIPE)
+        sys.exit(f"\nThe output cannot be written: {cause.strerror}.")
+
+
 if __name__ == "__main__":
-    app(prog_name="llmctl")
+    main()

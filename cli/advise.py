@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from planning.advice import AdviceEngine, AdviceUse, Need, advise
+from planning.advice import AdviceEngine, AdvicePlatform, AdviceUse, Need, advise
 from planning.advice_rules import RULES
 from planning.catalogue import gpu_models, language_models
+from planning.gpu_names import gpu_meant
 from planning.languages import CODES, MISTAKEN
 from report.advice_document import advice_document
 from report.advice_text import advice_text
-from settings.problems import did_you_mean
 
 _CONTEXT = re.compile(r"([0-9]+)([km]?)", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 2**10, "m": 2**20}
@@ -38,11 +38,9 @@ def gpu_named(name: str) -> str:
     Raises:
         typer.BadParameter: it has not.
     """
-    known = gpu_models()
-    if name not in known:
+    if name not in gpu_models():
         raise typer.BadParameter(
-            f"{name!r} is not in the catalogue{did_you_mean(name, known) or '.'} `llmctl catalogue list --gpus` shows "
-            "all."
+            f"{name!r} is not in the catalogue{gpu_meant(name) or '.'} `llmctl catalogue list --gpus` shows all."
         )
     return name
 
@@ -63,12 +61,16 @@ def tokens(text: str | int) -> int:
     return count
 
 
-def language_code(code: str) -> str:
-    """`code`, if it is a language's (ISO 639-1).
+def language_codes(written: list[str]) -> list[str]:
+    """Each of `ko,en` once.
 
     Raises:
-        typer.BadParameter: it is not, or no model's card names it.
+        typer.BadParameter: one is no language's code (ISO 639-1), or no model's card names it.
     """
+    return list(dict.fromkeys(_language_code(code.strip()) for text in written for code in text.split(",")))
+
+
+def _language_code(code: str) -> str:
     plain = code.lower()
     meant = f"; did you mean {MISTAKEN[plain]!r}?" if plain in MISTAKEN else "."
     if plain not in CODES:
@@ -89,28 +91,36 @@ def advise_command(
         int | None,
         typer.Option(parser=tokens, metavar="TOKENS", help="Length of requests on average; by default the context."),
     ] = None,
-    language: Annotated[str, typer.Option(callback=language_code, help="ISO 639-1 code, e.g. ko.")] = "en",
+    language: Annotated[
+        list[str], typer.Option(callback=language_codes, help="ISO 639-1 code; of several (ko,en) all must be named.")
+    ] = ["en"],  # noqa: B006  # typer copies it, and shows it in the help
     use: Annotated[AdviceUse, typer.Option(help="What for.")] = "chat",
     engine: Annotated[AdviceEngine | None, typer.Option(help="One engine alone; vllm and ollama by default.")] = None,
     gated: Annotated[bool, typer.Option(help="Whether models that need a token of Hugging Face will do.")] = True,
     commercial: Annotated[bool, typer.Option("--commercial", help="No licence that forbids commercial use.")] = False,
+    platform: Annotated[AdvicePlatform, typer.Option(help="Whether Linux runs under Windows (WSL2).")] = "native",
     limit: Annotated[int, typer.Option(min=1, help="Most models to show.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="For programs; see docs/advise-json.md.")] = False,
 ) -> None:
     """What `HELP` says."""
     if average is not None and average > context:
         raise typer.BadParameter(f"{average} is more than the context of {context}.", param_hint="'--average'")
+    if platform == "wsl2" and count > 1:
+        raise typer.BadParameter(
+            f"{count} on wsl2, where the device plugin advertises all cards as one; write 1.", param_hint="'--count'"
+        )
     need = Need(
         gpu=gpu,
         count=count,
         context_tokens=context,
         users=users,
         average_tokens=context if average is None else average,
-        language=language,
+        languages=tuple(language),
         use=use,
         engine=engine,
         gated=gated,
         commercial=commercial,
+        platform=platform,
     )
     document = advice_document(advise(need), limit=limit)
     if as_json:

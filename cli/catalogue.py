@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,10 @@ from settings.architecture import ModelFacts
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
+_NAME = re.compile(r"[\w./:-]+")
+_HUB_PAGE = re.compile(r"^https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:/tree/main)?/?$")
+"""The page of a repository, as it is copied from a browser."""
+
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _WIDE = 200
 """Columns where no terminal says how many there are: a pipe loses nothing."""
@@ -49,7 +54,8 @@ def list_(
     models: Annotated[bool, typer.Option("--models", help="Models alone.")] = False,
 ) -> None:
     """Show the GPUs and models that are known, by the names that stack files use."""
-    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if known else _WIDE)
     if gpus or not models:
         console.print(_gpu_table())
     if models or not gpus:
@@ -74,9 +80,15 @@ def add(
     except (SourceError, ConfigError) as error:
         sys.exit(f"\n{source}: {error}" if isinstance(error, ConfigError) else f"\n{error}")
     print(architecture_text(model) if form == "architecture" else rows_text(model), end="")
+    if "vision" in model.uses and not model.architecture.other_parameters and model.measured_bytes is None:
+        print(
+            f"{source}: has a vision tower, and does not say how large, so its weights are left out and too little "
+            "memory would be planned. Give a folder with the weights, or the repository; or write otherParameters.",
+            file=sys.stderr,
+        )
 
 
-_WRONG_TYPES = (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
+_WRONG_TYPES = (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 """What a file raises in which a key has another type than it should, or a value that no model has."""
 
 
@@ -93,6 +105,10 @@ def read(
         return _read(source, name=name, hub=hub, token=token)
     except (SourceError, ConfigError):
         raise
+    except OSError as error:  # its rights, a disk: another revision would be read no better
+        raise SourceError(
+            f"{error.filename or source}: cannot be read: {error.strerror or error}. Make it readable, or give a copy."
+        ) from error
     except _WRONG_TYPES as error:
         raise SourceError(
             f"{source}: cannot be understood: a key has another type or value than a model's has "
@@ -101,11 +117,14 @@ def read(
 
 
 def _read(source: str, *, name: str | None, hub: str, token: str | None) -> LanguageModel:
+    if name is not None and not _NAME.fullmatch(name):
+        raise SourceError(f"--name: {name!r} has spaces or signs that no model's name has; write e.g. owner/name.")
+    source = _HUB_PAGE.sub(r"\1", source)
     path = Path(source).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return _of_gguf(path, name or path.stem)
     if path.exists():
-        return _of_files(model_files.read_folder(path), name, f"config.json of {path.resolve().name}")
+        return _of_files(model_files.read_folder(path), name, f"config.json of {_folder(path).name}")
     if not _REPOSITORY.fullmatch(source) or path.suffix in {".json", ".gguf"}:
         raise SourceError(
             f"{source}: there is no such file, and a repository of the hub is named owner/name. Give either, e.g. "
@@ -116,11 +135,17 @@ def _read(source: str, *, name: str | None, hub: str, token: str | None) -> Lang
     )
 
 
+def _folder(path: Path) -> Path:
+    """The folder of a model, or of its config.json."""
+    whole = path.resolve()
+    return whole if whole.is_dir() else whole.parent
+
+
 def architecture_text(model: LanguageModel) -> str:
-    """YAML of `architecture:` in a stack file."""
+    """YAML of `architecture:` as it stands below a model's name in a stack file."""
     size = None if model.measured_bytes is None else round(model.measured_bytes / 10**9, 4)
     facts = ModelFacts(**dict(model.architecture), quantization=model.quantization, files_gb=size)
-    return _yaml({"architecture": _plain(ModelFacts, facts)})
+    return "# below models.<name>:\n" + textwrap.indent(_yaml({"architecture": _plain(ModelFacts, facts)}), " " * 6)
 
 
 def rows_text(model: LanguageModel) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from settings.stack_file import read_source
 
 _WIDE = 200
 """Columns where no terminal says how many there are: a pipe loses nothing."""
+
+_NARROWEST = 80
+"""Columns that the tables need; a narrower terminal breaks lines by itself, where they would break numbers."""
 
 
 def show(file: Path, *, as_json: bool, no_color: bool = False) -> int:
@@ -64,7 +68,8 @@ def _show_tables(found: PlanDocument, *, no_color: bool) -> None:
     from report.plan_table import plan_tables, remark_lines
 
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(width=None if known else _WIDE, no_color=no_color or None)
+    columns = max(shutil.get_terminal_size().columns, _NARROWEST) if known else _WIDE
+    console = Console(width=columns, no_color=no_color or None)
     console.print(plan_tables(found))
     if found.warnings:
         console.print("\n[bold]Warnings[/]")

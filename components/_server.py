@@ -22,6 +22,7 @@ from components._pod import gpu_pod_spec, mebibytes
 from planning.ollama import OllamaPlan
 from planning.plan import ServerPlan
 from planning.rollout import Rollout
+from planning.servers import replacement_seconds
 from planning.volumes import VolumeClass
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -143,7 +144,7 @@ class ModelServer:
         spec: DeploymentSpecArgsDict = {
             "selector": {"match_labels": self._selector},
             "strategy": _strategy(plan.rollout),
-            "progress_deadline_seconds": _rollout_seconds(plan),
+            "progress_deadline_seconds": replacement_seconds(plan) + plan.rollout.spare_wait_seconds,
             "template": {
                 "metadata": {"labels": labels(self._app, plan.name)},
                 "spec": gpu_pod_spec(
@@ -160,8 +161,8 @@ class ModelServer:
             spec["replicas"] = plan.replicas
             # The number that an autoscaler has left is the file's again once there is none.
             named = {**named, "annotations": {"pulumi.com/patchForce": "true"}}
-        # Pods are replaced one after the other.
-        wait = f"{_rollout_seconds(plan) * _most_pods(plan) + 60}s"
+        # Pods are replaced one after the other, and may have to wait for the GPU that is spare.
+        wait = f"{replacement_seconds(plan) * _most_pods(plan) + plan.rollout.spare_wait_seconds + 60}s"
         deployment = k8s.apps.v1.Deployment(
             self._name,
             metadata=named,
@@ -240,9 +241,3 @@ def _most_pods(plan: ServerPlan) -> int:
     if not isinstance(plan, OllamaPlan) and plan.autoscale is not None:
         return plan.autoscale.max_replicas
     return plan.replicas
-
-
-def _rollout_seconds(plan: ServerPlan) -> int:
-    """Seconds after which a rollout without progress has failed: the old pod's end and the new one's start."""
-    downloading = plan.download_budget_seconds if isinstance(plan, OllamaPlan) else 0
-    return plan.shutdown.grace_period_seconds + plan.startup.budget_seconds + downloading

@@ -17,9 +17,12 @@ from planning.ollama import OllamaPlan
 from planning.plan import Plan, plan
 from planning.problems import PlanError
 from planning.vllm import VllmPlan
+from settings.ingress import LOCALHOST
+from settings.secret import GENERATED
 from settings.stack import Settings
 
 AdviceUse = Literal["chat", "code", "rag", "longDocuments", "reasoning", "vision", "embedding"]
+AdvicePlatform = Literal["native", "wsl2"]
 AdviceEngine = Literal["vllm", "ollama", "llamacpp"]
 RefusalKind = Literal["use", "language", "context", "licence", "gated", "engine", "tooLarge", "noRoom"]
 
@@ -36,6 +39,9 @@ _GPU_COUNTS = (1, 2, 4, 8, 16)
 
 _MOST_SLOTS = {"ollama": 1024, "llamacpp": 256}
 """As settings.ollama and settings.llamacpp have it."""
+
+_MOST_SEQUENCES = 2048
+"""Of one vLLM pod: the tokens that a step computes on most cards where no profile says how many; each takes one."""
 
 Raw = dict[str, Any]
 
@@ -59,8 +65,8 @@ class Need:
     average_tokens: int
     """Of these requests, prompt with answer: vLLM's cache is shared by the page, so short ones leave room."""
 
-    language: str
-    """ISO 639-1 code."""
+    languages: tuple[str, ...]
+    """ISO 639-1 codes; a model must name all of them."""
 
     use: AdviceUse
     engine: AdviceEngine | None = None
@@ -71,6 +77,9 @@ class Need:
 
     commercial: bool = False
     """Whether licences that forbid commercial use are not."""
+
+    platform: AdvicePlatform = "native"
+    """Of the node: under WSL2 vLLM runs without CUDA graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +202,7 @@ def _unsuitable(model: LanguageModel, engine: AdviceEngine, need: Need) -> Refus
     longest = model.architecture.context_tokens
     reasons: list[tuple[RefusalKind, bool, str]] = [
         ("use", not _made_for(model, need.use), ", ".join(model.uses)),
-        ("language", need.language not in model.languages, " ".join(model.languages) or "none"),
+        ("language", not set(need.languages) <= set(model.languages), " ".join(model.languages) or "none"),
         ("context", longest < need.context_tokens, f"{longest:,} tokens"),
         ("licence", need.commercial and model.licence in NOT_COMMERCIAL, model.licence),
         ("gated", not need.gated and model.gated, model.licence),
@@ -260,7 +269,7 @@ def _refused(model: LanguageModel, engine: AdviceEngine, need: Need, problem: st
 
 
 def _on_vllm(model: LanguageModel, gpus: int, need: Need) -> Fit:
-    """As many pods as users need and GPUs are.
+    """As many pods as users need and GPUs are, each with as many sequences as it has room for and users.
 
     Raises:
         PlanError: it does not fit.
@@ -271,23 +280,46 @@ def _on_vllm(model: LanguageModel, gpus: int, need: Need) -> Fit:
     if gpus > 1:
         server["gpus"] = gpus
     planned, stack = _planned(server, need)
-    full = cast(VllmPlan, planned.servers[_name(need)]).concurrent_full_length_requests
-    each = None if full is None else full * need.context_tokens // need.average_tokens
-    replicas = 1 if not each else min(-(-need.users // each), need.count // gpus)
-    if replicas > 1:
-        planned, stack = _planned({**server, "replicas": replicas}, need)
+    found = cast(VllmPlan, planned.servers[_name(need)])
+    profile, replicas = found.max_num_seqs, 1
+    written: Raw = {}
+    # More sequences leave less for the cache, so that more pods may be needed, with fewer each.
+    for _ in range(2):
+        if not (each := _cached(found, need)):
+            break
+        each = min(each, _MOST_SEQUENCES)
+        replicas = min(-(-need.users // each), need.count // gpus)
+        sequences = min(-(-need.users // replicas), each)
+        more: Raw = {"maxNumSeqs": sequences} if sequences > profile else {}
+        more |= {"replicas": replicas} if replicas > 1 else {}
+        if more == written:
+            break
+        written = dict(more)
+        try:
+            planned, stack = _planned({**server, **more}, need)
+        except PlanError:  # no room for their buffers
+            more.pop("maxNumSeqs", None)
+            planned, stack = _planned({**server, **more}, need)
+        found = cast(VllmPlan, planned.servers[_name(need)])
+    full, each = found.concurrent_full_length_requests, _cached(found, need)
     return Fit(
         model=model,
         engine="vllm",
         gpus=gpus,
         replicas=replicas,
         # Known, as the model is one of the catalogue's.
-        memory=cast(GpuMemory, cast(VllmPlan, planned.servers[_name(need)]).memory),
+        memory=cast(GpuMemory, found.memory),
         full_length_requests=None if full is None else full * replicas,
-        requests_at_once=None if each is None else each * replicas,
+        requests_at_once=None if each is None else min(each, found.max_num_seqs) * replicas,
         stack=stack,
         warnings=planned.warnings,
     )
+
+
+def _cached(server: VllmPlan, need: Need) -> int | None:
+    """Requests of average length for which the cache of one pod has room."""
+    full = server.cached_full_length_requests
+    return None if full is None else full * need.context_tokens // need.average_tokens
 
 
 def _on_llama_cpp(model: LanguageModel, engine: AdviceEngine, gpus: int, need: Need) -> Fit:
@@ -333,8 +365,12 @@ def _with_slots(model: LanguageModel, engine: AdviceEngine, gpus: int, need: Nee
     found = planned.servers[_name(need)]
     spilled = found.loads[model.name].spilled_layers if isinstance(found, OllamaPlan) else 0
     if spilled:
-        room = f"{spilled} layers would stay on the CPU with {slots} x {need.context_tokens:,} tokens"
+        layers = f"{spilled} layer{'s' if spilled > 1 else ''}"
+        room = f"{layers} would stay on the CPU with {slots} x {need.context_tokens:,} tokens"
         raise PlanError([f"models.{_name(need)}: {room}"])
+    # Ollama answers one request at a time with some models, whatever is written.
+    if (answers := found.concurrent_full_length_requests) is not None and answers < slots:
+        return _with_slots(model, engine, gpus, need, answers)
     return Fit(
         model=model,
         engine=engine,
@@ -357,8 +393,14 @@ def _planned(server: Raw, need: Need) -> tuple[Plan, Raw]:
     gpus: Raw = {"model": need.gpu}
     if need.count > 1:
         gpus["count"] = need.count
-    stack: Raw = {"nodes": {NODE: {"gpus": gpus}}, "models": {_name(need): server}}
+    node: Raw = {"gpus": gpus, **({} if need.platform == "native" else {"platform": need.platform})}
+    stack: Raw = {"nodes": {NODE: node}, "models": {_name(need): server}, "ingress": _edge(_name(need))}
     return plan(Settings.model_validate_json(json.dumps(stack), by_alias=True, by_name=False)), stack
+
+
+def _edge(server: str) -> Raw:
+    """How clients reach it: with a key, as the name localhost alone keeps nobody away."""
+    return {"host": LOCALHOST, "apiKeys": {"me": GENERATED}, "routes": {"/v1": server}}
 
 
 def _name(need: Need) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from planning.advice import NOT_COMMERCIAL, Advice, Fit, Need
@@ -12,6 +12,11 @@ from settings.vllm import VllmSettings
 
 Order = float
 """What is smaller comes first."""
+
+
+_ENOUGH_BITS = 3.9
+"""Of a weight. Below, a model loses more than it is ahead of one with fewer parameters: Llama 3 8B's perplexity is 1.56
+times as much in Q2_K and 1.03 times in Q4_K_M (llama.cpp, tools/perplexity/README.md). Q3_K_M is just above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +35,22 @@ def _room(fit: Fit, need: Need) -> Order:
     return 0 if room >= need.users else 1 if 2 * room >= need.users else 2
 
 
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(words)
+
+
+def _requests(count: int) -> str:
+    return f"{count} request{'' if count == 1 else 's'}"
+
+
 def _room_reason(fit: Fit, need: Need) -> str:
     full, room = fit.full_length_requests, fit.requests_at_once
     if full is None or room is None:
         return "keeps no KV cache, so requests wait for their turn only"
-    told = f"{full} requests of {need.context_tokens:,} tokens at once"
-    if fit.engine != "vllm":  # its slots are of full length
-        return told if room >= need.users else f"{told}; {need.users - room} wait"
-    if room < need.users:
-        average = full * need.context_tokens // need.users
-        return f"{told}, or {need.users} of {average:,} on average; what is more waits"
-    return told if room == full else f"{told}, or {room} of {need.average_tokens:,} on average"
+    told = f"{_requests(full)} of {need.context_tokens:,} tokens at once"
+    if room != full:  # slots of Ollama and llama.cpp are of full length
+        told += f", or {room} of {need.average_tokens:,} on average"
+    return told if room >= need.users else f"{told}; {need.users - room} wait{'s' if need.users - room == 1 else ''}"
 
 
 def _use(fit: Fit, need: Need) -> Order:
@@ -58,22 +68,34 @@ def _use_reason(fit: Fit, need: Need) -> str:
 def _passes_4_bit_rule(fit: Fit, need: Need) -> bool:
     bits = fit.model.quantization.bits_per_weight
     enough = bits >= Quantization.Q5_K_M.bits_per_weight
-    return enough or not suffers_from_4_bits(need.language) or _made_for_language(fit, need)
+    return enough or not _suffering(need) or _made_for_language(fit, need)
 
 
 def _made_for_language(fit: Fit, need: Need) -> bool:
-    """Whether its card names the language before all others: the only sign of much of it that the catalogue has."""
-    return fit.model.languages[:1] == (need.language,)
+    """Whether its card names such a language before all others: the only sign of much of it that the catalogue has."""
+    return bool(set(fit.model.languages[:1]) & set(_suffering(need)))
+
+
+def _suffering(need: Need) -> tuple[str, ...]:
+    """The languages that lose much by few bits."""
+    return tuple(language for language in need.languages if suffers_from_4_bits(language))
 
 
 def _language_reason(fit: Fit, need: Need) -> str:
-    if not suffers_from_4_bits(need.language):
-        return f"its card names {need.language}, which is written in Latin letters"
+    if not (suffering := _suffering(need)):
+        return f"its card names {_and(need.languages)}, in Latin letters"
     if fit.model.quantization.bits_per_weight >= Quantization.Q5_K_M.bits_per_weight:
-        return f"Q5_K_M or more, as {need.language} needs"
+        return f"Q5_K_M or more, as {_and(suffering)} asks for"
     if _made_for_language(fit, need):
-        return f"below Q5_K_M, but its card names {need.language} first"
-    return f"below Q5_K_M, from which {need.language} suffers more than English"
+        return f"below Q5_K_M, but its card names {fit.model.languages[0]} first"
+    return f"below Q5_K_M, which costs {_and(suffering)} more than English"
+
+
+def _few_bits_reason(fit: Fit, _: Need) -> str:
+    kind = fit.model.quantization
+    if kind.bits_per_weight >= _ENOUGH_BITS:
+        return "about 4 bits a weight, or more"
+    return f"{kind.value} has {kind.bits_per_weight:.1f} bits a weight, and answers suffer from fewer than about 4"
 
 
 def _parameters_reason(fit: Fit, _: Need) -> str:
@@ -102,6 +124,12 @@ RULES = (
         reason=_language_reason,
     ),
     Rule(
+        name="fewBits",
+        says="4 bits a weight or about as many, before fewer",
+        order=lambda fit, _: 0 if fit.model.quantization.bits_per_weight >= _ENOUGH_BITS else 1,
+        reason=_few_bits_reason,
+    ),
+    Rule(
         name="parameters",
         says="more parameters that a token goes through before fewer",
         order=lambda fit, _: -fit.model.architecture.active_parameters,
@@ -128,13 +156,19 @@ def ranked(advice: Advice) -> list[Fit]:
 def assumptions(need: Need) -> tuple[str, ...]:
     """What the advice takes for granted."""
     utilization = VllmSettings.model_fields["gpu_memory_utilization"].default
-    requests = f"{need.users} requests at once, of {need.average_tokens:,} tokens on average"
+    requests = f"{_requests(need.users)} at once, of {need.average_tokens:,} tokens on average"
     if need.average_tokens == need.context_tokens:
-        requests = f"{need.users} requests at once, each as long as the context (--average for shorter ones)"
+        length = "as long as the context (--average for shorter ones)"
+        requests = f"{_requests(need.users)} at once, {'each ' if need.users > 1 else ''}{length}"
+    licences = "no licence forbids commercial use"
+    if not need.commercial:
+        licences = "licences that forbid commercial use are welcome (--commercial leaves them out)"
     return (
         requests,
         f"vLLM takes {utilization:.2f} of each GPU: 0.88 to 0.92 is safe, and 0.95 runs out of memory in use",
-        "keys and values have 16 bits, and nothing else is on the GPUs",
+        "keys and values have 16 bits, and nothing else is on the GPUs, no desktop either: what nvidia-smi shows as "
+        "used beforehand is missing (under vLLM lower gpuMemoryUtilization by that part)",
+        licences,
         "the catalogue knows nothing of how good answers are: try the first ones with prompts of your own",
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from planning.catalogue import gpu_models
 from settings.labels import parse_taint
 from settings.node import NodeSettings
 from settings.server import GpuServerSettings
@@ -37,7 +38,7 @@ def kind_of(node: NodeSettings) -> Kind:
 
 def misfits(name: str, node: NodeSettings, server: GpuServerSettings) -> Iterator[Misfit]:
     """All that speaks against the node `name` for `server`; nothing for one that it may run on."""
-    if server.gpu_model not in (None, node.gpus.model):
+    if server.gpu_model not in (None, node.gpus.model) and not _may_be_meant(server.gpu_model, node.gpus.model):
         yield Misfit("gpuModel", f"has {node.gpus.model}")
     if lacking := lacking_labels(name, node, server):
         yield Misfit("nodeSelector", f"lacks the label {', '.join(lacking)}")
@@ -47,6 +48,11 @@ def misfits(name: str, node: NodeSettings, server: GpuServerSettings) -> Iterato
         yield Misfit("gpus", f"has {node.gpus.count} GPU{'s' if node.gpus.count > 1 else ''} in all")
     if taints := untolerated(node, server):
         yield Misfit("tolerations", f"has the taint {', '.join(taints)}")
+
+
+def _may_be_meant(wanted: str | None, written: str) -> bool:
+    """Whether a node's GPU that nobody knows may be the one that is wanted: its name is a problem of its own."""
+    return wanted in gpu_models() and written not in gpu_models()
 
 
 def lacking_labels(name: str, node: NodeSettings, server: GpuServerSettings) -> list[str]:

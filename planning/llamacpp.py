@@ -6,17 +6,19 @@ import re
 from dataclasses import dataclass, replace
 
 from planning.catalogue import LanguageModel, Quantization, declared_model, gguf_model, gpu_models, hub_models
+from planning.catalogue.gguf_names import GGUF_TYPES
 from planning.engine_flags import extra_arguments, flag_table
 from planning.llamacpp_arguments import PORT, llamacpp_arguments, llamacpp_environment
 from planning.llamacpp_flags import REFUSED, SETTINGS
-from planning.memory import MIB, GpuMemory, LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
+from planning.llamacpp_memory import ELEMENT_BITS, llamacpp_load, llamacpp_memory, uncounted_flags
+from planning.memory import MIB, GpuMemory
 from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shutdown
 from planning.prompt_caches import checkpoints, prompt_bytes
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
 from planning.volumes import check_cache
 from settings.base import quantity_bytes
-from settings.llamacpp import CLAIM_FOLDER, CacheType, LlamaCppSettings
+from settings.llamacpp import CLAIM_FOLDER, LlamaCppSettings
 from settings.node import NodeSettings
 from settings.storage import StorageSettings
 
@@ -29,20 +31,10 @@ _UBATCH_TOKENS = 512
 _UNKNOWN_FILES_BYTES = 5 * 10**9
 """Stands for a file that the catalogue does not know; only budgets and volumes are made of it."""
 
-_QUANTIZATION_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(IQ\d\w*|Q\d\w*|F16)(?![A-Za-z0-9])", re.IGNORECASE)
+_QUANTIZATION_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(IQ\d\w*|Q\d\w*|F16|MXFP4)(?![A-Za-z0-9])", re.IGNORECASE)
 
-_ELEMENT_BITS: dict[CacheType, float] = {
-    # Blocks of 32 elements with their scales (ggml-common.h): q8_0 has 34 bytes, q5_1 24, q5_0 22, q4_1 20, others 18.
-    "f32": 32,
-    "f16": 16,
-    "bf16": 16,
-    "q8_0": 8.5,
-    "q5_1": 6,
-    "q5_0": 5.5,
-    "q4_1": 5,
-    "q4_0": 4.5,
-    "iq4_nl": 4.5,
-}
+_BUILD = re.compile(r":[\w.-]*?\b(b\d+)(?:@|$)")
+"""In the tag of an image."""
 
 _BLOCK = 32
 """Elements of one block of every quantized type."""
@@ -124,27 +116,7 @@ def plan_llamacpp(
     context = settings.context_length
     ubatch = settings.ubatch_size or (context if settings.embeddings else _UBATCH_TOKENS)
     share = settings.gpu_share or 1 / node.gpus.time_slices
-    limit_mib = int(gpu_models()[node.gpus.model].memory_mib * share)
-    load = LlamaCppLoad(
-        context_tokens=context * settings.parallel,
-        key_bits=_ELEMENT_BITS[settings.cache_type_k],
-        value_bits=_ELEMENT_BITS[settings.cache_type_v],
-        ubatch_tokens=ubatch,
-        gpus=settings.gpus,
-        sequences=settings.parallel,
-        flash_attention=settings.flash_attention is not False,
-        full_window_cache=settings.extra_args.get("swa-full") is True,
-        margin_mib=0,
-    )
-    memory = None
-    if model is None:
-        warnings.append(
-            f"models.{name}.model: what {settings.model} takes is not known, so neither is whether it fits, and its "
-            "volume is made for 5 GB. Write its architecture (`llmctl catalogue add` prints it)."
-        )
-    else:
-        memory = _memory(name, settings, model, load, limit_mib, problems)
-        _check_use(name, settings, model, problems)
+    limit_mib = int(gpu_models()[node.gpus.model].cuda_mib * share)
     extra = extra_arguments(
         f"models.{name}.extraArgs",
         settings.extra_args,
@@ -153,6 +125,21 @@ def plan_llamacpp(
         refused=REFUSED,
         problems=problems,
     )
+    _check_release(name, settings, warnings)
+    load = llamacpp_load(settings, extra, ubatch=ubatch)
+    memory, held_mib = None, 0
+    if model is None:
+        warnings.append(
+            f"models.{name}.model: what {settings.model} takes is not known, so neither is whether it fits, and its "
+            "volume is made for 5 GB. Write its architecture (`llmctl catalogue add` prints it)."
+        )
+    else:
+        counted = llamacpp_memory(
+            name, settings, model, load, extra, limit_mib=limit_mib, problems=problems, warnings=warnings
+        )
+        memory, held_mib = counted.memory, counted.held_mib
+        uncounted_flags(name, settings, extra, warnings)
+        _check_use(name, settings, model, problems)
     files_bytes = model.files_bytes if model else _UNKNOWN_FILES_BYTES
     budget = settings.prompt_cache_mib * MIB
     kept = checkpoints(model, load, budget_bytes=budget)
@@ -172,7 +159,7 @@ def plan_llamacpp(
         rollout=rollout,
         startup=startup(files_bytes, storage, downloads=not settings.is_local, compiles=False),
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
-        host_memory=_host_memory(files_bytes, memory, prompts),
+        host_memory=_host_memory(files_bytes, held_mib, prompts),
         embeds=settings.embeddings,
         claim=settings.claim,
         cache_bytes=_cache_bytes(settings, files_bytes),
@@ -212,37 +199,19 @@ def _quantization(settings: LlamaCppSettings) -> Quantization | None:
     """That which the tag, or else the name of the file, says; None where that is none we know."""
     tag = settings.model.partition(":")[2]
     named = [tag] if tag else _QUANTIZATION_IN_NAME.findall(settings.file or settings.model)
-    known = {kind.value.lower(): kind for kind in Quantization if kind.is_gguf}
-    return next((known[word.lower()] for word in named if word.lower() in known), None)
+    return next((GGUF_TYPES[word.lower()] for word in named if word.lower() in GGUF_TYPES), None)
 
 
-def _memory(
-    name: str,
-    settings: LlamaCppSettings,
-    model: LanguageModel,
-    load: LlamaCppLoad,
-    limit_mib: int,
-    problems: list[str],
-) -> LlamaCppMemory:
-    """What the layers that are asked for take; what does not fit is added to `problems`.
-
-    llama-server is told how many layers go to the GPU, and would end where they do not fit.
-    """
-    everything = model.architecture.layers + 1
-    asked = everything if settings.gpu_layers is None else min(settings.gpu_layers, everything)
-    memory = llama_cpp_memory(model, replace(load, gpu_layers=asked), limit_mib=limit_mib)
-    if memory.gpu.total_mib > limit_mib:
-        fitting = everything - llama_cpp_memory(model, load, limit_mib=limit_mib).spilled_layers
-        largest = memory.largest_context // settings.parallel
-        ways = [f"contextLength: {largest}"] if largest >= 128 else []  # the least that settings take
-        ways.append(f"gpuLayers: {fitting}, with which the CPU computes the other {everything - fitting}")
-        problems.append(
-            f"models.{name}: weights {memory.gpu.weights_mib} MiB, {memory.gpu.kv_cache_mib} MiB of cache for "
-            f"{settings.parallel} x {settings.context_length} tokens and {memory.gpu.other_mib} MiB of buffers exceed "
-            f"the {limit_mib} MiB that it may take of each GPU, so llama-server would end while it loads. Write "
-            f"{' or '.join(ways)}; or take a smaller quantization."
+def _check_release(name: str, settings: LlamaCppSettings, warnings: list[str]) -> None:
+    """Flags that are held against those of another build than the image's are added to `warnings`."""
+    table = flag_table("llama-server")
+    build = found[1] if (found := _BUILD.search(settings.image)) else None
+    if settings.extra_args and build not in (table.release, *table.taken_for):
+        warnings.append(
+            f"models.{name}.extraArgs: are checked against the flags of llama-server {table.release}, and "
+            f"{settings.image} is {'another build' if build else 'of a build that its tag does not say'}, so what has "
+            "changed between them shows when the pod starts. Read its log."
         )
-    return memory
 
 
 def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, problems: list[str]) -> None:
@@ -256,7 +225,7 @@ def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, prob
         )
     size = model.architecture.head_dim
     for key, kind in (("cacheTypeK", settings.cache_type_k), ("cacheTypeV", settings.cache_type_v)):
-        if _ELEMENT_BITS[kind] < 16 and size % _BLOCK and model.architecture.latent_attention is None:
+        if ELEMENT_BITS[kind] < 16 and size % _BLOCK and model.architecture.latent_attention is None:
             problems.append(
                 f"models.{name}.{key}: {kind} has blocks of {_BLOCK} elements, which do not divide a head of {size} of "
                 f"{settings.model}, so llama-server would end while it loads. Write f16."
@@ -268,13 +237,13 @@ def _check_use(name: str, settings: LlamaCppSettings, model: LanguageModel, prob
         )
 
 
-def _host_memory(files_bytes: int, memory: LlamaCppMemory | None, prompts: int) -> HostMemory:
+def _host_memory(files_bytes: int, held_mib: int, prompts: int) -> HostMemory:
     """As for all engines, with what stays in host memory: layers of the CPU, and what is kept of prompts."""
-    usual = host_memory(workers=1, files_bytes=files_bytes, shm=0)
-    held = memory.host_mib * MIB if memory and memory.spilled_layers else 0
+    usual, held = host_memory(workers=1, files_bytes=files_bytes, shm=0), held_mib * MIB
     return HostMemory(
         request_bytes=usual.request_bytes + held,
         limit_bytes=usual.limit_bytes + held + prompts,
+        filled_bytes=prompts,
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
+from planning.gpu_names import gpu_meant
 from planning.hosts import HostPlan, SshPlan, plan_host
 from settings.labels import Taint, parse_taint
 from settings.node import NodeSettings
-from settings.problems import did_you_mean
 
 GPU_MODEL_LABEL = "llm-serving/gpu-model"
 TIME_SLICES_LABEL = "llm-serving/gpu-time-slices"
@@ -60,7 +60,7 @@ def plan_nodes(nodes: Mapping[str, NodeSettings], problems: list[str]) -> dict[s
         if node.gpus.model not in known:
             problems.append(
                 f"nodes.{name}.gpus.model: {node.gpus.model!r} is not in the catalogue, so nothing can be said of its "
-                f"memory{did_you_mean(node.gpus.model, known)} (`llmctl catalogue list --gpus` shows all of them)"
+                f"memory{gpu_meant(node.gpus.model)} (`llmctl catalogue list --gpus` shows all of them)"
             )
         if node.platform == "wsl2" and node.gpus.count > 1:
             problems.append(

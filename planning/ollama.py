@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
-from planning.memory import MIB, GpuMemory, LlamaCppMemory
+from planning.memory import GpuMemory, LlamaCppMemory
 from planning.ollama_host_memory import ollama_checkpoints, ollama_host_memory
-from planning.ollama_memory import UNKNOWN_FILES_BYTES, ServedModel, layer_problems, served_models, spill_warnings
-from planning.ollama_sharing import sharing_warnings
+from planning.ollama_memory import (
+    UNKNOWN_FILES_BYTES,
+    ServedModel,
+    layer_problems,
+    serial_warnings,
+    served_models,
+    spill_warnings,
+)
+from planning.ollama_sharing import share_warnings, sharing_warnings
 from planning.platforms import platform_environment
 from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, shutdown
 from planning.rollout import Rollout
@@ -81,7 +89,8 @@ class OllamaPlan:
     """Context of one request that says none, in tokens, of the model that has most."""
 
     concurrent_full_length_requests: int | None
-    """Requests that a model answers at once; None where none is known."""
+    """Requests that each model answers at once, those for embeddings left out beside others; None where none is known.
+    """
 
     @property
     def replicas(self) -> int:
@@ -126,14 +135,17 @@ def plan_ollama(
     """The plan of one server; arguments as for vLLM."""
     gpu = gpu_models()[node.gpus.model]
     share = settings.gpu_share or 1 / node.gpus.time_slices
-    limit_mib = int(gpu.memory_mib * share)
+    limit_mib = int(gpu.cuda_mib * share)
     served = served_models(name, settings, limit_mib=limit_mib, problems=problems, warnings=warnings)
     for model in served.values():
         problems += layer_problems(name, model, limit_mib=limit_mib)
     # Custom models that are loaded as their origin is are told with it.
     for model in reversed({(model.model, model.load): model for model in reversed(served.values())}.values()):
         warnings += spill_warnings(name, model, settings, gpu=gpu, limit_mib=limit_mib)
+    warnings += serial_warnings(name, settings, served.values())
     warnings += sharing_warnings(name, settings, served, limit_mib=limit_mib)
+    if node.gpus.time_slices > 1:
+        warnings += share_warnings(name, settings, served, card_mib=gpu.cuda_mib, limit_mib=limit_mib)
     fetched = [_files_bytes(model) for model in served.values() if _has_files(model.name, settings)]
     _check_storage(name, settings, sum(fetched), problems)
     # Ollama loads a model when it is first asked for: the server itself is up as soon as its process is.
@@ -151,9 +163,7 @@ def plan_ollama(
         pull=tuple(settings.pull),
         modelfiles={made: _modelfile(modelfile) for made, modelfile in settings.modelfiles.items()},
         files=_files(name, settings, nodes[0]),
-        environment=_environment(
-            settings, node, time, checkpoints=kept, reserved_bytes=(gpu.memory_mib - limit_mib) * MIB
-        ),
+        environment=_environment(settings, node, time, checkpoints=kept),
         rollout=rollout,
         startup=time,
         shutdown=shutdown(drain_seconds=_DRAIN_SECONDS),
@@ -165,8 +175,14 @@ def plan_ollama(
         memory=largest,
         loads=loads,
         max_model_len=max(model.context_tokens for model in served.values()),
-        concurrent_full_length_requests=settings.num_parallel if loads else None,
+        concurrent_full_length_requests=_at_once(served.values()),
     )
+
+
+def _at_once(served: Iterable[ServedModel]) -> int | None:
+    known = [(model.model, model.load) for model in served if model.model is not None]
+    chats = [load.sequences for model, load in known if not model.is_embedding]
+    return min(chats or [load.sequences for _, load in known], default=None)
 
 
 def _has_files(name: str, settings: OllamaSettings) -> bool:
@@ -204,9 +220,7 @@ def _modelfile(modelfile: ModelfileSettings) -> str:
     return modelfile_text(modelfile.model_copy(update=there))
 
 
-def _environment(
-    settings: OllamaSettings, node: NodeSettings, time: Startup, *, checkpoints: int, reserved_bytes: int
-) -> dict[str, str]:
+def _environment(settings: OllamaSettings, node: NodeSettings, time: Startup, *, checkpoints: int) -> dict[str, str]:
     environment = {
         **settings.extra_environment,
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",
@@ -223,9 +237,6 @@ def _environment(
         "HOME": "/tmp",
         **_chosen(settings),
     }
-    if reserved_bytes:
-        # Other servers share the GPU, and nothing but this keeps Ollama out of their memory.
-        environment["OLLAMA_GPU_OVERHEAD"] = str(reserved_bytes)
     timeout = settings.load_timeout_seconds or time.budget_seconds
     if settings.load_timeout_seconds is not None or timeout > _LOAD_TIMEOUT_SECONDS:
         environment["OLLAMA_LOAD_TIMEOUT"] = f"{timeout}s"

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 
 from planning.memory import MIB
 from planning.ollama_memory import ServedModel
-from planning.ollama_sharing import weights_of
+from planning.ollama_sharing import largest_by_weights, loaded_together
 from planning.pods import GIB, HostMemory, host_memory
 from planning.prompt_caches import checkpoints, prompt_bytes
 from settings.ollama import OllamaSettings
-
-_LOADED_A_GPU = 3
-"""Models that Ollama keeps loaded at once for each GPU (server/sched.go, defaultModelsPerGPU)."""
 
 
 def ollama_checkpoints(settings: OllamaSettings, served: Mapping[str, ServedModel]) -> int:
@@ -32,16 +29,18 @@ def ollama_host_memory(
     usual = host_memory(workers=1, files_bytes=files_bytes, shm=0)
     memories = [model.memory for model in served.values() if model.memory is not None]
     held = max((memory.host_mib * MIB for memory in memories if memory.spilled_layers), default=0)
-    kept: dict[str, int] = {}
-    for name, model in served.items():
-        weights = weights_of(name, settings)
-        size = prompt_bytes(
-            model.model, model.load, checkpoints=kept_checkpoints, budget_bytes=settings.prompt_cache_mib * MIB
-        )
-        kept[weights] = max(kept.get(weights, 0), size)
-    together = min(len(kept), settings.max_loaded_models or _LOADED_A_GPU * settings.gpus)
-    caches = sum(sorted(kept.values(), reverse=True)[:together])
+    budget = settings.prompt_cache_mib * MIB
+    kept = largest_by_weights(
+        settings,
+        {
+            name: prompt_bytes(model.model, model.load, checkpoints=kept_checkpoints, budget_bytes=budget)
+            for name, model in served.items()
+        },
+    )
+    together = loaded_together(settings, len(kept))
+    filled = sum(sorted(kept.values(), reverse=True)[:together]) + (together - 1) * GIB
     return HostMemory(
         request_bytes=usual.request_bytes + held,
-        limit_bytes=usual.limit_bytes + held + caches + (together - 1) * GIB,
+        limit_bytes=usual.limit_bytes + held + filled,
+        filled_bytes=filled,
     )

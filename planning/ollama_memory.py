@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from planning.catalogue import GpuModel, LanguageModel, declared_model, gguf_model, language_models
 from planning.memory import LlamaCppLoad, LlamaCppMemory, llama_cpp_memory
+from planning.ollama_placement import placed
 from settings.ollama import KvCacheType, OllamaSettings
-from settings.ollama_facts import DROPPED_PARAMETERS
+from settings.ollama_facts import DROPPED_PARAMETERS, SERIAL_ARCHITECTURES
 from settings.problems import did_you_mean
 
 _BITS: dict[KvCacheType, float] = {"f16": 16, "q8_0": 8.5, "q4_0": 4.5}
@@ -21,6 +22,9 @@ UNKNOWN_FILES_BYTES = 5 * 10**9
 _HOST_GB_PER_SECOND = 50
 """What a CPU reads from its memory: two channels of DDR4-3200 have 51 GB/s, of DDR5-5600 90."""
 
+
+_MOST_FURTHER_GPUS = 15
+"""Where no more help, a model is too large for one node of them."""
 
 _memory = lru_cache(maxsize=10_000)(llama_cpp_memory)
 """The same model comes under several names, and on many servers."""
@@ -73,16 +77,19 @@ def _served(
     if model is not None:
         context = _check_context(model, int(context), setting, own=setting == path, told=(problems, warnings))
     layers = parameters.get("num_gpu")
+    sequences = 1 if model is not None and is_serial(model) else settings.num_parallel
     load = LlamaCppLoad(
-        context_tokens=max(1, context) * settings.num_parallel,
+        context_tokens=max(1, context) * sequences,
         key_bits=_BITS[settings.kv_cache_type],
         value_bits=_BITS[settings.kv_cache_type],
         ubatch_tokens=parameters.get("num_batch", 512),
-        gpus=settings.gpus,
+        gpus=1 if "main_gpu" in parameters else settings.gpus,  # --split-mode none with it
         gpu_layers=layers if layers is not None and layers >= 0 else None,  # -1: as many as fit
-        sequences=settings.num_parallel,
+        sequences=sequences,
         flash_attention=settings.flash_attention is not False,
     )
+    if model is not None:
+        load = placed(model, load, settings, own_batch="num_batch" in parameters, limit_mib=limit_mib)
     warnings += [
         f"models.{server}.modelfiles.{name}.parameters.{parameter}: Ollama drops it with a warning in the Job's log, "
         "so it changes nothing. Leave it out."
@@ -155,6 +162,40 @@ def _check_context(
     return min(context, longest)
 
 
+def is_serial(model: LanguageModel) -> bool:
+    """Whether Ollama answers one request at a time with `model`, whatever numParallel says (server/sched.go, load).
+
+    So it is with all that make embeddings, and with architectures that it does not trust with more. The catalogue's
+    rows are named after them; of a model that the stack file describes only the states tell.
+    """
+    row = model.base.replace("-", "").replace(".", "")
+    named = row.startswith(tuple(name.replace("_", "") for name in SERIAL_ARCHITECTURES))
+    return named or model.is_embedding or model.architecture.linear_attention is not None
+
+
+def serial_warnings(server: str, settings: OllamaSettings, served: Iterable[ServedModel]) -> Iterator[str]:
+    """What is told of models for which numParallel does nothing; of those for embeddings only beside no others."""
+    known = [(model, model.model) for model in served if model.model is not None]
+    chats = [model for model, facts in known if not facts.is_embedding]
+    serial = [model for model in chats or [model for model, _ in known] if model.load.sequences < settings.num_parallel]
+    if serial:
+        yield (
+            f"models.{server}.numParallel: {settings.num_parallel}, but Ollama answers one request at a time with "
+            f"{', '.join(model.name for model in serial)}, so all others wait. Leave it out, or serve them "
+            "with vllm or llamacpp."
+        )
+
+
+def whole_mib(served: ServedModel) -> int:
+    """What `served` takes of a GPU where as many layers are there as it may have, whether they fit or not."""
+    if served.model is None or served.memory is None:
+        return 0
+    if not served.memory.spilled_layers or served.load.gpu_layers is not None:
+        return served.memory.gpu.total_mib
+    load = replace(served.load, gpu_layers=served.model.architecture.layers + 1)
+    return _memory(served.model, load, limit_mib=served.memory.gpu.limit_mib).gpu.total_mib
+
+
 def spill_warnings(
     server: str, served: ServedModel, settings: OllamaSettings, *, gpu: GpuModel, limit_mib: int
 ) -> Iterator[str]:
@@ -169,7 +210,7 @@ def spill_warnings(
     yield (
         f"models.{server}: {served.name} does not fit into the {limit_mib} MiB that it may take of each GPU: {spilled} "
         f"of its {layers} layers stay in host memory ({served.memory.host_mib} MiB) and are computed by the CPU, so an "
-        f"answer takes {_in_words(ratio)}. {_repair(served, settings)}"
+        f"answer takes {_in_words(ratio)}. {_repair(served, settings, gpu, limit_mib)}"
     )
 
 
@@ -179,20 +220,60 @@ def _in_words(ratio: float) -> str:
     return "about twice as long" if ratio < 2.5 else f"about {round(ratio)} times as long"
 
 
-def _repair(served: ServedModel, settings: OllamaSettings) -> str:
+def _repair(served: ServedModel, settings: OllamaSettings, gpu: GpuModel, limit_mib: int) -> str:
     ways: list[str] = []
     assert served.memory is not None  # noqa: S101  # who calls has looked
-    if (fitting := served.memory.largest_context // settings.num_parallel) >= 128:
+    if (fitting := _fitting_context(served, settings, limit_mib)) >= 128:
         ways.append(f"write {served.context_setting.rpartition('.')[2]}: {fitting} or less")
         if settings.kv_cache_type == "f16":
             ways.append("kvCacheType: q8_0, which halves the cache")
-        if settings.num_parallel > 1:
+        if served.load.sequences > 1:
             ways.append("a smaller numParallel")
     else:
         ways.append("take a smaller quantization or model, as its weights alone do not fit")
-    ways.append(f"give it more GPUs (gpus: {settings.gpus + 1})")
+    ways += _more_room(served, settings, gpu, limit_mib)
     told = ", or ".join(ways)
     return f"{told[0].upper()}{told[1:]}."
+
+
+def _more_room(served: ServedModel, settings: OllamaSettings, gpu: GpuModel, limit_mib: int) -> Iterator[str]:
+    """The least part of a GPU, or else number of them, on which `served` is whole; a part is of one GPU alone."""
+    assert served.model is not None  # noqa: S101  # who calls has looked
+    if limit_mib < gpu.cuda_mib:
+        for percent in range(100 * limit_mib // gpu.cuda_mib + 1, 101):
+            if not _memory(served.model, served.load, limit_mib=gpu.cuda_mib * percent // 100).spilled_layers:
+                yield f"give it more of the GPU (gpuShare: {percent / 100:g})"
+                return
+        yield "give it a larger GPU (gpuModel)"
+        return
+    # What Ollama reckons to fit one GPU stays on one, however many there are, unless it is told to spread it.
+    alone = settings.gpus if served.load.gpus < settings.gpus else settings.gpus + 1
+    for gpus in range(alone, settings.gpus + _MOST_FURTHER_GPUS + 1):
+        wider = replace(served.load, gpus=gpus)
+        if _memory(served.model, wider, limit_mib=limit_mib).spilled_layers:
+            continue
+        more = [f"gpus: {gpus}"] if gpus > settings.gpus else []
+        if placed(served.model, wider, settings, own_batch=True, limit_mib=limit_mib).gpus < gpus:
+            more.append("extraEnvironment: {OLLAMA_SCHED_SPREAD: '1'}")
+        yield f"give it more GPUs ({', '.join(more)})"
+        return
+
+
+def _fitting_context(served: ServedModel, settings: OllamaSettings, limit_mib: int) -> int:
+    """The longest context of one request with which `served` is whole; 0 where none is.
+
+    With a shorter one Ollama may choose a larger batch, so it is looked at with that too.
+    """
+    assert served.model is not None  # noqa: S101  # who calls has looked
+    for batch in sorted({served.load.ubatch_tokens, 1024, 2048}):
+        asked = replace(served.load, ubatch_tokens=max(batch, served.load.ubatch_tokens))
+        tokens = _memory(served.model, asked, limit_mib=limit_mib).largest_context // asked.sequences
+        shorter = replace(asked, context_tokens=max(1, tokens) * asked.sequences)
+        own = served.load.ubatch_tokens not in (512, 1024, 2048)
+        shorter = placed(served.model, shorter, settings, own_batch=own, limit_mib=limit_mib)
+        if not _memory(served.model, shorter, limit_mib=limit_mib).spilled_layers:
+            return tokens
+    return 0
 
 
 def layer_problems(server: str, served: ServedModel, *, limit_mib: int) -> Iterator[str]:

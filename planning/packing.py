@@ -16,7 +16,7 @@ _MOST_STEPS = 20_000
 _MOST_NODES = 64
 """Nodes of one pool over which replicas are spread in every way; over more of them in the best-fitting way alone."""
 
-_WHOLE = 1 + 1e-9
+WHOLE = 1 + 1e-9
 """A GPU, and what rounding makes of three thirds of it."""
 
 
@@ -55,6 +55,13 @@ class Demand:
     together: bool
     """Whether all replicas must be on one node."""
 
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    """By node: how many kinds of nodes are liked better; 0 where nothing is said. Equal for nodes of one kind."""
+
+    def rank(self, node: str) -> int:
+        """How many kinds of nodes are liked better than that of `node`."""
+        return self.ranks.get(node, 0)
+
 
 class Room:
     """What is left of the nodes; changes as pods are put there."""
@@ -74,7 +81,7 @@ class Room:
         # The device plugin, not the plan, picks who shares a GPU: the largest shares of the node may meet on one.
         share, there = self._share(node, demand), self._shares[node]
         return next(
-            (fewer for fewer in range(count, 0, -1) if _largest([*there, *[share] * fewer], slices) <= _WHOLE), 0
+            (fewer for fewer in range(count, 0, -1) if _largest([*there, *[share] * fewer], slices) <= WHOLE), 0
         )
 
     def put(self, node: str, demand: Demand, count: int) -> None:
@@ -116,10 +123,11 @@ _Way = tuple[tuple[str, int], ...]
 
 
 def pack(spaces: Mapping[str, Space], demands: Sequence[Demand]) -> Packing:
-    """Give every replica a node, in the order of `demands`, each where the least stays free.
+    """Give every replica a node, in the order of `demands`, each on the kind it likes best, where the least stays free.
 
-    Where the one after the other leaves replicas over, another order of things is looked for that leaves none; if there
-    is none, as many stay over as the first way leaves.
+    Where the one after the other leaves replicas over, another way is looked for that leaves none: the last of
+    `demands` are moved first, so that one more at their end moves nobody where there is room for it. If there is none,
+    as many stay over as the first way leaves.
     """
     room = Room(spaces)
     # What no empty cluster holds must not make the others impossible; it gets what they leave.
@@ -200,11 +208,15 @@ def _pools(demand: Demand, room: Room) -> Iterator[Sequence[str]]:
 
 
 def _ways(demand: Demand, room: Room) -> Iterator[_Way]:
-    """Every way to put all replicas of `demand`, those first that leave the least free; of like ways only one."""
+    """Every way to put all replicas of `demand`: the kind first that it likes best, there the node with least free.
+
+    Of like ways only one.
+    """
     if demand.together:
         seen: set[Hashable] = set()
         needed = demand.replicas * demand.gpus
-        for node in sorted((n for n in demand.nodes if room.free[n] >= needed), key=room.free.__getitem__):
+        enough = (n for n in demand.nodes if room.free[n] >= needed)
+        for node in sorted(enough, key=lambda n: (demand.rank(n), room.free[n])):
             state = room.state(node)
             if state not in seen and room.holds(node, demand, demand.replicas) == demand.replicas:
                 seen.add(state)
@@ -212,7 +224,7 @@ def _ways(demand: Demand, room: Room) -> Iterator[_Way]:
         return
     pools = [(pool, _best_fit(pool, demand, room)) for pool in _pools(demand, room)]
     fitting = [(pool, way) for pool, way in pools if _count(way) == demand.replicas]
-    for pool, way in sorted(fitting, key=lambda item: _least(item[1], room)):
+    for pool, way in sorted(fitting, key=lambda item: (demand.rank(item[0][0]), _least(item[1], room))):
         if len(pool) > _MOST_NODES:
             yield way
         else:
@@ -243,10 +255,13 @@ def _most(demand: Demand, room: Room) -> _Way:
         counts = {
             node: room.holds(node, demand, demand.replicas) for node in demand.nodes if room.free[node] >= demand.gpus
         }
-        best = max(counts, key=lambda node: (counts[node], -room.free[node]), default=None)
+        best = max(counts, key=lambda node: (counts[node], -demand.rank(node), -room.free[node]), default=None)
         return ((best, counts[best]),) if best is not None and counts[best] else ()
-    ways = (_best_fit(pool, demand, room) for pool in _pools(demand, room))
-    return max(ways, key=lambda way: (_count(way), -_least(way, room)), default=())
+    return max(
+        (_best_fit(pool, demand, room) for pool in _pools(demand, room)),
+        key=lambda way: (_count(way), -_rank(way, demand), -_least(way, room)),
+        default=(),
+    )
 
 
 def _best_fit(pool: Sequence[str], demand: Demand, room: Room) -> _Way:
@@ -279,6 +294,10 @@ def _nodes(way: _Way) -> tuple[str, ...]:
 
 def _count(way: _Way) -> int:
     return sum(count for _, count in way)
+
+
+def _rank(way: _Way, demand: Demand) -> int:
+    return min((demand.rank(node) for node, _ in way), default=0)
 
 
 def _least(way: _Way, room: Room) -> int:

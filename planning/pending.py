@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from heapq import nsmallest
 from itertools import islice
 
 from planning.catalogue import gpu_models
 from planning.eligibility import lacking_labels, misfits, untolerated
-from planning.packing import Demand, Packing, Room
+from planning.gpu_names import gpu_meant
+from planning.packing import WHOLE, Demand, Packing, Room
 from settings.node import NodeSettings
-from settings.problems import did_you_mean
 from settings.server import GpuServerSettings
 from settings.stack import ModelSettings
 from settings.storage import AccessMode
@@ -31,7 +31,7 @@ def nowhere(name: str, server: GpuServerSettings, nodes: Mapping[str, NodeSettin
     if "gpuModel" in lacked_by_all:
         there_are = sorted({node.gpus.model for node in nodes.values()})
         wanted = str(server.gpu_model)
-        guess = "" if wanted in gpu_models() else did_you_mean(wanted, [*there_are, *gpu_models()])
+        guess = "" if wanted in gpu_models() else gpu_meant(wanted)
         return (
             f"models.{name}.gpuModel: no node has {server.gpu_model!r} but {', '.join(there_are)}, so its pods would "
             f"stay Pending{guess or '. Name one of these, or leave it out.'}"
@@ -65,12 +65,16 @@ def nowhere(name: str, server: GpuServerSettings, nodes: Mapping[str, NodeSettin
 
 def pending(
     demand: Demand,
+    demands: Sequence[Demand],
     server: ModelSettings,
     packing: Packing,
     nodes: Mapping[str, NodeSettings],
     access_mode: AccessMode,
 ) -> str:
-    """The problem of a server of which some replicas find no place, with what each node has, the nearest first."""
+    """The problem of a server of which some replicas find no place, with what each node has, the nearest first.
+
+    `demands` are those of all servers.
+    """
     found, room = packing.nodes[demand.name], packing.room
     replicas = Counter(found)
     nearest = nsmallest(
@@ -80,14 +84,49 @@ def pending(
     others = (node for node in nodes if node not in demand.nodes)
     told += [f"{node} {_other(node, nodes[node], server)}" for node in islice(others, _MOST_NODES_TOLD - len(told))]
     setting = _setting(demand, server, room)
-    spread = _ELSE[access_mode] if demand.replicas > 1 else ""
-    repair = f"{'Lower gpuShare, or add' if setting == '.gpuShare' else 'Add'} GPUs or slices, or take something away"
+    spread = _ELSE[access_mode] if _fits_spread(demand, room, replicas) else ""
+    add = "Lower gpuShare, or add" if setting == ".gpuShare" else "Add"
+    for node in nearest:
+        if (slices := _slices_for_all(node, demand, demands, packing)) is not None:
+            add = f"Write nodes.{node}.gpus.timeSlices: {slices}, with which all that is there shares its GPUs; or add"
+            break
+    repair = f"{add} GPUs or slices, or take something away"
     unsure = "" if packing.exhausted else " (no way was found to place all, but not every way was tried)"
     return (
         f"models.{demand.name}{setting}: {demand.replicas - len(found)} of {demand.replicas} "
         f"replicas find no free GPU (each takes {demand.gpus}, all on {_WHERE[access_mode]}), so their pods would stay "
         f"Pending: {_few(told, len(nodes))}{unsure}. {repair}{spread}."
     )
+
+
+def _fits_spread(demand: Demand, room: Room, replicas: Counter[str]) -> bool:
+    """Whether several nodes of one kind have room for all, which one of them has not."""
+    found = Counter[Hashable]()
+    for node in demand.nodes:
+        found[room.spaces[node].kind] += replicas[node] + room.holds(node, demand, demand.replicas)
+    return max(found.values(), default=0) >= demand.replicas
+
+
+def _slices_for_all(node: str, demand: Demand, demands: Sequence[Demand], packing: Packing) -> int | None:
+    """Slices of each GPU of a node without any that would hold `demand` too; None where none would, or nobody knows.
+
+    With all others that find no place and may run there, if there is room for them.
+    """
+    space = packing.room.spaces[node]
+    if space.slices > 1 or demand.share is None:
+        return None
+    short = [other for other in demands if len(packing.nodes[other.name]) < other.replicas and node in other.nodes]
+    for coming in (short, [demand]):
+        names = {other.name for other in coming}
+        pods = [other for other in coming for _ in range(other.replicas)]
+        pods += [
+            other for other in demands if other.name not in names for _ in range(packing.nodes[other.name].count(node))
+        ]
+        shares = sorted((pod.share for pod in pods if pod.share is not None and pod.gpus == 1), reverse=True)
+        for slices in range(2, len(pods) + 1) if len(shares) == len(pods) else ():
+            if len(pods) <= slices * space.slots and sum(shares[:slices]) <= WHOLE:
+                return slices
+    return None
 
 
 def _setting(demand: Demand, server: ModelSettings, room: Room) -> str:

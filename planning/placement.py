@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from planning.catalogue import gpu_models
 from planning.eligibility import HOSTNAME_LABEL, Eligibility, Kind, kind_of
@@ -16,7 +15,8 @@ from settings.stack import ModelSettings
 from settings.storage import AccessMode
 
 Score = tuple[int, int]
-"""Problems and warnings; the fewer the better, problems first."""
+"""Problems and warnings; the fewer the better, problems first. Kinds of nodes are compared by it, so what is told on
+each of them makes no difference."""
 
 Suits = Callable[[str, str], Score]
 """What speaks against running a server on the GPUs of a node, by their names."""
@@ -30,14 +30,15 @@ class Placement:
     """By server: the node of each replica."""
 
     candidates: dict[str, tuple[str, ...]]
-    """By server: the nodes that it suits best, were they empty."""
+    """By server: the nodes on which the fewest problems are told of it, were they empty; the best first."""
 
     free: dict[str, int]
     """By node: GPUs (slices, where they are time-sliced) that no replica takes."""
 
     surge: dict[str, dict[str, int]]
-    """By server and by each of its nodes: what is free for one more pod of it; less than `free` where its share of a
-    sliced GPU would be more than the others leave."""
+    """By server and by node that one more pod of it may run on: what is free for that pod; less than `free` where its
+    share of a sliced GPU would be more than the others leave. A volume that is one node's keeps the pod there, with
+    another it may run on every node of its kind."""
 
 
 def replicas_of(server: ModelSettings) -> int:
@@ -69,28 +70,30 @@ def place(
     access_mode: AccessMode = "ReadWriteOnce",
     suits: Suits = lambda _server, _node: (0, 0),
 ) -> Placement:
-    """Give each replica a node: largest servers first, each to the node where the least stays free.
+    """Give each replica a node, in the order of `servers`, each where the least stays free.
 
     The replicas of a server are equal, so they all get nodes of one kind. A pod on a sliced node takes one slice;
     more would give it no more of the GPU, so servers of several GPUs go to nodes without slices. A volume that is
-    ReadWriteOnce is one node's, and with it are all replicas that share it. A server goes to the smallest
-    GPUs that it suits; to others that it fits too, where all find a place only so. What finds none is added to
-    `problems`.
+    ReadWriteOnce is one node's, and with it are all replicas that share it. A server goes to the smallest GPUs on which
+    nothing more is told of it than on others, to others that it fits too where all find a place only so. A server that
+    is added at the end moves no other to another kind of node unless it has no place else: volumes stay behind. What
+    finds none is added to `problems`.
     """
     eligible = Eligibility(nodes)
     candidates = {name: eligible.nodes(server) for name, server in servers.items()}
-    choices = {name: _Choice(name, eligible.kinds(allowed), suits) for name, allowed in candidates.items() if allowed}
+    demands = [
+        _demand(name, servers[name], _preferred(name, eligible.kinds(allowed), suits), access_mode)
+        for name, allowed in candidates.items()
+        if allowed
+    ]
     spaces = _spaces(nodes, servers)
-    for chosen in (_Choice.smallest, _Choice.best, _Choice.all):
-        demands = [_demand(name, servers[name], chosen(choice), access_mode) for name, choice in choices.items()]
-        # Whoever has the fewest nodes to choose from chooses before others that need as many GPUs.
-        demands.sort(key=lambda demand: (-demand.gpus, len(demand.nodes), demand.name))
-        packing = pack(spaces, demands)
-        if all(len(packing.nodes[demand.name]) == demand.replicas for demand in demands):
-            break
+    packing = pack(spaces, demands)
+    if not packing.exhausted:
+        # Whoever needs most and has the fewest nodes to choose from first: a way is found sooner, but neighbours move.
+        packing = pack(spaces, sorted(demands, key=lambda demand: (-demand.gpus, len(demand.nodes))))
     problems += [nowhere(name, servers[name], nodes) for name, allowed in candidates.items() if not allowed]
     problems += [
-        pending(demand, servers[demand.name], packing, nodes, access_mode)
+        pending(demand, demands, servers[demand.name], packing, nodes, access_mode)
         for demand in demands
         if len(packing.nodes[demand.name]) < demand.replicas
     ]
@@ -101,39 +104,25 @@ def place(
         free=room.free,
         surge={
             demand.name: {
-                node: room.free[node] if room.holds(node, demand, 1) else 0 for node in packing.nodes[demand.name]
+                node: room.free[node] if room.holds(node, demand, 1) else 0
+                for node in _reachable(demand, packing.nodes[demand.name], spaces)
             }
             for demand in demands
         },
     )
 
 
-class _Choice:
-    """The nodes of one server by how well it suits them; it is tried on a kind when that is asked for."""
+def _preferred(name: str, kinds: Mapping[Kind, tuple[str, ...]], suits: Suits) -> tuple[tuple[str, ...], ...]:
+    """The nodes of a server by their kinds, without those kinds on which more problems are told of it than on others.
 
-    def __init__(self, name: str, kinds: Mapping[Kind, tuple[str, ...]], suits: Suits) -> None:
-        self._kinds = [nodes for _, nodes in sorted(kinds.items(), key=lambda item: _memory_mib(item[0]))]
-        self._score = cache(lambda nodes: suits(name, nodes[0]))
-
-    def smallest(self) -> tuple[str, ...]:
-        """The nodes with the least memory for a pod that nothing speaks against: larger ones stay for others."""
-        if len(self._kinds) == 1:
-            return self._kinds[0]
-        return next((nodes for nodes in self._kinds if self._score(nodes) == (0, 0)), None) or self.best()
-
-    def best(self) -> tuple[str, ...]:
-        """All nodes with the best score."""
-        return self._with_least(lambda score: score)
-
-    def all(self) -> tuple[str, ...]:
-        """All nodes with the fewest problems, whatever the warnings."""
-        return self._with_least(lambda score: score[:1])
-
-    def _with_least(self, of: Callable[[Score], tuple[int, ...]]) -> tuple[str, ...]:
-        if len(self._kinds) == 1:
-            return self._kinds[0]
-        least = min(of(self._score(nodes)) for nodes in self._kinds)
-        return tuple(node for nodes in self._kinds if of(self._score(nodes)) == least for node in nodes)
+    Fewest warnings first, then least memory for a pod: larger GPUs stay for others.
+    """
+    by_size = [nodes for _, nodes in sorted(kinds.items(), key=lambda item: _memory_mib(item[0]))]
+    if len(by_size) == 1:
+        return tuple(by_size)  # nothing to compare: it is not tried
+    scores = {nodes: suits(name, nodes[0]) for nodes in by_size}
+    fewest = min(problems for problems, _ in scores.values())
+    return tuple(sorted((n for n in by_size if scores[n][0] == fewest), key=lambda n: scores[n][1]))
 
 
 def _memory_mib(kind: Kind) -> tuple[float, Kind]:
@@ -142,15 +131,25 @@ def _memory_mib(kind: Kind) -> tuple[float, Kind]:
     return (model.memory_mib / kind[1] if model else float("inf")), kind
 
 
-def _demand(name: str, server: ModelSettings, nodes: tuple[str, ...], access_mode: AccessMode) -> Demand:
+def _demand(
+    name: str, server: ModelSettings, preferred: tuple[tuple[str, ...], ...], access_mode: AccessMode
+) -> Demand:
     return Demand(
         name=name,
         replicas=replicas_of(server),
         gpus=server.gpus,
         share=server.gpu_share,
-        nodes=nodes,
+        nodes=tuple(node for of_kind in preferred for node in of_kind),
         together=access_mode == "ReadWriteOnce",
+        ranks={node: rank for rank, of_kind in enumerate(preferred) for node in of_kind},
     )
+
+
+def _reachable(demand: Demand, placed: Sequence[str], spaces: Mapping[str, Space]) -> Sequence[str]:
+    """Nodes that one more pod of a server may run on, whose replicas are on `placed`."""
+    if demand.together or not placed:
+        return placed
+    return [node for node in demand.nodes if spaces[node].kind == spaces[placed[0]].kind]
 
 
 def _spaces(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings]) -> dict[str, Space]:

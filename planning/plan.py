@@ -15,6 +15,7 @@ from planning.nodes import NodePlan, plan_nodes
 from planning.problems import PlanError
 from planning.security import check_namespaces
 from planning.servers import ServerPlan, plan_servers
+from planning.shared_gpus import overfull_gpus
 from planning.tracing import plan_tracing
 from planning.volumes import VolumeClass, volume_class
 from planning.warnings import warnings
@@ -145,7 +146,7 @@ def plan(settings: Settings) -> Plan:
         gpu_runtime=plan_gpu_runtime(nodes, mirror=mirror),
         pod_security=settings.security.pod_security.level,
         hugging_face_token=settings.hugging_face_token,
-        warnings=(*warnings(settings), *doubts),
+        warnings=(*warnings(settings), *doubts, *overfull_gpus(nodes, servers)),
         storage=settings.storage,
         volumes=volume_class(settings.storage),
         monitoring=monitoring,

@@ -39,6 +39,9 @@ class HostMemory:
     request_bytes: int
     limit_bytes: int
 
+    filled_bytes: int = 0
+    """Of what the limit has beyond the request: what processes fill in the long run, and the kernel cannot drop."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduling:

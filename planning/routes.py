@@ -120,6 +120,13 @@ def plan_routes(
                 f"ingress.routes.{written}: there is no model {server!r}{near} There are {', '.join(servers)}."
             )
             continue
+        if (base := _base_of_api_path(path)) is not None:
+            free = base not in {other.rstrip("/") for other in ingress.routes}
+            problems.append(
+                f"ingress.routes.{written}: is a path of the API itself, and a route is its base, behind which clients "
+                f"write such a path again. Write {base if free else f'{base}/{server}-model'!r}."
+            )
+            continue
         engine: Engine = servers[server].engine
         prefix = _engine_prefix(path)
         if engine != "ollama" and prefix != OPENAI_PREFIX:
@@ -139,6 +146,16 @@ def _used_by(first: str, second: str) -> str:
     if first == second:
         return f"written twice for the model {first!r}, since a '/' at its end makes no difference. Take one out"
     return f"used by models {first!r} and {second!r}, so one would never be reached. Give each a path of its own"
+
+
+def _base_of_api_path(path: str) -> str | None:
+    """The route that was meant by a path that ends as one of an engine's API; None where `path` is a base."""
+    for prefix in (OPENAI_PREFIX, NATIVE_PREFIX):
+        api = {at.removeprefix(prefix) for paths in PUBLIC_API.values() for at in paths if at.startswith(f"{prefix}/")}
+        ends = [end for end in api if path.startswith(f"{prefix}/") and path.endswith(end)]
+        if ends:
+            return path.removesuffix(max(ends, key=len))
+    return None
 
 
 def _engine_prefix(path: str) -> str:

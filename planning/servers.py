@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from planning.catalogue import gpu_models
-from planning.eligibility import kind_of
+from planning.eligibility import HOSTNAME_LABEL, kind_of
 from planning.images import mirrored
 from planning.llamacpp import LlamaCppPlan, plan_llamacpp
 from planning.ollama import OllamaPlan, plan_ollama
 from planning.placement import Placement, Score, fewest_replicas, place, replicas_of
 from planning.pods import GIB, HostMemory, least_shm_bytes, scheduling
-from planning.rollout import Rollout, outage_seconds, rollout
+from planning.rollout import Rollout, Surge, outage_seconds, pod_seconds, rivals, rollout, spare_wait_seconds
 from planning.tgi import TgiPlan, plan_tgi
 from planning.vllm import VllmPlan, plan_vllm
 from settings.base import quantity_bytes
@@ -36,8 +36,9 @@ _PLANNERS: dict[type, Callable[..., Any]] = {
 }
 """By the type of a server's settings: (name, settings, *, nodes, node, rollout, storage, problems, warnings)."""
 
-_UNKNOWN: Score = (1000, 0)
-"""Of a GPU of which nothing is known: the last that is chosen."""
+_UNKNOWN: Score = (0, 1000)
+"""Of a GPU of which nothing is known: chosen after all that a server fits, before what it does not fit. The GPU's name
+is told, and what would only follow from it is not."""
 
 _TRIAL = Rollout(strategy="Recreate", has_outage=True, spare_gpus=0)
 
@@ -52,13 +53,53 @@ def plan_servers(settings: Settings, problems: list[str], warnings: list[str]) -
         where = placed or placement.candidates[name][:1] or _largest(settings.nodes)
         if not where or any(settings.nodes[node].gpus.model not in gpu_models() for node in where):
             continue  # the problem is told already
-        strategy = _rollout(server, placed, placement.surge[name]) if placed else _TRIAL
+        strategy = _rollout(server, placement.surge[name]) if placed else _TRIAL
         planned = _plan(settings, name, server, where, strategy, problems, warnings)
-        servers[name] = _finished(settings, name, server, planned, problems, warnings)
-        if not placed:
-            del servers[name]
+        finished = _finished(settings, name, server, planned, problems, warnings)
+        if placed:
+            servers[name] = finished
+            _check_pinned(settings, name, placed[0], placement.candidates[name], warnings)
     problems += _overfull(settings.nodes, servers)
-    return servers
+    return _waiting(settings, servers, placement, warnings)
+
+
+def _waiting(
+    settings: Settings, servers: Mapping[str, ServerPlan], placement: Placement, warnings: list[str]
+) -> dict[str, ServerPlan]:
+    """`servers` with the time that the pods of each wait for a spare GPU which is promised to others too."""
+    surges = {}
+    for name, plan in servers.items():
+        room = {node: count for node, count in placement.surge[name].items() if count >= plan.gpus}
+        if plan.rollout.max_surge:
+            # What a written share leaves of a slice's memory is not counted: it is taken to leave room for no other.
+            shared = plan.time_slices > 1 and settings.models[name].gpu_share is not None
+            seconds = replacement_seconds(plan) * replicas_of(settings.models[name])
+            surges[name] = Surge(gpus=max(room.values()) if shared else plan.gpus, seconds=seconds, free=room)
+    waits = dict[str, int]()
+    told = set[tuple[str, ...]]()
+    for name, names in sorted((found := rivals(surges)).items()):
+        waits[name] = spare_wait_seconds(name, names, surges)
+        if names in told:
+            continue
+        told.add(names)
+        most = max(spare_wait_seconds(other, names, surges) for other in names if other in found)
+        node, free = next(iter(surges[name].free.items()))
+        what = "slice" if settings.nodes[node].gpus.time_slices > 1 else "GPU"
+        warnings.append(
+            f"nodes.{node}.gpus: {free} spare {what}{'s' if free > 1 else ''} for the new pods of {', '.join(names)}: "
+            f"where one update changes them all, the last waits up to {-(-most // 60)} minutes. Deadlines allow for it "
+            "and the old pods answer meanwhile; if it is too long, add GPUs or slices."
+        )
+    return {
+        name: replace(plan, rollout=replace(plan.rollout, spare_wait_seconds=waits.get(name, 0)))
+        for name, plan in servers.items()
+    }
+
+
+def replacement_seconds(plan: ServerPlan) -> int:
+    """Seconds that the replacement of one pod is given, once there is a GPU for it."""
+    downloading = plan.download_budget_seconds if isinstance(plan, OllamaPlan) else 0
+    return pod_seconds(startup=plan.startup, shutdown=plan.shutdown, download_seconds=downloading)
 
 
 def _largest(nodes: Mapping[str, NodeSettings]) -> tuple[str, ...]:
@@ -87,10 +128,8 @@ def _place(settings: Settings, problems: list[str]) -> Placement:
     return place(settings.nodes, settings.models, problems, access_mode=settings.storage.access_mode, suits=suits)
 
 
-def _rollout(server: ModelSettings, placed: tuple[str, ...], free: Mapping[str, int]) -> Rollout:
-    return rollout(
-        replicas=fewest_replicas(server), most=replicas_of(server), gpus=server.gpus, nodes=placed, free=free
-    )
+def _rollout(server: ModelSettings, free: Mapping[str, int]) -> Rollout:
+    return rollout(replicas=fewest_replicas(server), most=replicas_of(server), gpus=server.gpus, free=free)
 
 
 def _plan(
@@ -132,13 +171,15 @@ def _finished(
     seconds = outage_seconds(planned.rollout, startup=planned.startup, shutdown=planned.shutdown)
     if planned.rollout.max_unavailable and not planned.rollout.has_outage:
         pods = fewest_replicas(server)
+        where = "where they run" if settings.storage.access_mode == "ReadWriteOnce" else "of their kind"
         warnings.append(
             f"models.{name}.replicas: no GPU is spare for a pod more, so {pods - 1} of {pods} answer while a new "
-            "version is rolled out. Add a GPU where they run, if that is too few."
+            f"version is rolled out. Add a GPU {where}, if that is too few."
         )
     if (shm := getattr(server, "shm", None)) is not None:  # engines whose workers talk over it
         _check_shm(name, shm, server.gpus, problems)
     _check_links(name, server, planned, warnings)
+    _check_share(name, server, planned, warnings)
     return replace(
         planned,
         image=mirrored(planned.image, settings.security.registry_mirror),
@@ -157,11 +198,12 @@ def _host_memory(
         return memory
     limit = quantity_bytes(server.memory)
     shm = getattr(planned, "shm_bytes", 0)  # not every engine's plan has it
-    needed = memory.request_bytes + shm
+    needed = memory.request_bytes + shm + memory.filled_bytes
     if limit < needed:
         problems.append(
             f"models.{name}.memory: {_in_words(server.memory)}, but its processes and /dev/shm take "
-            f"{needed / GIB:.1f}Gi, so the pod would be killed (OOMKilled). Write {-(-needed // GIB)}Gi or more."
+            f"{needed / GIB:.1f}Gi, so the pod would be killed (OOMKilled). Write {-(-needed // GIB)}Gi or more"
+            f"{', or a smaller promptCacheMiB.' if memory.filled_bytes else '.'}"
         )
     elif limit < memory.limit_bytes:
         warnings.append(
@@ -194,6 +236,35 @@ def _check_links(name: str, server: ModelSettings, planned: ServerPlan, warnings
             "PCIe at every layer, slower still between two sockets, and which GPUs of the node a pod gets is not "
             "planned. Fewer, larger GPUs or a smaller quantization answer faster."
         )
+
+
+def _check_share(name: str, server: ModelSettings, planned: ServerPlan, warnings: list[str]) -> None:
+    """A node that is not time-sliced gives a pod whole GPUs, however little of their memory it takes."""
+    if planned.time_slices == 1 and server.gpu_share is not None and server.gpu_share < 1:
+        node, slices = planned.nodes[0], max(2, int(1 / server.gpu_share + 1e-9))
+        warnings.append(
+            f"models.{name}.gpuShare: {server.gpu_share:g}, but {node} is not time-sliced: the pod has a GPU to "
+            "itself, and the rest of its memory is used by no other pod. Write "
+            f"nodes.{node}.gpus.timeSlices: {slices} for others to share it, or leave gpuShare out."
+        )
+
+
+def _check_pinned(settings: Settings, name: str, node: str, candidates: Sequence[str], warnings: list[str]) -> None:
+    """A pod must run on GPUs of the kind that it was planned with, and a node's own volume does not follow it there."""
+    kind = kind_of(settings.nodes[node])
+    others = {other: found for other in candidates if (found := kind_of(settings.nodes[other])) != kind}
+    if not others or settings.storage.access_mode != "ReadWriteOnce":
+        return
+    model = kind[0]
+    if model not in (found[0] for found in others.values()):
+        setting, suits, pin = "gpuModel", sorted({found[0] for found in others.values()}), model
+    else:  # the same GPU, shared otherwise or on another platform
+        setting, suits, pin = "nodeSelector", list(others), f"{{{HOSTNAME_LABEL}: {node}}}"
+    warnings.append(
+        f"models.{name}.{setting}: does not say that it stays on {model} of {node}, and it suits {', '.join(suits)} "
+        "too. Where volumes stay on a node, as k3s' local-path does, a change of this file that moves it there would "
+        f"leave its pod Pending. Write {setting}: {pin}."
+    )
 
 
 def _overfull(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ServerPlan]) -> list[str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planning.alternatives import fitting_alternatives
 from planning.autoscaling import AutoscalePlan, plan_autoscale
-from planning.catalogue import LanguageModel, declared_model, gpu_models, hub_models
-from planning.memory import GpuMemory, VllmLoad, VllmMemory, vllm_memory
+from planning.catalogue import declared_model, gpu_models, hub_models
+from planning.memory import GpuMemory, VllmMemory, vllm_memory
 from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
 from planning.startup import Startup, startup
 from planning.vllm_arguments import PORT, vllm_arguments
-from planning.vllm_batching import Batching, plan_batching
+from planning.vllm_batching import plan_batching
 from planning.vllm_checks import VllmChecks
 from planning.vllm_environment import check_extra_environment, vllm_environment
+from planning.vllm_fit import VllmFit, utilization
 from planning.vllm_flags import extra_arguments
 from planning.vllm_load import draft_model, lora_slots, vllm_load
 from planning.vllm_release import release, version_of
@@ -64,7 +64,14 @@ class VllmPlan:
     """None where the catalogue does not know the model."""
 
     max_model_len: int
+    max_num_seqs: int
+    cached_full_length_requests: int | None
+    """Requests of `max_model_len` tokens for which a pod's cache has room; None for an encoder, which keeps none."""
+
     concurrent_full_length_requests: int | None
+    """Those of them that a pod works on at once: vLLM takes up no more sequences than `max_num_seqs`, and refuses what
+    is beyond maxNumQueuedReqs."""
+
     served_names: tuple[str, ...]
     """What clients may write as `model`: the server's own name, and those of its adapters."""
 
@@ -106,25 +113,37 @@ def plan_vllm(
         problems=problems,
         warnings=warnings,
     ).check()
-    utilization = round((settings.gpu_share or 1 / node.gpus.time_slices) * settings.gpu_memory_utilization, 3)
+    reserved = utilization(settings, settings.gpu_share or 1 / node.gpus.time_slices)
     batching = plan_batching(name, settings, model, problems=problems, warnings=warnings)
     eager = settings.enforce_eager if settings.enforce_eager is not None else node.platform == "wsl2"
     memory: VllmMemory | None = None
     if model and settings.pipeline_parallel <= model.architecture.layers:  # else there is nothing to divide
         load = vllm_load(settings, batching, model, gpu, eager=eager)
-        memory = vllm_memory(model, load, limit_mib=int(gpu.memory_mib * utilization))
-        _check_context(name, settings, model, batching, problems)
-        _check_fit(name, model, load, memory, node, problems)
+        memory = vllm_memory(model, load, limit_mib=int(gpu.memory_mib * reserved))
+        VllmFit(
+            name=name,
+            settings=settings,
+            node=node,
+            gpu=gpu,
+            model=model,
+            load=load,
+            memory=memory,
+            known=known,
+            problems=problems,
+            warnings=warnings,
+        ).check()
     draft = draft_model(settings)
     files_bytes = (model.files_bytes if model else _UNKNOWN_FILES_BYTES) + (draft.files_bytes if draft else 0)
     check_cache(name, settings.cache, files_bytes if model else None, problems)
     time = startup(files_bytes, storage, downloads=True, compiles=not eager)
+    at_once = min(batching.max_num_seqs, settings.max_num_queued_reqs or batching.max_num_seqs)
+    cached = memory.concurrent_full_length_requests if memory else None
     autoscale = (
         plan_autoscale(
             name,
             settings.autoscale,
             startup=time,
-            max_num_seqs=min(batching.max_num_seqs, settings.max_num_queued_reqs or batching.max_num_seqs),
+            max_num_seqs=at_once,
             problems=problems,
         )
         if settings.autoscale
@@ -140,7 +159,7 @@ def plan_vllm(
         batching,
         model,
         lora_slots(settings),
-        utilization=utilization,
+        utilization=reserved,
         eager=eager,
         drain_seconds=_DRAIN_SECONDS,
     )
@@ -168,41 +187,8 @@ def plan_vllm(
         files_bytes=model.files_bytes if model else None,
         memory=memory.gpu if memory else None,
         max_model_len=batching.max_model_len,
-        concurrent_full_length_requests=memory.concurrent_full_length_requests if memory else None,
+        max_num_seqs=batching.max_num_seqs,
+        cached_full_length_requests=cached,
+        concurrent_full_length_requests=None if cached is None else min(cached, at_once),
         served_names=(name, *settings.lora_adapters),
     )
-
-
-def _check_context(
-    name: str, settings: VllmSettings, model: LanguageModel, batching: Batching, problems: list[str]
-) -> None:
-    """A context beyond the model's own is added to `problems` (vllm/config/model.py, _get_and_verify_max_len)."""
-    longest = model.architecture.context_tokens
-    allowed = settings.hf_overrides or settings.extra_environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
-    if batching.max_model_len > longest and not allowed:
-        problems.append(
-            f"models.{name}.maxModelLen: {batching.max_model_len} tokens, but {settings.model} was made for {longest}, "
-            f"so vLLM would refuse to start. Write {longest} or less, or stretch its positions with hfOverrides "
-            "(rope_parameters) where its authors say how."
-        )
-
-
-def _check_fit(
-    name: str, model: LanguageModel, load: VllmLoad, memory: VllmMemory, node: NodeSettings, problems: list[str]
-) -> None:
-    """What does not fit is added to `problems`."""
-    gpu = memory.gpu
-    if gpu.weights_mib + gpu.other_mib > gpu.limit_mib:
-        found = fitting_alternatives(model, load, limit_mib=gpu.limit_mib)
-        available = node.gpus.count if node.gpus.time_slices == 1 else 1
-        problems.append(
-            f"models.{name}: weights {gpu.weights_mib} MiB and {gpu.other_mib} MiB of buffers exceed the "
-            f"{gpu.limit_mib} MiB that it may take of each GPU, so it would run out of memory while it loads. "
-            f"{found.repair(available_gpus=available)}"
-        )
-    elif memory.largest_context is not None and memory.largest_context < load.max_model_len:
-        problems.append(
-            f"models.{name}.maxModelLen: a context of {load.max_model_len} tokens needs more KV cache than the "
-            f"{gpu.kv_cache_mib} MiB that weights leave, so vLLM would refuse to start. The largest that fits is "
-            f"{memory.largest_context}."
-        )

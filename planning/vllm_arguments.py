@@ -84,7 +84,8 @@ def vllm_arguments(
 
 
 def _switch(flag: str, *, on: bool) -> str:
-    return f"--{flag}" if on else f"--{flag.replace('enable-', 'disable-', 1)}"
+    """`--no-enable-x` is what every release takes; `--disable-x` came late (utils/argparse_utils.py)."""
+    return f"--{flag}" if on else f"--no-{flag}"
 
 
 def _runner(settings: VllmSettings, model: LanguageModel | None) -> str | None:

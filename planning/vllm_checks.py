@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planning.catalogue import GpuModel, LanguageModel, hub_models, language_models
-from planning.vllm_release import Release
+from planning.vllm_release import Release, release, version_of
+from planning.vllm_speculation import check_speculation
 from settings.problems import did_you_mean
 from settings.quantization import Quantization
 from settings.vllm import CHECKPOINT_QUANTIZATIONS, LOAD_QUANTIZATIONS, VllmSettings
@@ -64,7 +65,7 @@ class VllmChecks:
         self._card()
         self._kv_cache()
         self._adapters()
-        self._speculation()
+        check_speculation(self.name, self.settings, self.model, problems=self.problems, warnings=self.warnings)
         self._doubts()
         if self.model is not None:
             self._shards(self.model)
@@ -178,24 +179,6 @@ class VllmChecks:
                 f"{len(settings.lora_adapters)}, or leave it out.",
             )
 
-    def _speculation(self) -> None:
-        speculative = self.settings.speculative
-        if speculative is None:
-            return
-        tensor, draft = self.settings.tensor_parallel_size, speculative.draft_tensor_parallel
-        if draft not in (None, 1, tensor):
-            self._problem(
-                "speculative.draftTensorParallel",
-                f"{draft}, but a draft model is on 1 GPU or on all {tensor} of tensorParallel, so vLLM would refuse to "
-                f"start. Write 1 or {tensor}.",
-            )
-        if speculative.method == "draft_model" and speculative.model not in hub_models():
-            self._warning(
-                "speculative.model",
-                f"{speculative.model} is not in the catalogue, so what it takes of the GPU is not counted"
-                f"{did_you_mean(str(speculative.model), hub_models()) or '. Leave room: gpuMemoryUtilization.'}",
-            )
-
     def _doubts(self) -> None:
         settings = self.settings
         if settings.trust_remote_code:
@@ -210,13 +193,14 @@ class VllmChecks:
                 f"{settings.gpu_memory_utilization} leaves little beside: 0.88 to 0.92 is safe, 0.95 runs out of "
                 "memory in use. Write 0.92 or less.",
             )
-        unchecked = settings.extra_args or settings.tool_call_parser or settings.reasoning_parser
-        if self.known is None and unchecked:
-            key = "extraArgs" if settings.extra_args else "image"
+        if self.known is None:
+            version, known = version_of(settings.image), release().version
+            what = f"is vLLM {version}" if version else "does not say which release of vLLM it is"
             self._warning(
-                key,
-                f"{settings.image} is another release of vLLM than the one whose flags and parsers are known, so they "
-                "are not checked, and a mistake shows when the pod starts. Read its log.",
+                "image",
+                f"{settings.image} {what}, and flags, parsers and memory are known of {known} alone: what the plan "
+                "writes is not checked against it, and a flag that it does not have shows when the pod starts "
+                f"(0.16.0 has no --shutdown-timeout). Write v{known} as its tag, or read the log of the first start.",
             )
 
     def _shards(self, model: LanguageModel) -> None:
@@ -287,6 +271,14 @@ class VllmChecks:
                 f"{asked}, but {model.name} is {own.value} already, so vLLM would refuse to start. Leave it out: vLLM "
                 "finds a checkpoint's own.",
             )
+
+
+def reads_fp8_cache(gpu: GpuModel, backend: str | None, *, latent: bool) -> bool:
+    """Whether vLLM reads a KV cache in FP8 there, with latent attention (MLA) or without."""
+    capability = gpu.compute_capability
+    if capability >= _FP8_CAPABILITY:
+        return True
+    return capability >= _FP8_KV_CAPABILITY and not latent and backend in (None, "FLASHINFER")
 
 
 def _divides(kv_heads: int, tensor: int) -> bool:

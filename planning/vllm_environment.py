@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from planning.platforms import platform_environment
@@ -10,10 +9,7 @@ from planning.startup import Startup
 from planning.vllm_release import Release
 from settings.node import NodeSettings
 from settings.problems import did_you_mean
-
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
-_NO_SECRETS = ("TOKENIZERS_PARALLELISM", "VLLM_ROCM_", "VLLM_MAX_TOKENS_")
-"""What looks like one by its name, and holds none."""
+from settings.secret_texts import variable_problem
 
 _GONE = {
     "VLLM_USE_V1": "it is gone; there is one engine",
@@ -54,20 +50,20 @@ def check_extra_environment(
         planned: what the plan sets.
         known: the release that the image runs; None where it is another, of which nothing is known.
     """
-    for variable in extra:
-        if (told := _refusal(variable, planned, known)) is not None:
+    for variable, value in extra.items():
+        if (told := _refusal(variable, value, planned, known)) is not None:
             problems.append(f"{path}.{variable}: {told}")
 
 
-def _refusal(variable: str, planned: Mapping[str, str], known: Release | None) -> str | None:
+def _refusal(variable: str, value: str, planned: Mapping[str, str], known: Release | None) -> str | None:
     if variable in planned:
         return f"the plan sets it to {planned[variable]!r}, and counts with that. Take it out."
     if variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         return "would stand in the file as plain text. Set it as huggingFaceToken: pulumi config set --secret."
     if variable == "VLLM_API_KEY":
         return "would stand in the file as plain text, and the edge checks keys. Write ingress.apiKeys."
-    if _SECRET.search(variable) and not variable.startswith(_NO_SECRETS):
-        return "looks like a secret, which would stand in the file and in the pod as plain text. Take it out."
+    if (secret := variable_problem(variable, value)) is not None:
+        return secret
     if variable in _REFUSED:
         return f"{_REFUSED[variable]}. Take it out."
     if known is not None and variable not in known.environment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -109,16 +109,19 @@ _ELSEWHERE = {
 }
 """What the plan sets itself, or other settings of the stack; a name that ends in '-' stands for all that begin so."""
 
-_UNCOUNTED = (
-    "cpu-offload-gb",
+WEIGHTS_RELIEF = ("cpu-offload-gb", "offload-group-size")
+"""Flags that keep weights outside the GPUs, so that a model may fit that the plan thinks too large."""
+
+CACHE_RELIEF = (
+    *WEIGHTS_RELIEF,
     "kv-cache-memory-bytes",
     "num-gpu-blocks-override",
-    "enable-sleep-mode",
-    "offload-backend",
-    "kv-offloading-size",
     "prefill-context-parallel-size",
     "decode-context-parallel-size",
 )
+"""Flags that may make room for a context for which the plan has none."""
+
+_UNCOUNTED = (*CACHE_RELIEF, "enable-sleep-mode", "offload-backend", "kv-offloading-size")
 """Flags that change what is in whose memory."""
 
 _A = {
@@ -175,6 +178,12 @@ def extra_arguments(
                 "figures are not those of this server. Watch the first start."
             )
     return arguments
+
+
+def written_of(wanted: Collection[str], flags: Mapping[str, JsonValue], known: Release | None) -> list[str]:
+    """Which of `flags`, as they are written, are among `wanted` and not 0."""
+    names = known.names if known else {}
+    return [written for written, value in flags.items() if value and names.get(written, written) in wanted]
 
 
 def _name(written: str, known: Release | None) -> str:

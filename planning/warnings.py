@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planning.catalogue import hub_models
+from planning.image_tags import moving_images
 from settings.ingress import LOCALHOST
 from settings.problems import did_you_mean
 from settings.secret import GENERATED
@@ -13,7 +14,7 @@ from settings.vllm import VllmSettings
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """One line for each doubt: path in the stack file, consequence, repair."""
-    return (*_open_edge(settings), *_unreached(settings), *_models(settings))
+    return (*_open_edge(settings), *_unreached(settings), *moving_images(settings), *_models(settings))
 
 
 def _open_edge(settings: Settings) -> tuple[str, ...]:
@@ -29,10 +30,17 @@ def _open_edge(settings: Settings) -> tuple[str, ...]:
 
 
 def _unreached(settings: Settings) -> tuple[str, ...]:
-    """Servers that no route leads to. Where there is no edge at all, that was meant: nothing is told."""
+    """Servers that no route leads to; where there is no edge at all, that is said once."""
     ingress = settings.ingress
-    if ingress is None or settings.security.client_namespaces:
+    if settings.security.client_namespaces:
         return ()
+    if ingress is None:
+        first = min(settings.models)  # whatever their order in the file
+        return (
+            "ingress: is not set, so nobody reaches a model: their network policies let in the edge and monitoring "
+            f"alone. Write ingress: {{host: {LOCALHOST}, apiKeys: {{me: {GENERATED}}}, routes: {{/v1: {first}}}}}, "
+            "or name who may come without an edge in security.clientNamespaces.",
+        )
     reached = {route.model for route in ingress.routes.values()}
     return tuple(
         f"models.{name}: no route leads to it, and its network policy lets in nobody but the edge, so it would hold "

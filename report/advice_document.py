@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from planning.advice import Advice, AdviceEngine, AdviceUse, Fit, Need, RefusalKind
+from planning.advice import Advice, AdviceEngine, AdvicePlatform, AdviceUse, Fit, Need, RefusalKind
 from planning.advice_rules import RULES, assumptions, notes, ranked
 from planning.catalogue import gpu_models
 from planning.yaml_text import yaml_text
@@ -22,11 +22,12 @@ class NeedDocument(Document):
     context_tokens: Count = Field(description="Longest prompt with answer.")
     users: Count = Field(description="Requests at once.")
     average_tokens: Count = Field(description="Tokens of these on average.")
-    language: str = Field(description="ISO 639-1 code.")
+    languages: tuple[str, ...] = Field(description="ISO 639-1 codes, all of which its card must name.")
     use: AdviceUse = Field(description="What for.")
     engine: AdviceEngine | None = Field(description="The one engine; null for vLLM and Ollama.")
     gated: bool = Field(description="Whether models that need a token of Hugging Face are welcome.")
     commercial: bool = Field(description="Whether licences that forbid commercial use are not.")
+    platform: AdvicePlatform = Field(description="What the node runs: Linux itself, or Linux under Windows.")
 
 
 class FitDocument(Document):
@@ -92,11 +93,12 @@ def advice_document(advice: Advice, *, limit: int) -> AdviceDocument:
             context_tokens=need.context_tokens,
             users=need.users,
             average_tokens=need.average_tokens,
-            language=need.language,
+            languages=need.languages,
             use=need.use,
             engine=need.engine,
             gated=need.gated,
             commercial=need.commercial,
+            platform=need.platform,
         ),
         assumptions=assumptions(need),
         order={rule.name: rule.says for rule in RULES},

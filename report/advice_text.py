@@ -38,9 +38,10 @@ def _wrapped(text: str, width: int | None) -> list[str]:
 def _lines(document: AdviceDocument) -> Iterator[str]:
     need = document.need
     models = document.fitting + len(document.refused)
+    requests = f"{need.users} request{'' if need.users == 1 else 's'}"
     yield (
-        f"{need.count} x {need.gpu} of {need.gpu_card_mib:,} MiB, {need.users} requests at once, context "
-        f"{need.context_tokens:,}, {need.language}, {need.use}: {document.fitting} of {models} models fit."
+        f"{need.count} x {need.gpu} of {need.gpu_card_mib:,} MiB, {requests} at once, context "
+        f"{need.context_tokens:,}, {' '.join(need.languages)}, {need.use}: {document.fitting} of {models} models fit."
     )
     for number, fit in enumerate(document.fits, start=1):
         yield ""

@@ -54,7 +54,7 @@ def _memory(server: ModelSummary) -> str:
     parts = {"weights": memory.weights, "KV cache": memory.kv_cache, "other": memory.other}
     told = ", ".join(f"{what} {mib:,} ({_percent(mib, memory.limit)})" for what, mib in parts.items())
     largest = " by its largest model" if len(server.models) > 1 else ""
-    spilled = f"; {server.spilled_layers} layers do not fit and stay on the CPU" if server.spilled_layers else ""
+    spilled = f"; {server.spilled_layers} layers stay on the CPU" if server.spilled_layers else ""
     return (
         f"{told}{largest} of {memory.limit:,} MiB, {_percent(memory.limit, server.gpu_card_mib)} of the card{spilled}"
     )
@@ -65,7 +65,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _at_once(server: ModelSummary) -> str:
-    """Requests of full length that fit into the KV cache together."""
+    """Requests of full length that a pod works on at once."""
     if server.concurrent_full_length_requests is None:
         return "not known" if server.gpu_memory_mib is None else "keeps no cache"
     each = f"{server.concurrent_full_length_requests}"

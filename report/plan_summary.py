@@ -14,6 +14,7 @@ from planning.memory import MIB
 from planning.nodes import NodePlan
 from planning.ollama import OllamaPlan
 from planning.plan import Plan, ServerPlan
+from planning.shared_gpus import fullest_gpu
 from planning.tgi import TgiPlan
 from planning.vllm import VllmPlan
 from report.document import Count, Document, GpuMemoryMiB, gpu_memory
@@ -49,8 +50,9 @@ class ModelSummary(Document):
     )
     max_model_len: Count = Field(description="Longest prompt with answer of one request, in tokens.")
     concurrent_full_length_requests: Count | None = Field(
-        description="Requests of maxModelLen tokens for which a pod's KV cache has room at once. Null: the model's "
-        "shape is not known, or it keeps no cache (an embedding model)."
+        description="Requests of maxModelLen tokens that a pod works on at once: for which its KV cache has room, and "
+        "no more than it takes up (vLLM: maxNumSeqs). Null: the model's shape is not known, or it keeps no cache (an "
+        "embedding model)."
     )
     spilled_layers: Count | None = Field(
         description="Layers that stay on the CPU (Ollama, llama.cpp). Null: not known, or an engine that spills none."
@@ -78,8 +80,8 @@ class NodeSummary(Document):
     gpu_card_mib: Count = Field(alias="gpuCardMiB", description="Memory of each GPU, in MiB.")
     fullest_gpu_mib: Count | None = Field(
         alias="fullestGpuMiB",
-        description="Most that the pods of one GPU take together, in MiB, whichever of the node's pods meet on it. "
-        "Null: the shape of one of their models is not known.",
+        description="Most that is taken of one GPU, in MiB, whichever of the node's pods meet on it, with the CUDA "
+        "context of each and what the driver keeps. Null: the shape of one of their models is not known.",
     )
     host_memory_mib: HostMemoryMiB = Field(alias="hostMemoryMiB", description="Of all its model servers together.")
     models: dict[str, Count] = Field(description="Pods on it, by model server.")
@@ -167,6 +169,8 @@ def _model(server: ServerPlan) -> ModelSummary:
 def _spilled(server: ServerPlan) -> int | None:
     if isinstance(server, OllamaPlan):
         return max((load.spilled_layers for load in server.loads.values()), default=None)
+    if isinstance(server, LlamaCppPlan):
+        return None if server.memory is None else server.spilled_layers
     return None
 
 
@@ -181,8 +185,7 @@ def _node(node: NodePlan, plan: Plan) -> NodeSummary:
     here = Counter({name: server.nodes.count(node.name) for name, server in plan.servers.items()})
     pods = [plan.servers[name] for name in here.elements()]
     taken = sum(pod.gpus for pod in pods)
-    totals = [pod.memory.total_mib if pod.memory else None for pod in pods]
-    known = sorted((total for total in totals if total is not None), reverse=True)
+    fullest = fullest_gpu(node, plan.servers)
     return NodeSummary(
         gpu_model=node.gpu_model,
         gpus=node.gpus,
@@ -191,8 +194,7 @@ def _node(node: NodePlan, plan: Plan) -> NodeSummary:
         taken=taken,
         free=node.allocatable_gpus - taken,
         gpu_card_mib=gpu_models()[node.gpu_model].memory_mib,
-        # The scheduler, not the plan, picks who shares a GPU with whom.
-        fullest_gpu_mib=sum(known[: node.time_slices]) if len(known) == len(totals) else None,
+        fullest_gpu_mib=None if fullest is None else fullest.mib + fullest.driver_mib,
         host_memory_mib=_host_memory(pods),
         models={name: count for name, count in here.items() if count},
     )

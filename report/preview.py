@@ -180,6 +180,10 @@ def read_findings(text: str, scrub: Scrubber) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: (not finding.mandatory, finding.rule, finding.about)))
 
 
+_KEYS = {"config", "steps", "diagnostics", "duration", "changeSummary"}
+"""Of what `pulumi preview --json` prints (previewDigest of pkg/display/json.go); each is left out where it is empty."""
+
+
 def _digest(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}  # Pulumi ended before it could print one; its reason is in its standard error
@@ -187,7 +191,7 @@ def _digest(text: str) -> dict[str, Any]:
         digest = json.loads(text)
     except ValueError:
         digest = None
-    if not isinstance(digest, dict):
+    if not isinstance(digest, dict) or (digest and not _KEYS & set(digest)):
         raise PreviewError("is not JSON as `pulumi preview --json` prints it. Run it again, with --json.")
     return digest
 

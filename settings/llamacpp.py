@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from settings.architecture import ModelFacts
 from settings.base import Image, Name, Size
+from settings.meant import without_hub
 from settings.server import GpuServerSettings
 
 CLAIM_FOLDER = "/models"
@@ -26,6 +27,8 @@ FlagName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 def _gguf(model: str) -> str:
     if not _HUB.fullmatch(model) and (not _FILE.fullmatch(model) or ".." in model):
+        if repository := without_hub(model):
+            raise ValueError(f"{model!r} has the host of Hugging Face, which llama-server adds. Write {repository!r}.")
         raise ValueError(
             f"{model!r} is neither a repository of Hugging Face with the quantization, such as "
             f"'Qwen/Qwen3-8B-GGUF:Q4_K_M', nor a file of the claim, such as '{CLAIM_FOLDER}/own.gguf'."

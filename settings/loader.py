@@ -11,6 +11,8 @@ from settings.source import Source
 from settings.stack import Settings
 from settings.stack_file import PROJECT, read_source
 
+_PLACED = ("models", "nodes")
+
 __all__ = ["PROJECT", "load", "load_source", "parse", "read", "read_source"]
 
 
@@ -55,6 +57,7 @@ def load_source() -> Source:
     if not _same(written.raw, raw):
         # Pulumi was told another file (--config-file), and does not tell which: no line of this one would be true.
         return Source(name=f"The configuration of the stack {pulumi.get_stack()!r}", raw=raw, decrypted=decrypted)
+    raw = _in_order(written.raw, raw)
     # Pulumi does not tell a secret from a plain text beside it under the same key; the file does.
     if written.unclear or (decrypted and written.problems()):
         return written
@@ -70,6 +73,14 @@ def _same(written: Any, handed: Any) -> bool:
     if isinstance(written, list) and isinstance(handed, list):
         return len(written) == len(handed) and all(map(_same, written, handed))
     return bool(written == handed)
+
+
+def _in_order(written: Mapping[str, Any], handed: Mapping[str, Any]) -> dict[str, Any]:
+    """`handed` with models and nodes in the order of the file, by which they are placed: Pulumi sorts them by name."""
+    return {
+        key: {name: value[name] for name in written[key]} if key in _PLACED and isinstance(value, Mapping) else value
+        for key, value in handed.items()
+    }
 
 
 def load() -> Settings:

@@ -10,11 +10,19 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from settings.base import label_suggestion
+from settings.problems import set_secret
 from settings.secret_texts import looks_like
 from settings.shapes import Written, fields, key_text, shape_of, walk
 from settings.stack import Settings
 
 _NAMED = ("nodes", "models")
+_PLACES = {
+    "a Hugging Face token": "huggingFaceToken",
+    "an API key": "ingress.apiKeys.<client>",
+    "a private key": "nodes.<name>.host.ssh.privateKey",
+}
+"""Where a secret belongs that looks so."""
+
 # C0 and C1 but for tab and ends of lines; overrides of direction (CVE-2021-42574); halves of a character.
 _HARMFUL = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
@@ -54,8 +62,8 @@ def _encrypted_as_a_whole(written: Written) -> Iterator[str]:
         return
     yield (
         f"{written.path}: is encrypted as a whole, so nobody can read in a review what it says, and nothing can be "
-        "planned without the passphrase. Write it in plain text, and set the secret alone: `pulumi config set --secret "
-        "--path`."
+        "planned without the passphrase. Write it in plain text, and set the secrets in it alone, each with its path: "
+        f"{set_secret(f'{written.path}.<setting>')}."
     )
 
 
@@ -66,10 +74,15 @@ def _in_the_clear(written: Written) -> Iterator[str]:
         if isinstance(text, str) and (kind := looks_like(text)):
             yield (
                 f"{written.path}: looks like {kind} and is in the file as plain text, so whoever reads that has it. "
-                "Take it out and for known; set a new one with `pulumi config set --secret --path` where a secret "
-                "belongs."
+                f"Take it out and withdraw it where it was issued{_place_of(kind)}."
             )
             return
+
+
+def _place_of(kind: str) -> str:
+    """Where a new secret of that kind is set, as the rest of a sentence."""
+    where = _PLACES.get(kind)
+    return f"; set a new one with {set_secret(where)}" if where else ""
 
 
 def _unseen(written: Written) -> Iterator[str]:

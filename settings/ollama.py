@@ -13,11 +13,15 @@ from settings.modelfile import Modelfile, ModelName
 from settings.ollama_facts import (
     GONE_VARIABLES,
     LIBRARY_VARIABLES,
+    LLAMA_SERVER_VARIABLES,
+    OTHER_VARIABLES,
     PLANNED_VARIABLES,
+    REFUSED_VARIABLES,
     VARIABLES,
     VARIABLES_BY_SETTING,
 )
 from settings.problems import SeveralErrors, did_you_mean, nearest
+from settings.secret_texts import variable_problem
 from settings.server import GpuServerSettings
 
 KvCacheType = Literal["f16", "q8_0", "q4_0"]
@@ -27,6 +31,7 @@ _ORIGIN = re.compile(
     r"\*|(https?|(chrome|safari|moz|ms-browser)-extension)://(?:[\w.:-]|\*(?!.*\*))+",
     re.ASCII,
 )
+_KNOWN_VARIABLES = VARIABLES | LLAMA_SERVER_VARIABLES | OTHER_VARIABLES
 _TAG = re.compile(r":[^/:]+$")
 
 
@@ -50,14 +55,29 @@ def _variable(name: str) -> str:
         raise ValueError(f"has a setting of its own, which the plan counts with. Write {VARIABLES_BY_SETTING[name]}.")
     if name in PLANNED_VARIABLES:
         raise ValueError("follows from the plan, so it would be overwritten. Leave it out.")
+    if name in REFUSED_VARIABLES:
+        raise ValueError(f"{REFUSED_VARIABLES[name]}. Leave it out.")
     if name in GONE_VARIABLES:
         raise ValueError(f"Ollama reads no such variable: {GONE_VARIABLES[name]}.")
+    if (told := variable_problem(name, "")) is not None:
+        raise ValueError(told)
     # What begins as a library's own is not looked at further: none of them tells what it reads.
-    if name in VARIABLES or name.startswith(LIBRARY_VARIABLES):
+    if name in _KNOWN_VARIABLES or name.startswith(LIBRARY_VARIABLES):
         return name
-    known = {*VARIABLES, *VARIABLES_BY_SETTING}
+    if name.startswith("LLAMA_"):
+        raise ValueError(
+            "changes what the plan counts with, or how Ollama speaks with its llama-server. Leave it out, or take the "
+            "engine llamacpp, which has settings for it."
+        )
+    known = {*_KNOWN_VARIABLES, *VARIABLES_BY_SETTING}
     meant = did_you_mean(name, known) if nearest(name, known) else ". `ollama serve --help` lists those that it reads."
     raise ValueError(f"Ollama reads no such variable, and would ignore it without a word{meant}")
+
+
+def _value(value: str) -> str:
+    if (told := variable_problem("", value)) is not None:
+        raise ValueError(told)
+    return value
 
 
 def full_name(name: str) -> str:
@@ -150,7 +170,7 @@ class OllamaSettings(GpuServerSettings):
         "(OLLAMA_ORIGINS).",
     )
     debug: bool = Field(default=False, description="Log in detail (OLLAMA_DEBUG).")
-    extra_environment: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
+    extra_environment: dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_value)]] = Field(
         default_factory=dict, description="Further variables of the server, e.g. OLLAMA_SCHED_SPREAD: '1'."
     )
     storage: Size = Field(default="50Gi", description="Volume that keeps the models.")

@@ -81,6 +81,24 @@ INSTRUCTIONS = (
 ROLES = ("system", "user", "assistant")
 """Who may speak in a MESSAGE."""
 
+SERIAL_ARCHITECTURES = frozenset(
+    {
+        "mllama",
+        "qwen3vl",
+        "qwen3vlmoe",
+        "qwen35",
+        "qwen35moe",
+        "qwen3next",
+        "lfm2",
+        "lfm2moe",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "nemotron_h_omni",
+    }
+)
+"""What general.architecture of a file says where Ollama answers one request at a time, whatever numParallel says
+(server/sched.go, load)."""
+
 VARIABLES_BY_SETTING = {
     "OLLAMA_KEEP_ALIVE": "keepAliveSeconds",
     "OLLAMA_LOAD_TIMEOUT": "loadTimeoutSeconds",
@@ -92,7 +110,6 @@ VARIABLES_BY_SETTING = {
     "OLLAMA_KV_CACHE_TYPE": "kvCacheType",
     "OLLAMA_DEBUG": "debug",
     "OLLAMA_ORIGINS": "origins",
-    "OLLAMA_GPU_OVERHEAD": "gpuShare",
     "LLAMA_ARG_CACHE_RAM": "promptCacheMiB",
 }
 """Variables that have a setting of their own, with what is counted on."""
@@ -124,12 +141,12 @@ VARIABLES = frozenset(
         "OLLAMA_REMOTES",
         "OLLAMA_NO_CLOUD",
         "OLLAMA_AUTH",
-        "LLAMA_ARG_FIT",
-        "LLAMA_ARG_FIT_TARGET",
         "HTTPS_PROXY",
         "HTTP_PROXY",
         "NO_PROXY",
-        "CUDA_VISIBLE_DEVICES",
+        "https_proxy",
+        "http_proxy",
+        "no_proxy",
         "HIP_VISIBLE_DEVICES",
         "ROCR_VISIBLE_DEVICES",
         "GGML_VK_VISIBLE_DEVICES",
@@ -139,8 +156,58 @@ VARIABLES = frozenset(
 )
 """Variables that Ollama reads and that are nobody's setting."""
 
-LIBRARY_VARIABLES = ("CUDA_", "GGML_", "LLAMA_", "NVIDIA_", "NCCL_", "SSL_CERT_", "GO", "TZ", "https_", "http_", "no_")
-"""How variables begin that are read by what Ollama is made of."""
+LLAMA_SERVER_VARIABLES = frozenset(
+    {
+        "LLAMA_ARG_CACHE_IDLE_SLOTS",
+        "LLAMA_ARG_CACHE_PROMPT",
+        "LLAMA_ARG_CACHE_REUSE",
+        "LLAMA_ARG_CHECKPOINT_MIN_SPACING_NT",
+        "LLAMA_ARG_CONT_BATCHING",
+        "LLAMA_ARG_IMAGE_MAX_TOKENS",
+        "LLAMA_ARG_IMAGE_MIN_TOKENS",
+        "LLAMA_ARG_NUMA",
+        "LLAMA_ARG_PERF",
+        "LLAMA_ARG_THREADS_HTTP",
+        "LLAMA_ARG_TIMEOUT",
+    }
+)
+"""Variables of the llama-server of each model, which has the environment of Ollama: those that neither change what the
+plan counts with nor come between the two."""
+
+OTHER_VARIABLES = frozenset(
+    {
+        "CUDA_CACHE_DISABLE",
+        "CUDA_CACHE_MAXSIZE",
+        "CUDA_CACHE_PATH",
+        "CUDA_DEVICE_MAX_CONNECTIONS",
+        "CUDA_DEVICE_ORDER",
+        "CUDA_LAUNCH_BLOCKING",
+        "CUDA_MODULE_LOADING",
+        "GODEBUG",
+        "GOGC",
+        "GOMAXPROCS",
+        "GOMEMLIMIT",
+        "GOTRACEBACK",
+        "NVIDIA_DISABLE_REQUIRE",
+        "NVIDIA_DRIVER_CAPABILITIES",
+        "NVIDIA_TF32_OVERRIDE",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TZ",
+    }
+)
+"""Variables of what Ollama is made of."""
+
+LIBRARY_VARIABLES = ("GGML_", "NCCL_")
+"""How further variables begin that are read by what Ollama is made of; none of these libraries lists its own."""
+
+REFUSED_VARIABLES = {
+    # Read by the runner of MLX, a line of the log and the default of the context alone (sched.go, routes.go).
+    "CUDA_VISIBLE_DEVICES": "says which GPUs are the pod's, as Kubernetes does",
+    "GGML_CUDA_ENABLE_UNIFIED_MEMORY": "lets models flow over to host memory, which the plan counts layer by layer",
+    "OLLAMA_GPU_OVERHEAD": "keeps no GGUF model out of memory: llama-server goes by what is free of the GPU",
+}
+"""Variables that do not do what they are taken for, and why."""
 
 _NUM_GPU = "it is a model's parameter: modelfiles.<name>.parameters.num_gpu"
 GONE_VARIABLES = {

@@ -12,9 +12,20 @@ _NEAR = 0.72
 """So near that `vlm` means vllm, and `sglang` not ollama."""
 
 _SHORTEST_PREFIX = 3
+_MOST_NEAR = 3
 _MOST_TOLD = 100
 _LONGEST = 1_500
 """Characters of one problem; what a file quotes into it may be of any length."""
+
+
+STACK = "<stack>"
+"""Stands for the stack's name in commands of a problem, until it is known."""
+
+
+def set_secret(path: str) -> str:
+    """The command that sets the secret at `path`, for a problem of a stack file."""
+    whole = f"--path '{path}'" if "." in path else path
+    return f"`bin/pulumi config set --stack {STACK} --secret {whole}`"
 
 
 class SeveralErrors(ValueError):
@@ -58,6 +69,8 @@ class SettingsError(StackError):
     def __init__(self, source: str, problems: Iterable[str], lines: Mapping[str, int] | None = None) -> None:
         """`source` is the file's name; the rest as for StackError."""
         self.source = source
+        if named := re.fullmatch(r"Pulumi\.([\w.-]+)\.yaml", source):
+            problems = [problem.replace(f"--stack {STACK}", f"--stack {named[1]}") for problem in problems]
         super().__init__(f"{source} has", problems, lines)
 
 
@@ -77,21 +90,33 @@ def line_of(problem: str, lines: Mapping[str, int]) -> int | None:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The nearest of `known`, or None where none is near. Neither case nor separators make a difference."""
-    candidates = {_plain(name): name for name in known}
-    plain = _plain(word)
-    if len(plain) > 2 * max(map(len, candidates), default=0):
-        return None  # the comparison takes the longer the longer the texts are
-    near = difflib.get_close_matches(plain, candidates, n=1, cutoff=_NEAR)
-    if not near and len(plain) >= _SHORTEST_PREFIX:
-        near = sorted((name for name in candidates if name.startswith(plain)), key=len)[:1]
-    return candidates[near[0]] if near else None
+    return next(iter(_near(word, known)), None)
 
 
-def _plain(word: str) -> str:
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    """The nearest of `known`; several where each of them is `word` with more words behind it."""
+    candidates = {plain(name): name for name in known}
+    written = plain(word)
+    if len(written) > 2 * max(map(len, candidates), default=0):
+        return []  # the comparison takes the longer the longer the texts are
+    if written in candidates:
+        return [candidates[written]]
+    # `a100` is a100-40gb or a100-80gb cut short, and no a10 misspelt.
+    longer = [name for name in candidates.values() if re.match(rf"{re.escape(word)}[^a-z0-9]", name, re.IGNORECASE)]
+    if longer and len(written) >= _SHORTEST_PREFIX:
+        return sorted(longer, key=lambda name: (len(name), name))[:_MOST_NEAR]
+    near = difflib.get_close_matches(written, candidates, n=1, cutoff=_NEAR)
+    if not near and len(written) >= _SHORTEST_PREFIX:
+        near = sorted((name for name in candidates if name.startswith(written)), key=len)[:1]
+    return [candidates[name] for name in near]
+
+
+def plain(word: str) -> str:
+    """`word` without case and separators, which nobody remembers."""
     return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest of `known`, or nothing where none is near."""
-    near = nearest(word, known)
-    return f"; did you mean {near!r}?" if near else ""
+    near = _near(word, known)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from settings.beside import OF_PULUMI
 from settings.node import GpuSettings
 from settings.shapes import fields
 from settings.stack import Settings
@@ -43,10 +44,19 @@ class _OfFiles(GenerateJsonSchema):
         return made
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Without the word of OpenAPI for it."""
+        """The member that the tag names and no other: of `oneOf` an editor tells what is wrong with all of them."""
         made = super().tagged_union_schema(schema)
-        made.pop(_OPENAPI_ONLY, None)
-        return made
+        tag = made.pop(_OPENAPI_ONLY)["propertyName"]
+        members = {str(name): self.generate_inner(member) for name, member in schema["choices"].items()}
+        return {
+            "type": "object",
+            "properties": {tag: {"enum": list(members), "description": "Decides which other settings there are."}},
+            "required": [tag],
+            "allOf": [
+                {"if": {"properties": {tag: {"const": name}}, "required": [tag]}, "then": member}
+                for name, member in members.items()
+            ],
+        }
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  # as the base class has it
         """Never: it would repeat the key."""
@@ -88,11 +98,10 @@ def stack_file_schema(*, gpus: Iterable[str], models: Iterable[str]) -> dict[str
         "type": "object",
         "properties": {
             "config": config,
-            "secretsprovider": {"type": "string", "description": "What Pulumi encrypts secrets with."},
-            "encryptionsalt": {"type": "string", "description": "Written by Pulumi, where a passphrase encrypts."},
-            "encryptedkey": {"type": "string", "description": "Written by Pulumi, where a key service encrypts."},
-            "environment": {"description": "Pulumi ESC environments."},
+            **OF_PULUMI,
         },
+        # What slipped out of `config` to the beginning of its line is not read.
+        "additionalProperties": False,
         "required": ["config"],
         "$defs": {**{key: _alone(schema) for key, schema in settings["properties"].items()}, **definitions},
     }

@@ -14,11 +14,17 @@ from settings.secret_texts import API_KEY
 DECRYPTED = "decrypted"
 """Key of the validation context: the texts that Pulumi has decrypted. Any other text was readable in the file."""
 
+SET_HERE = "<the command that sets it>"
+"""What a problem has in the place of that command: which path a secret is at, its validator does not know."""
+
 GENERATED: Literal["generated"] = "generated"
 SSH_AGENT: Literal["agent"] = "agent"
 
 _TOKEN = re.compile(r"[!-~]+")
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\n[ -~\n]+\n-----END ([A-Z]+ )*PRIVATE KEY-----\n?")
+
+_PATH = re.compile(r"(~|\.{1,2}|\$\{?HOME\}?)?/[^\s:]{1,200}|id_[a-z0-9_]+|[\w.-]{1,100}\.(pem|key)")
+"""Of a file, where the text in it belongs; no key begins so."""
 
 
 class Secure(StrictModel):
@@ -40,11 +46,13 @@ def _secret(value: object, info: ValidationInfo) -> SecretStr:
     if isinstance(value, dict) and set(value) == {"secure"} and isinstance(value["secure"], str):
         return EncryptedText(value["secure"])
     if not isinstance(value, str):
-        raise ValueError("is not a text; set it with `pulumi config set --secret --path`.")
+        raise ValueError(f"is not a text; set it with {SET_HERE}.")
     if value not in (info.context or {}).get(DECRYPTED, ()):
+        if not value.strip():
+            raise ValueError(f"is empty; set it with {SET_HERE}.")
         raise ValueError(
-            "is in the file as plain text, so whoever reads the file has it. Take it out, set a new one with `pulumi "
-            "config set --secret --path`, and take the old one for known."
+            "is in the file as plain text, so whoever reads the file has it. Take it out, withdraw it where it was "
+            f"issued, and set a new one: {SET_HERE}."
         )
     return SecretStr(value)
 
@@ -67,23 +75,30 @@ _check_api_key = _checked(
 
 _check_private_key = _checked(
     _PRIVATE_KEY,
-    "is no private key as `ssh-keygen` writes it, from -----BEGIN to -----END. Set it again from its file, with "
-    "`pulumi config set --secret --path ... < FILE`, or write 'agent'.",
+    "is no private key as `ssh-keygen` writes it, from -----BEGIN to -----END. Write 'agent', or set it again from its "
+    f"file, with < FILE behind it: {SET_HERE}.",
 )
 
 
 def _private_key(value: object, info: ValidationInfo) -> SecretStr | Literal["agent"]:
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        raise ValueError(
+            "is a path, and the key's text is meant. Write 'agent' for the keys of the SSH agent, or set the text, "
+            f"with < FILE behind it: {SET_HERE}."
+        )
     return SSH_AGENT if value == SSH_AGENT else _check_private_key(value, info)
 
 
 def _api_key(value: object, info: ValidationInfo) -> SecretStr | Literal["generated"]:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError(f"is empty. Write 'generated', or set a key with {SET_HERE}.")
     return GENERATED if value == GENERATED else _check_api_key(value, info)
 
 
 SecretText = Annotated[
     SecretStr,
     PlainValidator(
-        _checked(_TOKEN, "is empty, or has spaces or characters beyond ASCII; set it again."),
+        _checked(_TOKEN, f"is empty, or has spaces or characters beyond ASCII; set it again: {SET_HERE}."),
         json_schema_input_type=Secure,
     ),
 ]

@@ -8,6 +8,13 @@ import re
 API_KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
 """A client's key, as settings.ingress takes it."""
 
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
+_NO_SECRETS = ("TOKENIZERS_PARALLELISM", "VLLM_ROCM_", "VLLM_MAX_TOKENS_", "LLAMA_ARG_IMAGE_")
+"""What looks like one by its name, and holds none."""
+
+_COUNTED = re.compile(r"TOKENS|TOKENIZ", re.IGNORECASE)
+_LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+
 _BEGIN, _END = r"-----BEGIN [A-Z ]*PRIVATE KEY-----", r"-----END [A-Z ]*PRIVATE KEY-----"
 
 _LOOKS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -38,3 +45,20 @@ def masked(text: str) -> str:
     for name, pattern in _LOOKS:
         text = pattern.sub(f"<{name}>", text)
     return text
+
+
+def named_as_secret(name: str) -> bool:
+    """Whether a flag or a variable holds a secret by its name; what is counted in tokens holds none."""
+    return _SECRET_NAME.search(_COUNTED.sub("", name).replace("-", "_")) is not None
+
+
+def variable_problem(name: str, value: str) -> str | None:
+    """What is wrong with an environment variable that holds a secret by its name or its value, which is not told."""
+    if _SECRET_NAME.search(name) and not name.startswith(_NO_SECRETS):
+        return "looks like a secret, which would stand in the file and in the pod as plain text. Take it out."
+    if _LOGIN.search(value):
+        return (
+            "is an address with a password in it, which would stand in the file and in the pod as plain text. Write "
+            "an address without one."
+        )
+    return None

@@ -14,6 +14,7 @@ from settings.misplaced import misplaced
 from settings.problems import SettingsError, nearest
 from settings.secret import DECRYPTED
 from settings.stack import ENGINES, Settings
+from settings.unknown import likely_engine
 from settings.wording import problems_of
 
 
@@ -55,7 +56,7 @@ class Source:
         return [] if isinstance(found, Settings) else found
 
     def likely(self) -> Source:
-        """The same with misspelt engines put right and without unknown settings, so that other mistakes show too."""
+        """The same with engines put right and without unknown settings, so that other mistakes show too."""
         raw, models = dict(self.raw), self.raw.get("models")
         if isinstance(models, Mapping):
             raw["models"] = {name: _with_likely_engine(model) for name, model in models.items()}
@@ -90,10 +91,17 @@ class Source:
 
 
 def _with_likely_engine(model: Any) -> Any:
+    """With the engine that was meant, where it is misspelt, alone in a list, or missing."""
     if not isinstance(model, Mapping):
         return model
-    near = nearest(str(model.get("engine")), ENGINES)
-    return {**model, "engine": near} if near and model.get("engine") not in ENGINES else model
+    match model.get("engine"):
+        case None:
+            meant = likely_engine(model, Settings)
+        case str(written) | [str(written)]:
+            meant = nearest(written, ENGINES)
+        case _:
+            meant = None
+    return {**model, "engine": meant} if meant else model
 
 
 def _without_unknown(raw: dict[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from typing import Any
 
 import yaml
 
+from settings.beside import beside_config
 from settings.problems import SettingsError, nearest
-from settings.shapes import key_text
+from settings.shapes import fields, key_text
 from settings.source import Source
+from settings.stack import Settings
 
 PROJECT = "llm-serving"
 
@@ -22,6 +24,7 @@ _MOST_NODES = 200_000
 """More than any stack has; aliases of aliases could make any number of them."""
 
 _DEEPEST = 50
+_MOST_FILES = 10
 _EXACT = 2**53
 _DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt ]([0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2})[^ ]*)?")
 _MERGE = "<<"
@@ -37,25 +40,27 @@ def read_source(file: Path) -> Source:
     text = ""
     try:
         text = file.read_bytes().decode("utf-8-sig")
-        raw = dict(reader.own(_config(text)))
+        raw = reader.stack(text)
     except OSError as error:
-        raise SettingsError(file.name, [f"cannot be read: {error.strerror}."]) from None
+        there = f" {_stack_files(file)}" if isinstance(error, FileNotFoundError) else ""
+        raise SettingsError(file.name, [f"cannot be read: {error.strerror}.{there}"]) from None
     except UnicodeDecodeError as error:
         raise SettingsError(
             file.name, [f"is not YAML: byte {error.start + 1} is not UTF-8. Save the file in that encoding."]
         ) from None
     except yaml.YAMLError as error:
-        raise SettingsError(file.name, [_not_yaml(error, text)]) from None
+        problem, lines = _not_yaml(error, text)
+        raise SettingsError(file.name, [problem], lines) from None
     except _Unreadable as problem:
         raise SettingsError(file.name, [str(problem)]) from None
     return Source(name=file.name, raw=raw, unclear=tuple(reader.problems), lines=reader.lines)
 
 
-def _not_yaml(error: yaml.YAMLError, text: str) -> str:
-    """What is wrong in which line, and what is most often meant."""
+def _not_yaml(error: yaml.YAMLError, text: str) -> tuple[str, dict[str, int]]:
+    """What is wrong, and what is most often meant; and the line of that."""
     said = " ".join(str(getattr(error, "problem", None) or error).split())
     mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    what = f"is not YAML in column {mark.column + 1}" if mark else "is not YAML"
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     hint = ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
@@ -66,30 +71,30 @@ def _not_yaml(error: yaml.YAMLError, text: str) -> str:
         hint = " Look at the indentation, and put texts with ': ' in quotes."
     elif "alias" in said or "alphabetic" in said:
         hint = " A text that begins with '*' or '&' stands in quotes."
-    return f"is not YAML{where}: {said}.{hint}"
+    return f"{what}: {said}.{hint}", {what: mark.line + 1} if mark else {}
 
 
-def _config(text: str) -> yaml.MappingNode:
-    """The one mapping under `config:`."""
+def _root_and_config(text: str) -> tuple[yaml.MappingNode, yaml.MappingNode]:
+    """The whole file, and the one mapping under its `config:`."""
     _check_events(text)
     root = yaml.compose(text, Loader=_LOADER)
     if root is None:
         raise _Unreadable(f"is empty; write 'config:' with keys such as '{PROJECT}:models' below it.")
-    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    pairs: list[tuple[yaml.Node, yaml.Node]] = root.value if isinstance(root, yaml.MappingNode) else []
     sections = [(key.start_mark.line + 1, value) for key, value in pairs if key.value == "config"]
     if len(sections) > 1:
         again = ", ".join(str(line) for line, _ in sections)
         raise _Unreadable(
             f"has several mappings 'config:' (lines {again}), of which all but one would be lost. Put them together."
         )
-    if not sections or not isinstance(sections[0][1], yaml.MappingNode):
+    if not isinstance(root, yaml.MappingNode) or not sections or not isinstance(sections[0][1], yaml.MappingNode):
         raise _Unreadable(f"has no mapping 'config:' with keys such as '{PROJECT}:models'{_config_meant(pairs)}.")
-    return sections[0][1]
+    return root, sections[0][1]
 
 
 def _config_meant(pairs: list[tuple[yaml.Node, yaml.Node]]) -> str:
     keys = [str(key.value) for key, _ in pairs]
-    if any(key.startswith(f"{PROJECT}:") for key in keys):
+    if any(key.startswith(f"{PROJECT}:") or key in fields(Settings) for key in keys):
         return "; its keys stand at the beginning of their lines: indent them below 'config:'"
     near = nearest("config", keys)
     return f"; {key_text(near)!r} is none" if near and near != "config" else ""
@@ -115,6 +120,14 @@ def _check_events(text: str) -> None:
             )
 
 
+def _stack_files(file: Path) -> str:
+    """Those beside `file`, which is not there."""
+    folder = file.parent.absolute()
+    there = sorted(other.name for other in folder.glob("Pulumi.*.yaml"))
+    more = f" and {len(there) - _MOST_FILES} more" if len(there) > _MOST_FILES else ""
+    return f"Stack files in {folder}: {', '.join(there[:_MOST_FILES]) or 'none'}{more}."
+
+
 class _Reader:
     """From YAML's nodes to plain data; collects lines and what is written twice."""
 
@@ -124,7 +137,15 @@ class _Reader:
         self._nodes = 0
         self._within: list[yaml.Node] = []
 
-    def own(self, config: yaml.MappingNode) -> Iterator[tuple[str, Any]]:
+    def stack(self, text: str) -> dict[str, Any]:
+        """The settings of this project in a file that says `text`."""
+        root, config = _root_and_config(text)
+        for path, line, problem in beside_config(root, PROJECT):
+            self.lines[path] = line
+            self.problems.append(problem)
+        return dict(self._own(config))
+
+    def _own(self, config: yaml.MappingNode) -> Iterator[tuple[str, Any]]:
         """The keys of this project; Pulumi takes one without a namespace for one of the project's."""
         seen: dict[str, int] = {}
         for key, value in config.value:

@@ -27,10 +27,11 @@ class SpeculativeSettings(StrictModel):
         description="Tokens that are guessed before the model checks them."
     )
     prompt_lookup_min: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="Fewest tokens that must match for ngram to guess; vLLM's own 5 by default."
+        default=None,
+        description="Fewest tokens that must match for ngram to guess; promptLookupMax by default, or vLLM's 5.",
     )
     prompt_lookup_max: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="Most tokens that ngram looks for; vLLM's own 5 by default."
+        default=None, description="Most tokens that ngram looks for; promptLookupMin by default, or vLLM's 5."
     )
     draft_tensor_parallel: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="GPUs of the draft model: 1, or as many as the model's tensorParallel (the default)."

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from settings.problems import SeveralErrors, did_you_mean
-from settings.secret_texts import API_KEY
-from settings.shapes import Choice, Items, Place, Shape, fields, follow, key_text, shape_of
+from settings.meant import mapping_meant, number_meant, part_meant, text_meant
+from settings.other_words import ENGINE_NAMES
+from settings.problems import SeveralErrors, did_you_mean, set_secret
+from settings.secret import SET_HERE
+from settings.secret_texts import API_KEY, named_as_secret
+from settings.shapes import Place, fields, follow, key_text, shape_of
+from settings.unknown import one_level_up, settings_of, unknown_key
 
-_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
-_EXACT = 2**53
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _LONGEST_VALUE = 120
-_MOST_PLACES = 3
-_FEW = 12
-"""Settings that a message may list."""
+_NAMES_OF_ENGINES = ("extraArgs", "extraEnvironment", "hfOverrides")
+"""Mappings by names that are not ours."""
 
 _KINDS = {
     "int_type": "a whole number",
@@ -61,11 +61,18 @@ def problems_of(error: ValidationError, model: type[BaseModel], *, hidden: Colle
                 continue
             if details["type"] in _KINDS and len(beside) > 1:
                 wanted = list(dict.fromkeys(_KINDS[other["type"]] for other in beside))
-                value = _HIDDEN if details["loc"][0] in hidden else details["input"]
+                value = _HIDDEN if _is_hidden(details, hidden) else details["input"]
                 told.append(f"{place.path}: {_shown(value)} is neither {', nor '.join(wanted)}.")
                 continue
-        told += _problems(details, place, model, hidden=details["loc"][:1] and details["loc"][0] in hidden)
+        told += _problems(details, place, model, hidden=_is_hidden(details, hidden))
     return list(dict.fromkeys(told))
+
+
+def _is_hidden(details: ErrorDetails, hidden: Collection[str]) -> bool:
+    """Whether what is wrong may be a secret, be it where none belongs: by its place, or a flag's or variable's name."""
+    place = [str(part) for part in details["loc"]]
+    named = [name for mapping, name in pairwise(place) if mapping in _NAMES_OF_ENGINES]
+    return place[:1] != [] and (place[0] in hidden or any(named_as_secret(name) for name in named))
 
 
 def _is_passed_over(details: ErrorDetails, beside: list[ErrorDetails]) -> bool:
@@ -73,16 +80,17 @@ def _is_passed_over(details: ErrorDetails, beside: list[ErrorDetails]) -> bool:
     return details["type"] in _KINDS and any(other["type"] not in _KINDS for other in beside)
 
 
-def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hidden: object) -> list[str]:
+def _problems(details: ErrorDetails, place: Place, model: type[BaseModel], *, hidden: bool) -> list[str]:
     value = _HIDDEN if hidden else details["input"]
     if not isinstance(failed := details.get("ctx", {}).get("error"), ValueError | AssertionError):
         return [_problem(details, place, model, value)]
     several = failed.problems if isinstance(failed, SeveralErrors) else (("", str(failed)),)
-    if details["loc"][-1:] == ("[key]",) and (up := _one_level_up(place)):
+    if details["loc"][-1:] == ("[key]",) and (up := one_level_up(place)):
         return [up]
     lines = [
         f"{'.'.join([place.path, *map(key_text, filter(None, below.split('.')))])}: {told}" for below, told in several
     ]
+    lines = [line.replace(SET_HERE, set_secret(place.path)) for line in lines]
     # Validators quote what they got, or a part of it, whatever it is.
     quoted = [(repr(details["input"]), _shown(value)), *((repr(text), _shown(text)) for text in _long_texts(value))]
     for written, shown in quoted:
@@ -106,7 +114,7 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
         return f"{path}: has nothing behind it; write {kind}{instead}{described}."
     match details["type"]:
         case "extra_forbidden":
-            return _unknown(str(details["loc"][-1]), details, place, model)
+            return unknown_key(str(details["loc"][-1]), place, model)
         case "missing":
             return f"{path}: is required, and there is no default for it."
         case "literal_error" | "enum" | "union_tag_invalid":
@@ -115,21 +123,26 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
             by_tag = details["type"] == "union_tag_invalid"
             given = value if not by_tag or not isinstance(value, dict) else value.get("engine")
             where = f"{path}.engine" if by_tag else path
-            hint = "" if isinstance(value, _Hidden) else did_you_mean(str(given), words)
+            alone = given[0] if isinstance(given, list) and len(given) == 1 else given
+            hint = did_you_mean(alone, words) if isinstance(alone, str) else ""
+            if by_tag and isinstance(alone, list):
+                hint = "; one server has one engine, so write a server for each."
             told = f"is not one of {', '.join(words)}" if len(words) > 1 else f"can only be {words[0]}"
             return f"{where}: {_shown(given)} {told}{hint or '.'}"
         case "union_tag_not_found":
-            return f"{path}.engine: is required; it says which engine serves the model."
+            *first, last = ENGINE_NAMES
+            return f"{path}.engine: is required; write {', '.join(first)} or {last}, the engine that serves the model."
         case "model_type" | "model_attributes_type" | "dict_type":
             key = path.rpartition(".")[2]
-            if key in _settings_of(place.items_of):
+            if key in settings_of(place.items_of):
                 around = path.rpartition(".")[0]
                 return (
                     f"{path}: {key!r} is a setting, and {around} holds a mapping of settings by name, so one level is "
                     f"missing. Write {around}: {{<name>: {{{key}: ...}}}}."
                 )
-            empty = value is None and _may_be_empty(place)
-            write = "write {} for its defaults, or leave it out" if empty else "write 'key: value' pairs"
+            empty = (value is None or isinstance(value, bool)) and _may_be_empty(place)
+            meant = mapping_meant(path, value) or "'key: value' pairs"
+            write = "write {} for its defaults, or leave it out" if empty else f"write {meant}"
             return f"{path}: expected a mapping keyed by name, got {_kind(value, shown=False)}; {write}."
         case "list_type" | "tuple_type" | "set_type":
             example = f"; write [{_cut(value)}]" if isinstance(value, str) else ""
@@ -140,9 +153,9 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
         case "too_long":
             return f"{path}: at most {context['max_length']} are possible, got {context['actual_length']}{described}."
         case "int_type" | "int_from_float" | "int_parsing" | "int_parsing_size":
-            return f"{path}: {_shown(value)} is not a whole number{_number_meant(value)}{described}."
+            return f"{path}: {_shown(value)} is not a whole number{number_meant(value)}{described}."
         case "float_type" | "finite_number":
-            meant = _number_meant(value) if isinstance(value, str) else ""
+            meant = number_meant(value, whole=False) if isinstance(value, str) else ""
             return f"{path}: {_shown(value)} is not a number{meant}{described}."
         case "bool_type":
             truth = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(value).lower())
@@ -154,10 +167,12 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
             return f"{path}: {_kind(value) if not quoted else _shown(value)} is not a text{hint}{described}."
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             bound, limit = next((words, context[key]) for key, words in _BOUNDS.items() if key in context)
-            limit = f"{limit:g}" if isinstance(limit, float) else limit
-            return f"{path}: must be {bound} {limit}, got {_shown(value)}{described}."
+            shown = f"{limit:g}" if isinstance(limit, float) else limit
+            return f"{path}: must be {bound} {shown}, got {_shown(value)}{part_meant(value, limit)}{described}."
         case "multiple_of":
             return f"{path}: must be a multiple of {context['multiple_of']}, got {_shown(value)}{described}."
+        case "string_pattern_mismatch" if repair := text_meant(path, value):
+            return f"{path}: {_shown(value)} cannot be taken; {repair}{described}."
         case "string_pattern_mismatch":
             like = f"look like {field.default!r}" if field and isinstance(field.default, str) else "match"
             pattern = "" if like != "match" else f" the pattern {context['pattern']}"
@@ -174,62 +189,6 @@ def _problem(details: ErrorDetails, place: Place, model: type[BaseModel], value:
 def _as_pydantic_says(details: ErrorDetails, path: str, value: object) -> str:
     """For what no setting of today can do wrong."""
     return f"{path}: {details['msg'][0].lower()}{details['msg'][1:]}, got {_shown(value)}."
-
-
-def _unknown(key: str, details: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
-    """A key that is no setting where it stands; perhaps it is one elsewhere."""
-    path = place.path
-    if len(details["loc"]) == 1 and "." in key:
-        first = key_text(key.partition(".")[0])
-        return f"{path}: a dot is no path here, so there is no such setting; write mappings below '{first}:'."
-    if near := did_you_mean(key, place.known):
-        return f"{path}: there is no such setting{near}"
-    if elsewhere := _places(key, shape_of(model), "")[:_MOST_PLACES]:
-        return f"{path}: there is no such setting here; it is one of {' and '.join(elsewhere)}. Write it there."
-    return f"{path}: there is no such setting{_all_of(place.known)}"
-
-
-def _all_of(known: tuple[str, ...]) -> str:
-    return f"; there are {', '.join(known)}." if 0 < len(known) <= _FEW else "."
-
-
-def _places(key: str, shape: Shape, path: str) -> list[str]:
-    """Where in the tree there is a setting of that name."""
-    match shape:
-        case Items():
-            return _places(key, shape.shape, f"{path}.<name>" if shape.keyed else path)
-        case Choice():
-            found = [where for member in shape.members.values() for where in _places(key, member, path)]
-            return list(dict.fromkeys(found))
-        case type() if issubclass(shape, BaseModel):
-            here = [path or "the file itself"] if key in fields(shape) else []
-            return here + [
-                where
-                for name, field in fields(shape).items()
-                for where in _places(key, shape_of(field.annotation), f"{path}.{name}" if path else name)
-            ]
-    return []
-
-
-def _settings_of(shape: Shape) -> frozenset[str]:
-    match shape:
-        case Choice():
-            return frozenset().union(*(_settings_of(member) for member in shape.members.values()))
-        case type() if issubclass(shape, BaseModel):
-            return frozenset(fields(shape))
-    return frozenset()
-
-
-def _one_level_up(place: Place) -> str | None:
-    """For a key that is no name but a setting of what is around the mapping."""
-    around, _, key = place.path.rpartition(".")
-    for path, outer in place.outer:
-        if key in fields(outer):
-            return (
-                f"{place.path}: {key!r} is a setting of {path or 'the file itself'}, and {around} holds names alone. "
-                f"Write it at {f'{path}.{key}' if path else key}."
-            )
-    return None
 
 
 def _may_be_empty(place: Place) -> bool:
@@ -271,16 +230,6 @@ def _shown(value: object) -> str:
             return f"{value[: _LONGEST_VALUE // 2]!r}... ({len(value)} characters)"
         case _:
             return _cut(repr(value))
-
-
-def _number_meant(value: object) -> str:
-    """How to write the number that a text or a fraction stands for."""
-    if isinstance(value, str) and len(value) <= _LONGEST_VALUE and _NUMBER.fullmatch(value):
-        return f" but a text; write {value} without quotes"
-    if isinstance(value, float) and abs(value) < _EXACT:
-        below = math.floor(value)
-        return f"; write {below}" if value.is_integer() else f"; write {below} or {below + 1}"
-    return ""
 
 
 def _kind(value: object, *, shown: bool = True) -> str:

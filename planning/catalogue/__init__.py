@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from planning.catalogue.gguf_names import by_repository, derived_gguf, gguf_name
-from planning.catalogue.gpus import GpuModel
+from planning.catalogue.gpus import DRIVER_MIB, GpuModel
 from planning.catalogue.models import HUB_PREFIX, LanguageModel, Use, declared_model
 from planning.catalogue.reading import Base, CatalogueError, read_bases, read_gpus, read_models
 from settings.architecture import (
@@ -23,6 +23,7 @@ from settings.architecture import (
 from settings.quantization import Quantization
 
 __all__ = [
+    "DRIVER_MIB",
     "Architecture",
     "Base",
     "CatalogueError",

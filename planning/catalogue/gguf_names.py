@@ -9,12 +9,18 @@ from dataclasses import replace
 from planning.catalogue.models import HUB_PREFIX, LanguageModel
 from settings.quantization import Quantization
 
-_WHOLE = (Quantization.BF16, Quantization.FP16)
+# gpt-oss was published in MXFP4, and nothing has more bits.
+_WHOLE = (Quantization.BF16, Quantization.FP16, Quantization.MXFP4)
 _CONVERTED = re.compile(r"-(?:i1-)?gguf(?:-imatrix)?$")
 _VARIANT = re.compile(r"([^:]+:[^:-]+)(?:-(?:instruct|chat|it|text))?-((?:q|iq)\d\w*|fp16)", re.IGNORECASE)
 """A further tag of a model in Ollama's library, of the same shape: llama3.1:8b-instruct-q8_0."""
 
-_TYPES = {kind.value.lower(): kind for kind in Quantization if kind.is_gguf} | {"fp16": Quantization.F16}
+GGUF_TYPES = {kind.value.lower(): kind for kind in Quantization if kind.is_gguf} | {
+    "fp16": Quantization.F16,
+    # In checkpoints for vLLM as in GGUF files, so that its name is not in capitals.
+    "mxfp4": Quantization.MXFP4,
+}
+"""Types of GGUF files by what names say of them, in small letters."""
 
 
 def gguf_name(name: str) -> str:
@@ -59,9 +65,11 @@ def derived_gguf(
         original, tag = library.get(variant.group(1)), variant.group(2)
     else:
         return None
-    quantization = _TYPES.get(tag.lower())
+    quantization = GGUF_TYPES.get(tag.lower())
     if original is None or quantization is None:
         return None
+    if original.quantization is Quantization.MXFP4:
+        quantization = Quantization.MXFP4  # llama-quantize leaves experts in it as they are, whatever it is asked for
     return replace(
         original,
         name=spelled,

@@ -11,6 +11,10 @@ from settings.base import StrictModel
 _FP8_CAPABILITY = (8, 9)
 """The first compute capability with FP8 tensor cores (Ada; CUDA C++ Programming Guide, compute capabilities)."""
 
+DRIVER_MIB = 480
+"""What a card's driver reports as total and CUDA does not give away: 469 MiB on an H100 80GB, 350 to 470 on an RTX
+4090, about 800 on an A100 80GB."""
+
 
 class GpuModel(StrictModel):
     """What is known of one model of GPU. Figures of the whole card, without MIG."""
@@ -28,6 +32,11 @@ class GpuModel(StrictModel):
     source: str
     nvlink: bool = False
     """Whether several can be linked by NVLink, be it by a bridge that has to be bought."""
+
+    @property
+    def cuda_mib(self) -> int:
+        """What CUDA gives of its memory to all processes together, in MiB."""
+        return self.memory_mib - DRIVER_MIB
 
     @property
     def fp8(self) -> bool:

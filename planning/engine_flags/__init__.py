@@ -46,7 +46,12 @@ class FlagTable:
 
     engine: str
     release: str
+    """The one that it was read from."""
+
     flags: tuple[Flag, ...]
+    taken_for: tuple[str, ...] = ()
+    """Other releases that are taken to have the same flags, as they are a few days apart; they were not compared."""
+
     by_name: Mapping[str, Flag] = field(init=False)
     """By each of their names."""
 
@@ -72,6 +77,7 @@ def flag_table(program: str) -> FlagTable:
     return FlagTable(
         engine=raw["engine"],
         release=raw["release"],
+        taken_for=tuple(raw.get("takenFor", ())),
         flags=tuple(
             Flag(
                 names=tuple(row["names"]),
@@ -120,7 +126,9 @@ def _extra_arguments(
         flag = table.by_name.get(f"--{key}")
         at = f"{path}.{key}"
         if flag is None:
-            known = [name.removeprefix("--") for name in table.by_name if name.startswith("--")]
+            # What would be refused next is no help.
+            allowed = (name for name, other in table.by_name.items() if other.names[0] not in refused)
+            known = [name.removeprefix("--") for name in allowed if name.startswith("--")]
             problems.append(
                 f"{at}: {table.engine} {table.release} has no flag --{key}, so it would refuse to start"
                 f"{did_you_mean(key, known) or '. Take it out.'}"

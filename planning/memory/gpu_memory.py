@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 MIB = 2**20
 
+CUDA_MIB = 527
+"""CUDA context and kernels of one process on one GPU, before a model (gpu-memory-measured: llama.cpp on an H200)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GpuMemory:

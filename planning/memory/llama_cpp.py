@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from math import ceil
 
 from planning.catalogue import LanguageModel
 from planning.memory.gguf_weights import gguf_weights
-from planning.memory.gpu_memory import MIB, GpuMemory
+from planning.memory.gpu_memory import CUDA_MIB, MIB, GpuMemory
 from planning.memory.layers import Attention, Layer, layers_of
 from settings.architecture import Architecture
-
-_CUDA_MIB = 527
-"""CUDA context and kernels of one process on one GPU, before a model (gpu-memory-measured: llama.cpp on an H200)."""
 
 _DECODING_MIB = 82
 """What the first decoding adds: kernels that are loaded when they are first called, CUDA graphs. What is left of the
@@ -46,6 +44,9 @@ class LlamaCppLoad:
 
     gpus: int = 1
     """GPUs over which layers are divided."""
+
+    gpu_parts: tuple[float, ...] = ()
+    """What each GPU gets of the layers, in relation to the others (--tensor-split); as many each where it is empty."""
 
     gpu_layers: int | None = None
     """Layers that may be on the GPU, the output layer counted as one (--n-gpu-layers); None for as many as fit."""
@@ -139,6 +140,9 @@ class _Loaded:
         output = weights.output if self._generates else 0
         self._weights_before = list(accumulate((*weights.layers, output), initial=0))
         self._kinds = _kinds(shape)
+        # llama-server takes parts that are all 0 for none.
+        parts = load.gpu_parts if any(load.gpu_parts) else (1,) * load.gpus
+        self._parts_before = [part / sum(parts) for part in accumulate(parts, initial=0)]
         self.streams = _streams(load)
         # llama-context.cpp rounds the context, and then each request's part of it.
         self.cells = self.streams * _cells(_cells(load.context_tokens) // self.streams)
@@ -158,9 +162,9 @@ class _Loaded:
 
     def gpus(self, on_gpu: int, *, cells: int) -> list[_Gpu]:
         """Each GPU, with so many layers on all together, and a cache of `cells` tokens."""
-        first, count = self.all_layers - on_gpu, self._load.gpus
-        # Layer i, counted from the first on a GPU, is on GPU i * gpus // layers.
-        edges = [first + -(-gpu * on_gpu // count) for gpu in range(count + 1)]
+        first = self.all_layers - on_gpu
+        # Layer i, counted from the first on a GPU, is on the first GPU up to which parts are more than i of all layers.
+        edges = [first + ceil(round(on_gpu * part, 6)) for part in self._parts_before]
         return [self._gpu(start, end, spilled=first, cells=cells) for start, end in pairwise(edges)]
 
     def _gpu(self, start: int, end: int, *, spilled: int, cells: int) -> _Gpu:
@@ -168,7 +172,7 @@ class _Loaded:
         held = self._weights_before[end] - self._weights_before[start]
         if start == spilled < end:
             held += weights.others
-        used_always = _CUDA_MIB + _DECODING_MIB + (_CUBLAS_MIB if weights.sixteen_bits else 0)
+        used_always = CUDA_MIB + _DECODING_MIB + (_CUBLAS_MIB if weights.sixteen_bits else 0)
         return _Gpu(
             weights=held,
             cache=self._cache(start, end, cells),

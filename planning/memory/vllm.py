@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planning.catalogue import LanguageModel
+from planning.catalogue import DRIVER_MIB, LanguageModel
 from planning.memory.gpu_memory import MIB, GpuMemory
 from planning.memory.layers import layers_of
 from planning.memory.vllm_buffers import activations_mib, adapters_bytes, graphs_mib
 from planning.memory.vllm_kv_cache import KvCache, kv_cache
 from planning.memory.vllm_weights import stages, vllm_weights
 from settings.quantization import Quantization
-
-_DRIVER_MIB = 480
-"""What nvidia-smi reports as total and CUDA does not give away, so that vLLM's share is one of a smaller total: 469 MiB
-on an H100 80GB, 350 to 470 on an RTX 4090, about 800 on an A100 80GB."""
 
 _LIBRARIES_MIB = 256
 """Kernels and workspaces of libraries: 0.24 to 0.27 GiB on one H100 (docs/memory.md)."""
@@ -135,7 +131,8 @@ def _stage(model: LanguageModel, load: VllmLoad, stage: tuple[int, int], limit_m
 
 def _buffers_mib(model: LanguageModel, load: VllmLoad, stage: tuple[int, int]) -> int:
     shape, layers = model.architecture, stage[1] - stage[0]
-    total = _DRIVER_MIB + _LIBRARIES_MIB
+    # vLLM's share is one of what CUDA gives, and `limit_mib` one of the card.
+    total = DRIVER_MIB + _LIBRARIES_MIB
     if load.tensor_parallel > 1:
         total += _COMMUNICATION_MIB[load.symmetric_memory]
     total += activations_mib(

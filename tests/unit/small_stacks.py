@@ -27,6 +27,9 @@ def ollama(**more: object) -> Raw:
 
 
 def planned(nodes: Raw, models: Raw, **more: object) -> Plan:
+    """The plan of a stack whose models are reached past the edge, unless it has one."""
+    if "ingress" not in more:
+        more = {"security": {"clientNamespaces": ["apps"]}, **more}
     watched: Raw = {"monitoring": {}} if any("autoscale" in model for model in models.values()) else {}
     return plan(settings_of({"nodes": nodes, "models": models, **watched, **more}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def need_of(**changes: Any) -> Need:
         "use": "chat",
         **changes,
     }
+    asked["languages"] = tuple(asked.pop("language").split())
     return Need(**{"average_tokens": asked["context_tokens"], **asked})
 
 
@@ -76,6 +78,7 @@ NEEDS: list[dict[str, Any]] = [
     {"use": "longDocuments", "context_tokens": 131072, "gpu": "h100-80gb"},
     {"use": "vision", "users": 4},
     {"use": "reasoning", "language": "zh"},
+    {"language": "ko en", "platform": "wsl2"},
     {"use": "rag", "gated": False, "commercial": True},
     {"engine": "llamacpp", "users": 3, "language": "ko"},
 ]
@@ -91,6 +94,8 @@ def test_what_is_advised_is_a_stack_file_that_can_be_planned(need: dict[str, Any
         file.write_text(told.stack_file)
         planned = plan_source(read_source(file))
         [server] = planned.servers.values()
+        assert planned.ingress is not None, "what nobody can reach is of no use"
+        assert not any(line.startswith(("ingress", f"models.{server.name}: no route")) for line in planned.warnings)
         assert server.replicas == told.replicas
         assert server.gpus == told.gpus
         memory = server.memory
@@ -208,6 +213,14 @@ def test_q5_k_m_itself_is_enough() -> None:
     assert not suffers_from_4_bits("fr")
 
 
+@pytest.mark.parametrize("gpu", ["rtx-3060-12gb", "rtx-4090"])
+def test_fewer_than_4_bits_come_after_what_else_is_for_the_same(gpu: str) -> None:
+    fits = [fit for fit in ranked(advice_for(gpu=gpu)) if fit.model.uses == ("chat",)]
+    few = [fit.model.quantization in (Quantization.Q2_K, Quantization.Q3_K_S) for fit in fits]
+    assert few == sorted(few)
+    assert {True, False} <= set(few)
+
+
 def test_code_is_for_coders_and_chat_is_not() -> None:
     coder, general = "Qwen/Qwen2.5-Coder-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
     code, chat = names(use="code"), names(use="chat")
@@ -230,6 +243,20 @@ def test_short_requests_leave_room_under_vllm() -> None:
     assert short.requests_at_once == 8 * long.full_length_requests
 
 
+def test_who_asks_for_many_users_is_given_as_many_sequences() -> None:
+    """Beside a profile's 128 sequences the cache has room for more, and they would lie in it for nobody."""
+    name = "Qwen/Qwen2.5-7B-Instruct"
+    for count, users in ((1, 500), (4, 3000)):
+        fit = fit_of(name, gpu="h200", count=count, users=users, context_tokens=4096, average_tokens=512)
+        server = fit.stack["models"]["chat"]
+        assert server["maxNumSeqs"] == -(-users // fit.replicas)
+        assert fit.requests_at_once == fit.replicas * server["maxNumSeqs"] >= users
+    assert "maxNumSeqs" not in fit_of(name, gpu="h200", users=128).stack["models"]["chat"]
+    crowded = fit_of(name, users=5000, context_tokens=16384)
+    assert crowded.requests_at_once == crowded.full_length_requests
+    assert "maxNumSeqs" not in crowded.stack["models"]["chat"], "the cache has room for fewer"
+
+
 # --- figures ---
 
 
@@ -250,6 +277,34 @@ def test_what_is_assumed_is_told() -> None:
     assert "7 requests" in told
     assert "vLLM takes 0.90 of each GPU" in told
     assert "1,024 tokens on average" in " ".join(assumptions(advice_for(users=7, average_tokens=1024).need))
+
+
+def test_every_language_must_be_named_and_one_alone_decides_on_bits() -> None:
+    both = set(names(language="ko en"))
+    assert both == set(names(language="ko")) & set(names(language="en"))
+    assert both < set(names(language="en"))
+    wanted = fit_of("Qwen/Qwen3-8B-AWQ", language="en ko")
+    [rule] = [rule for rule in RULES if rule.name == "language"]
+    assert rule.order(wanted, need_of(language="en ko")) == 1
+    assert "costs ko more than English" in rule.reason(wanted, need_of(language="en ko"))
+
+
+def test_under_wsl2_it_is_planned_without_cuda_graphs() -> None:
+    name = "Qwen/Qwen3-8B-AWQ"
+    linux, windows = fit_of(name), fit_of(name, platform="wsl2")
+    assert windows.stack["nodes"]["workstation"]["platform"] == "wsl2"
+    assert windows.memory.other_mib < linux.memory.other_mib
+
+
+def test_one_request_is_told_as_one() -> None:
+    told = advice_text(advice_document(advice_for(), limit=3), width=None)
+    assert "1 request at once" in told
+    assert not re.search(r"\b1 (requests|layers)\b", told)
+
+
+def test_who_does_not_say_commercial_is_told_of_the_licences() -> None:
+    assert "--commercial leaves them out" in " ".join(assumptions(need_of()))
+    assert "--commercial" not in " ".join(assumptions(need_of(commercial=True)))
 
 
 # --- the command ---
@@ -295,6 +350,8 @@ def test_a_program_reads_what_the_schema_says() -> None:
         (["--gpu", "rtx-4090", "--language", "korean"], "is no language of ISO 639-1"),
         (["--gpu", "rtx-4090", "--language", "kr"], "did you mean 'ko'?"),
         (["--gpu", "rtx-4090", "--language", "jp"], "did you mean 'ja'?"),
+        (["--gpu", "rtx-4090", "--language", "ko,korean"], "'korean' is no language of ISO 639-1"),
+        (["--gpu", "rtx-4090", "--count", "2", "--platform", "wsl2"], "advertises all cards as one"),
         (["--gpu", "rtx-4090", "--use", "poetry"], "'longDocuments'"),
         (["--gpu", "rtx-4090", "--engine", "tgi"], "'llamacpp'"),
         (["--gpu", "rtx-4090", "--users", "0"], "--users"),

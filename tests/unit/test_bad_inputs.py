@@ -25,7 +25,9 @@ _ABOUT = {"id", "path", "says", "warns"}
 
 def stack(case: Raw) -> Raw:
     """The stack file of a case, by top-level key."""
-    smallest = {"nodes": {"a": {"gpus": {"model": "rtx-4090"}}}}
+    smallest: Raw = {"nodes": {"a": {"gpus": {"model": "rtx-4090"}}}}
+    if "ingress" not in case:
+        smallest["security"] = {"clientNamespaces": ["apps"]}
     return smallest | {key: value for key, value in case.items() if key not in _ABOUT}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import struct
@@ -20,7 +21,7 @@ from small_gguf import write_gguf
 from small_stacks import node, vllm_plan
 from typer.testing import CliRunner
 
-from cli import catalogue
+from cli import catalogue, model_files
 from cli.__main__ import app
 from cli.model_files import SourceError
 from planning.catalogue import gpu_models, language_models
@@ -99,6 +100,50 @@ def test_what_cannot_be_reached_is_told_without_the_hubs_password() -> None:
     with pytest.raises(SourceError, match="cannot be reached") as caught:
         catalogue.read("a/b", hub="http://user:planted@127.0.0.1:9", token="hf_planted\n")
     assert "planted" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(SMALL))
+
+    def denied(self: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(SourceError, match=r"config\.json: cannot be read: Permission denied\."):
+        catalogue.read(str(file))
+
+
+def test_a_source_is_named_by_its_folder_and_a_name_has_no_spaces(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(SMALL))
+    assert catalogue.read(str(file)).source == catalogue.read(str(tmp_path)).source == f"config.json of {tmp_path.name}"
+    with pytest.raises(SourceError, match=r"--name: 'a b' has spaces"):
+        catalogue.read(str(file), name="a b")
+
+
+def test_a_vision_tower_of_unknown_size_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**SMALL, "vision_config": {"hidden_size": 32}}))
+    done = CliRunner().invoke(app, ["catalogue", "add", str(file), "--form", "architecture"])
+    assert (done.exit_code, "architecture:" in done.stdout) == (0, True)
+    assert "does not say how large" in done.stderr
+    file.write_text(json.dumps(SMALL))
+    assert CliRunner().invoke(app, ["catalogue", "add", str(file)]).stderr == ""
+
+
+@pytest.mark.parametrize("page", ["https://huggingface.co/a/b", "https://hf.co/a/b/tree/main"])
+def test_a_page_of_the_hub_is_its_repository(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def read_hub(repository: str, **_: object) -> None:
+        asked.append(repository)
+        raise SourceError("asked")
+
+    monkeypatch.setattr(model_files, "read_hub", read_hub)
+    with pytest.raises(SourceError, match="asked"):
+        catalogue.read(page)
+    assert asked == ["a/b"]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +322,15 @@ def test_the_architecture_that_is_printed_plans_in_a_stack_file(tmp_path: Path) 
     assert unknown.memory is None
     # 90,112 parameters of two bytes, and the norms that no shape tells.
     assert found.memory.weights_mib == 1
+
+
+def test_the_architecture_is_indented_as_it_is_to_be_pasted(tmp_path: Path) -> None:
+    """At the beginning of its line nobody would read it."""
+    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    comment, *lines = run("add", str(tmp_path), "--form", "architecture").splitlines()
+    assert comment == "# below models.<name>:"
+    assert lines[0] == "      architecture:"
+    assert all(line.startswith("        ") for line in lines[1:])
 
 
 @pytest.mark.parametrize("source", ["no-such-file.gguf", "./nowhere/config.json", "justaname"])

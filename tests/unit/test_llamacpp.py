@@ -123,6 +123,22 @@ def test_a_repository_of_anybody_is_known_by_the_model_that_it_is_a_gguf_of() ->
     assert by_file.memory == of_qwen.memory
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"model": "ggml-org/gpt-oss-20b-GGUF:MXFP4"},
+        {"model": "ggml-org/gpt-oss-20b-GGUF", "file": "gpt-oss-20b-mxfp4.gguf"},
+        # Its experts are in MXFP4, whatever the name says of the rest.
+        {"model": "unsloth/gpt-oss-20b-GGUF:F16"},
+    ],
+    ids=str,
+)
+def test_a_model_in_mxfp4_is_known(named: Raw) -> None:
+    memory = server(**named).memory
+    assert memory is not None
+    assert 11_000 < memory.weights_mib < 14_000
+
+
 def test_an_unknown_model_is_planned_with_a_warning() -> None:
     plan = planned({"a": node()}, {"small": llamacpp("somebody/nothing-GGUF:Q4_K_M")})
     assert plan.servers["small"].memory is None
@@ -139,13 +155,102 @@ def test_facts_of_the_file_are_taken_with_the_quantization_of_its_name() -> None
 
 def test_what_does_not_fit_is_told_with_what_would() -> None:
     line = told(model="bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M")
-    assert "exceed the 24564 MiB that it may take of each GPU, so llama-server would end while it loads" in line
+    assert "exceed the 24084 MiB that it may take of each GPU, so llama-server would end while it loads" in line
     layers = int(re.search(r"gpuLayers: (\d+)", line)[1])  # type: ignore[index]  # a line without it fails the test too
     fits = server(model="bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M", gpuLayers=layers)
     assert fits.memory is not None
     assert fits.memory.total_mib <= fits.memory.limit_mib
     assert fits.spilled_layers == 81 - layers
     assert "exceed" in told(model="bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M", gpuLayers=layers + 1)
+
+
+def test_it_has_what_cuda_gives_of_a_card() -> None:
+    """Of what nvidia-smi tells as the total of a card its driver keeps some."""
+    whole, half = server().memory, server({"a": node(slices=2)}, contextLength=512).memory
+    assert whole is not None
+    assert half is not None
+    assert (whole.limit_mib, half.limit_mib) == (24564 - 480, (24564 - 480) // 2)
+
+
+def test_what_a_gpu_gets_follows_its_part() -> None:
+    nodes: Raw = {"a": node(count=2)}
+    model = "bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M"
+    even = server(nodes, model=model, gpus=2, parallel=1)
+    assert server(nodes, model=model, gpus=2, parallel=1, tensorSplit=[2, 2]).memory == even.memory
+    assert server(nodes, model=model, gpus=2, parallel=1, tensorSplit=[0, 0]).memory == even.memory
+    line, *more = problems(nodes, {"small": llamacpp(model, gpus=2, parallel=1, tensorSplit=[9, 1])})
+    assert (more, even.memory is None) == ([], False)
+    assert int(re.search(r"weights (\d+) MiB", line)[1]) > 24084  # type: ignore[index]  # a line without it fails the test too
+    assert "Write tensorSplit: [1, 1] or gpuLayers: " in line
+    assert "tensorSplit" not in told(model=model)
+
+
+UNCOUNTED = [
+    ({"spec-draft-hf": "Qwen/Qwen3-0.6B-GGUF:Q8_0"}, "spec-draft-hf: puts more on a GPU than the plan counts"),
+    ({"model-draft": "/models/draft.gguf"}, "model-draft: puts more on a GPU"),
+    ({"no-mmproj": True}, "no-mmproj: takes parts of the model off the pod's GPUs"),
+    ({"n-cpu-moe": 24}, "n-cpu-moe: takes parts of the model off the pod's GPUs"),
+    ({"kv-offload": False}, "kv-offload: takes parts of the model off the pod's GPUs"),
+]
+
+
+@pytest.mark.parametrize(("flags", "warning"), UNCOUNTED, ids=str)
+def test_flags_that_change_what_is_on_a_gpu_uncounted_are_told(flags: Raw, warning: str) -> None:
+    warnings = planned({"a": node()}, {"small": llamacpp(extraArgs=flags)}).warnings
+    assert any(line.startswith(f"models.small.extraArgs.{warning}") for line in warnings)
+
+
+@pytest.mark.parametrize("flags", [{"n-cpu-moe": 0}, {"kv-offload": True}, {"cache-reuse": 256}], ids=str)
+def test_flags_that_leave_the_gpus_as_they_are_are_not(flags: Raw) -> None:
+    assert not any(
+        "extraArgs" in line for line in planned({"a": node()}, {"small": llamacpp(extraArgs=flags)}).warnings
+    )
+
+
+def test_experts_that_stay_with_the_cpu_may_make_a_model_fit() -> None:
+    model = "unsloth/Qwen3-30B-A3B-GGUF:Q8_0"
+    assert "exceed the 24084 MiB" in told(model=model)
+    plan = planned({"a": node()}, {"small": llamacpp(model, extraArgs={"n-cpu-moe": 24})})
+    [line] = [line for line in plan.warnings if line.startswith("models.small: ")]
+    moved = int(re.search(r"extraArgs.n-cpu-moe takes (\d+) MiB off it", line)[1])  # type: ignore[index]  # a line without it fails the test too
+    small = plan.servers["small"]
+    assert small.memory is not None
+    assert small.memory.total_mib == small.memory.limit_mib
+    assert small.host_memory.request_bytes > moved * 2**20
+    # A draft takes room, and makes none.
+    assert "exceed the 24084 MiB" in told(model=model, extraArgs={"spec-draft-hf": "Qwen/Qwen3-0.6B-GGUF:Q8_0"})
+
+
+def test_requests_that_share_one_cache_share_the_batch_beside_their_windows() -> None:
+    window: Raw = {"model": "unsloth/gemma-3-27b-it-GGUF:Q4_K_M", "parallel": 8, "contextLength": 4096}
+    own, shared = (
+        server({"a": node("a100-80gb")}, **window, extraArgs=flags).memory for flags in ({}, {"kv-unified": True})
+    )
+    assert own is not None
+    assert shared is not None
+    assert shared.kv_cache_mib < own.kv_cache_mib
+
+
+IMAGE = "ghcr.io/ggml-org/llama.cpp:server-cuda"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told_of"),
+    [
+        ({}, None),  # a newer default must be looked at, and be added to the table
+        ({"image": f"{IMAGE}-b10434@sha256:{'0' * 64}"}, None),
+        ({"image": f"{IMAGE}-b9000"}, "is another build"),
+        ({"image": f"ghcr.io/ggml-org/llama.cpp@sha256:{'0' * 64}"}, "is of a build that its tag does not say"),
+    ],
+    ids=str,
+)
+def test_flags_of_another_build_than_the_known_one_are_told(settings: Raw, told_of: str | None) -> None:
+    asked: Raw = {**settings, "extraArgs": {"cache-reuse": 256}}
+    warnings = planned({"a": node()}, {"small": llamacpp(**asked)}).warnings
+    lines = [line for line in warnings if line.startswith("models.small.extraArgs: are checked against the flags of")]
+    assert len(lines) == (0 if told_of is None else 1)
+    assert all(f"{told_of}" in line for line in lines)
+    assert not [line for line in planned({"a": node()}, {"small": llamacpp(**settings)}).warnings if "checked" in line]
 
 
 def test_the_context_that_is_named_fits() -> None:
@@ -198,6 +303,7 @@ def test_an_embedding_model_is_served_as_one() -> None:
         ("tools", "all", "run commands and read files"),
         ("c", 4096, "is written by the plan"),
         ("model-url", "https://x", "would serve other models"),
+        ("gpt-oss-20b-default", True, "would serve other models"),
         ("hf-token", "x", "pulumi config set --secret huggingFaceToken"),
     ],
 )
@@ -246,7 +352,7 @@ def test_what_is_planned_fits_and_the_rest_is_told(context: int, parallel: int, 
         found = server(None, **settings)
     except PlanError as error:
         [line] = error.problems
-        assert "exceed the 24564 MiB" in line
+        assert "exceed the 24084 MiB" in line
         return
     assert found.memory is not None
     assert found.memory.total_mib <= found.memory.limit_mib

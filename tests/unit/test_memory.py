@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from on_mocks import Raw
-from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm, vllm_plan
+from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, node, planned, problems, vllm, vllm_plan
 
 from planning.catalogue import language_models
 from planning.memory import MIB, VllmLoad, VllmMemory, kv_cache_bytes_per_token, vllm_memory
@@ -113,10 +113,24 @@ def test_a_context_without_room_is_told_with_the_largest_that_has() -> None:
     [told] = problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=100_000)})
     assert told == (
         "models.chat.maxModelLen: a context of 100000 tokens needs more KV cache than the 4509 MiB that weights leave, "
-        "so vLLM would refuse to start. The largest that fits is 36048."
+        "so vLLM would refuse to start. Write 36048 or less, or gpus: 2 (a node with 2 such GPUs is "
+        "needed), or take "
+        "hugging-quants/Meta-Llama-3.1-8B-Instruct-GPTQ-INT4 (gptq, 5 GiB)."
     )
     assert vllm_plan(nodes, model=LLAMA_8B, maxModelLen=36048).concurrent_full_length_requests == 1
     assert problems(nodes, {"chat": vllm(LLAMA_8B, maxModelLen=36049)})
+
+
+def test_no_more_requests_run_at_once_than_vllm_takes_up() -> None:
+    """The cache of an H200 has room for more short requests than the profile's sequences."""
+    nodes = {"a": node("h200")}
+    few = vllm_plan(nodes, model=LLAMA_8B, profile="latency")
+    assert few.cached_full_length_requests is not None
+    assert few.cached_full_length_requests > few.max_num_seqs == few.concurrent_full_length_requests == 16
+    queued = vllm_plan(nodes, model=LLAMA_8B, profile="latency", maxNumQueuedReqs=9)
+    assert queued.concurrent_full_length_requests == 9
+    wide = vllm_plan(nodes, model=LLAMA_8B, maxModelLen=131072)
+    assert wide.concurrent_full_length_requests == wide.cached_full_length_requests != wide.max_num_seqs
 
 
 def test_a_context_beyond_the_models_own_is_told() -> None:
@@ -145,13 +159,6 @@ def test_nothing_is_claimed_of_a_model_that_the_catalogue_does_not_know() -> Non
 def test_a_server_takes_no_more_than_its_share(slices: int, settings_: Raw, utilization: str) -> None:
     arguments = vllm_plan({"a": node("a100-80gb", slices=slices)}, **settings_).arguments
     assert f"--gpu-memory-utilization={utilization}" in arguments
-
-
-def test_ollama_is_kept_out_of_the_memory_that_is_not_its_own() -> None:
-    shared = planned({"a": node(slices=2)}, {"help": ollama()}).servers["help"]
-    alone = planned({"a": node()}, {"help": ollama()}).servers["help"]
-    assert shared.environment["OLLAMA_GPU_OVERHEAD"] == str(24564 // 2 * MIB)
-    assert "OLLAMA_GPU_OVERHEAD" not in alone.environment
 
 
 def test_driver_and_nccl_of_wsl2_are_set_on_its_nodes_alone() -> None:

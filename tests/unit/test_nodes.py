@@ -106,7 +106,8 @@ def revealed(value: Any) -> tuple[Any, bool]:
         (
             remote(ssh={"privateKey": PRIVATE_KEY}),
             "nodes.a.host.ssh.privateKey: is in the file as plain text, so whoever reads the file has it. Take it out, "
-            "set a new one with `pulumi config set --secret --path`, and take the old one for known.",
+            "withdraw it where it was issued, and set a new one: `bin/pulumi config set --stack <stack> --secret "
+            "--path 'nodes.a.host.ssh.privateKey'`.",
         ),
         (
             node(k3s={}, containerToolkit={}),
@@ -146,6 +147,16 @@ def test_what_cannot_be_followed_is_told(settings: Raw, problem: str) -> None:
 def test_what_disable_means_is_only_known_to_servers() -> None:
     [line] = told(remote(k3s={**AGENT, "disable": ["traefik"]}), decrypted=("nodes",))
     assert line.startswith("nodes.a.k3s: disable ['traefik'] on an agent: only servers deploy these.")
+
+
+@pytest.mark.parametrize("path", ["~/.ssh/id_ed25519", "/root/.ssh/key", "./a.pem", "$HOME/.ssh/id_rsa", "id_ed25519"])
+def test_a_path_in_the_place_of_a_key_is_no_secret_that_is_out(path: str) -> None:
+    [line] = told(remote(ssh={"privateKey": path}))
+    assert line == (
+        "nodes.a.host.ssh.privateKey: is a path, and the key's text is meant. Write 'agent' for the keys of the SSH "
+        "agent, or set the text, with < FILE behind it: `bin/pulumi config set --stack <stack> --secret --path "
+        "'nodes.a.host.ssh.privateKey'`."
+    )
 
 
 @pytest.mark.parametrize("wrong", ["not a key", PRIVATE_KEY.replace("BEGIN", "END"), "-----BEGIN PRIVATE KEY-----"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +43,9 @@ def _problems(draw: st.DrawFn) -> tuple[dict[str, Space], list[Demand]]:
         replicas, apart = draw(st.integers(1, 3)), draw(st.booleans())
         if nodes:
             demands.append(demand(name, replicas, gpus, "".join(nodes), share=share, apart=apart))
-    return spaces, demands
+    # Nodes are alike only where they are to every server.
+    welcome = {node: tuple(node in wanted.nodes for wanted in demands) for node in spaces}
+    return {node: replace(found, twin=(found.twin, welcome[node])) for node, found in spaces.items()}, demands
 
 
 def holds(spaces: Mapping[str, Space], pods: Sequence[tuple[Demand, str]]) -> bool:

@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from on_mocks import Raw
 from small_stacks import AWQ, LLAMA_70B, node, ollama, planned, problems, vllm
 
+from planning.eligibility import kind_of
 from planning.placement import Placement, place, replicas_of
 from planning.rollout import Rollout, rollout
 from settings.node import GpuSettings, NodeSettings
 from settings.ollama import OllamaSettings
 from settings.stack import ModelSettings
+from settings.storage import AccessMode
 from settings.vllm import VllmSettings
 
 
@@ -102,9 +104,19 @@ def test_what_else_is_wrong_with_a_pod_that_finds_no_place_is_told_too() -> None
 def test_replicas_without_a_gpu_are_counted() -> None:
     assert problems({"a": node(count=2), "b": node("l4", 2)}, {"chat": vllm(replicas=3)}) == [
         "models.chat: 1 of 3 replicas find no free GPU (each takes 1, all on one node), so their pods would stay "
-        "Pending: a has 2 of 2 GPUs free; b has room for 2. Add GPUs or slices, or take something away, or name a "
-        "storage class that several nodes can use, with storage.accessMode ReadWriteMany."
+        "Pending: a has 2 of 2 GPUs free; b has room for 2. Add GPUs or slices, or take something away."
     ]
+
+
+def test_a_shared_volume_is_named_only_where_it_would_help() -> None:
+    def told(*counts: int) -> str:
+        [problem] = problems({f"n{i}": node(count=count) for i, count in enumerate(counts)}, {"chat": vllm(replicas=5)})
+        return problem
+
+    way = "or name a storage class that several nodes can use, with storage.accessMode ReadWriteMany."
+    assert told(3, 2).endswith(way)
+    assert way not in told(4)
+    assert way not in told(2, 2)
 
 
 _names = st.sampled_from([f"n{i}" for i in range(6)])
@@ -130,9 +142,13 @@ _clusters = st.dictionaries(_names, _nodes, min_size=1)
 _servers: st.SearchStrategy[dict[str, ModelSettings]] = st.dictionaries(_names, _vllm | _ollama)
 
 
-def placed(nodes: Mapping[str, NodeSettings], servers: Mapping[str, ModelSettings]) -> tuple[Placement, list[str]]:
+def placed(
+    nodes: Mapping[str, NodeSettings],
+    servers: Mapping[str, ModelSettings],
+    access_mode: AccessMode = "ReadWriteMany",
+) -> tuple[Placement, list[str]]:
     told: list[str] = []
-    return place(nodes, servers, told, access_mode="ReadWriteMany"), told
+    return place(nodes, servers, told, access_mode=access_mode), told
 
 
 @given(_clusters, _servers)
@@ -180,11 +196,29 @@ def test_shards_are_never_on_slices(nodes: dict[str, NodeSettings], servers: dic
 
 
 @given(_clusters, _servers)
-def test_placement_does_not_depend_on_the_order_of_servers(
+def test_whether_all_have_a_place_does_not_depend_on_the_order_of_servers(
     nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings]
 ) -> None:
-    again, _ = placed(nodes, dict(reversed(servers.items())))
-    assert again == placed(nodes, servers)[0]
+    (_, one), (_, other) = placed(nodes, dict(reversed(servers.items()))), placed(nodes, servers)
+    assert bool(one) == bool(other)
+
+
+@given(_clusters, _servers, _vllm | _ollama)
+def test_a_server_at_the_end_moves_no_other_where_there_is_room(
+    nodes: dict[str, NodeSettings], servers: dict[str, ModelSettings], another: ModelSettings
+) -> None:
+    """Whether there is room is asked of a plan in which the others are held where they are."""
+    before, told = placed(nodes, servers, access_mode="ReadWriteOnce")
+    assume(not told)
+    held = {
+        name: server.model_copy(update={"node_selector": {"kubernetes.io/hostname": before.nodes[name][0]}})
+        for name, server in servers.items()
+    }
+    assume(not placed(nodes, {**held, "another": another}, access_mode="ReadWriteOnce")[1])
+    after, _ = placed(nodes, {**servers, "another": another}, access_mode="ReadWriteOnce")
+    kinds = {node: kind_of(settings) for node, settings in nodes.items()}
+    for name, where in before.nodes.items():
+        assert [kinds[node] for node in after.nodes[name]] == [kinds[node] for node in where]
 
 
 @settings(max_examples=25)
@@ -200,6 +234,9 @@ def test_taking_servers_away_changes_nothing_of_the_others_but_where_they_run(ke
         assert differing <= {"nodes", "rollout"}
 
 
+SHARED: Raw = {"className": "nfs", "accessMode": "ReadWriteMany"}
+
+
 def in_place(spare: int) -> Rollout:
     return Rollout(strategy="Recreate", has_outage=True, spare_gpus=spare)
 
@@ -213,24 +250,46 @@ def one_by_one(spare: int, *, has_outage: bool) -> Rollout:
 
 
 @pytest.mark.parametrize(
-    ("pods", "gpus", "nodes", "free", "expected"),
+    ("pods", "gpus", "free", "expected"),
     [
-        ((1, 1), 1, ["a"], {"a": 0}, in_place(0)),
-        ((1, 1), 1, ["a"], {"a": 1}, surging(1)),
-        ((1, 1), 2, ["a"], {"a": 1}, in_place(1)),
-        ((1, 1), 2, ["a"], {"a": 2}, surging(2)),
-        ((1, 1), 1, ["a"], {"a": 0, "b": 8}, in_place(0)),
-        ((2, 2), 1, ["a", "a"], {"a": 0}, one_by_one(0, has_outage=False)),
-        ((2, 2), 1, ["a", "b"], {"a": 1, "b": 0}, one_by_one(0, has_outage=False)),
-        ((2, 2), 1, ["a", "b"], {"a": 1, "b": 1}, surging(1)),
+        ((1, 1), 1, {"a": 0}, in_place(0)),
+        ((1, 1), 1, {"a": 1}, surging(1)),
+        ((1, 1), 2, {"a": 1}, in_place(1)),
+        ((1, 1), 2, {"a": 2}, surging(2)),
+        ((1, 1), 2, {"a": 1, "b": 1}, in_place(1)),
+        ((2, 2), 1, {"a": 0}, one_by_one(0, has_outage=False)),
+        ((2, 2), 1, {"a": 1, "b": 0}, surging(1)),
         # Recreate would end all pods that an autoscaler has added.
-        ((1, 4), 1, ["a"] * 4, {"a": 0}, one_by_one(0, has_outage=True)),
-        ((2, 4), 1, ["a"] * 4, {"a": 0}, one_by_one(0, has_outage=False)),
-        ((1, 4), 1, ["a"] * 4, {"a": 1}, surging(1)),
+        ((1, 4), 1, {"a": 0}, one_by_one(0, has_outage=True)),
+        ((2, 4), 1, {"a": 0}, one_by_one(0, has_outage=False)),
+        ((1, 4), 1, {"a": 1}, surging(1)),
     ],
 )
 def test_a_new_pod_comes_first_only_where_a_gpu_is_spare(
-    pods: tuple[int, int], gpus: int, nodes: list[str], free: dict[str, int], expected: Rollout
+    pods: tuple[int, int], gpus: int, free: dict[str, int], expected: Rollout
 ) -> None:
     fewest, most = pods
-    assert rollout(replicas=fewest, most=most, gpus=gpus, nodes=nodes, free=free) == expected
+    assert rollout(replicas=fewest, most=most, gpus=gpus, free=free) == expected
+
+
+@pytest.mark.parametrize(
+    ("storage", "nodes", "strategy"),
+    [
+        pytest.param({}, {"a": node(), "b": node()}, "Recreate", id="its volume keeps it"),
+        pytest.param(SHARED, {"a": node(), "b": node()}, "RollingUpdate", id="on another node"),
+        pytest.param(SHARED, {"a": node(), "b": node("l40s")}, "Recreate", id="not on another GPU"),
+        pytest.param(SHARED, {"a": node(), "b": node(slices=2)}, "RollingUpdate", id="on the other slice"),
+        pytest.param(SHARED, {"a": node(), "b": node(taints=["x:NoExecute"])}, "Recreate", id="not past a taint"),
+    ],
+)
+def test_a_shared_volume_lets_a_new_pod_come_first_on_another_node(storage: Raw, nodes: Raw, strategy: str) -> None:
+    found = planned(nodes, {"chat": vllm()}, **({"storage": storage} if storage else {})).servers["chat"]
+    assert found.rollout.strategy == strategy
+    assert found.rollout.has_outage == (strategy == "Recreate")
+
+
+def test_replicas_on_full_nodes_find_the_spare_gpu_elsewhere() -> None:
+    nodes: Raw = {"a": node(count=2), "b": node(count=2)}
+    found = planned(nodes, {"chat": vllm(replicas=3)}, storage=SHARED)
+    assert found.servers["chat"].rollout == surging(1)
+    assert not any("no GPU is spare" in told for told in found.warnings)

@@ -53,10 +53,54 @@ def test_a_model_goes_to_a_card_that_it_fits_though_another_is_fuller() -> None:
 def test_a_model_goes_to_the_smallest_card_that_it_fits_and_to_a_larger_one_when_that_is_taken() -> None:
     nodes: Raw = {"large": node("a100-80gb"), "small": node("rtx-4090")}
     assert where(nodes, {"a": vllm()}) == {"a": {"small"}}
-    assert where(nodes, {"a": vllm(), "b": vllm()}) in (
-        {"a": {"small"}, "b": {"large"}},
-        {"a": {"large"}, "b": {"small"}},
-    )
+    assert where(nodes, {"b": vllm(), "a": vllm()}) == {"b": {"small"}, "a": {"large"}}
+
+
+def test_a_neighbours_name_moves_nobody() -> None:
+    """Its pod must run on the kind of GPU that it was planned with, and its volume would stay behind."""
+    nodes: Raw = {"small": node("rtx-4090"), "large": node("a100-80gb")}
+    assert where(nodes, {"chat": vllm(), "aaa": vllm()}) == {"chat": {"small"}, "aaa": {"large"}}
+    wide: Raw = {"small": node("rtx-4090", 2), "large": node("a100-80gb")}
+    assert where(wide, {"chat": vllm(), "help": vllm(), "aaa": vllm()})["chat"] == {"small"}
+
+
+@pytest.mark.parametrize("server", [vllm(trustRemoteCode=True), {"engine": "tgi", "model": AWQ}], ids=["vllm", "tgi"])
+def test_what_is_told_of_a_server_on_every_card_keeps_it_from_none(server: Raw) -> None:
+    """Warnings about something else: the smallest card stays the best."""
+    nodes: Raw = {"small": node("rtx-4090", 2), "large": node("a100-80gb")}
+    assert planned(nodes, {"chat": server}).warnings
+    assert where(nodes, {"chat": server}) == {"chat": {"small"}}
+
+
+_MOVABLE = (
+    "models.chat.gpuModel: does not say that it stays on rtx-4090 of small, and it suits a100-80gb too. Where volumes "
+    "stay on a node, as k3s' local-path does, a change of this file that moves it there would leave its pod Pending. "
+    "Write gpuModel: rtx-4090."
+)
+
+
+@pytest.mark.parametrize(
+    ("server", "more", "told"),
+    [
+        pytest.param({}, {}, [_MOVABLE], id="volume of one node"),
+        pytest.param({"gpuModel": "rtx-4090"}, {}, [], id="pinned"),
+        pytest.param({"nodeSelector": {"kubernetes.io/hostname": "small"}}, {}, [], id="pinned to its node"),
+        pytest.param({}, {"storage": {"className": "nfs", "accessMode": "ReadWriteMany"}}, [], id="volume of all"),
+        pytest.param({"model": LLAMA_8B, "maxModelLen": 65536}, {}, [], id="suits only one"),
+    ],
+)
+def test_a_server_that_a_change_may_take_from_its_volume_is_told(server: Raw, more: Raw, told: list[str]) -> None:
+    nodes: Raw = {"small": node("rtx-4090"), "large": node("a100-80gb")}
+    found = planned(nodes, {"chat": vllm(**server)}, huggingFaceToken={"secure": "v1:x"}, **more)
+    assert list(found.warnings) == told
+
+
+def test_where_the_same_gpu_is_shared_otherwise_the_node_is_what_to_write() -> None:
+    found = planned({"whole": node(), "sliced": node(slices=2)}, {"chat": vllm()})
+    assert found.servers["chat"].nodes == ("sliced",)
+    [told] = found.warnings
+    assert told.startswith("models.chat.nodeSelector: does not say that it stays on rtx-4090 of sliced, and it suits w")
+    assert told.endswith("Write nodeSelector: {kubernetes.io/hostname: sliced}.")
 
 
 def test_models_that_fit_only_the_large_card_are_not_kept_out_by_those_that_fit_both() -> None:
@@ -143,6 +187,44 @@ def test_shares_that_together_are_more_than_a_card_are_told() -> None:
         "stay Pending: a has a free slice, but too little of a GPU's memory beside its neighbours for 0.4 of it. Lower "
         "gpuShare, or add GPUs or slices, or take something away."
     )
+
+
+def test_a_share_of_a_card_that_nobody_else_may_use_is_told() -> None:
+    found = planned({"a": node()}, {"chat": vllm(gpuShare=0.4)})
+    assert found.warnings == (
+        "models.chat.gpuShare: 0.4, but a is not time-sliced: the pod has a GPU to itself, and the rest of its memory "
+        "is used by no other pod. Write nodes.a.gpus.timeSlices: 2 for others to share it, or leave gpuShare out.",
+    )
+    for server in (vllm(gpuShare=1), vllm()):
+        assert planned({"a": node()}, {"chat": server}).warnings == ()
+    assert planned({"a": node(slices=2)}, {"chat": vllm(gpuShare=0.4)}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("count", "shares", "slices"),
+    [
+        (1, [0.5, 0.5], 2),
+        (1, [0.3, 0.3, 0.4], 3),
+        (2, [0.5, 0.5, 0.5], 2),
+        (1, [0.7, 0.4], None),
+        (1, [None, 0.4], None),
+    ],
+)
+def test_shares_that_would_share_a_card_are_told_how(
+    count: int, shares: list[float | None], slices: int | None
+) -> None:
+    models: Raw = {f"m{i}": ollama(**({} if share is None else {"gpuShare": share})) for i, share in enumerate(shares)}
+    told = problems({"a": node(count=count)}, models)
+    assert told
+    repair = (
+        "Add GPUs or slices, or take something away."
+        if slices is None
+        else f"Write nodes.a.gpus.timeSlices: {slices}, with which all that is there shares its GPUs; or add GPUs or "
+        "slices, or take something away."
+    )
+    assert told[-1].endswith(f" free. {repair}")
+    if slices is not None:
+        assert set(where({"a": node(count=count, slices=slices)}, models)) == set(models)
 
 
 def test_a_new_pod_never_comes_first_where_its_memory_is_not_free() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,7 +16,9 @@ import yaml
 from on_mocks import STACK_FILES, Raw, settings_of
 from rich.console import Console
 from small_stacks import STACKS, every_stack, node, vllm
+from typer.testing import CliRunner
 
+from cli.__main__ import app
 from cli.plan import document, show
 from planning.plan import Plan
 from planning.plan import plan as plan_of
@@ -119,6 +122,17 @@ def test_a_model_is_told_with_all_its_figures(tmp_path: Path, capsys: pytest.Cap
     assert told["nodes"]["a"]["free"] == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "layers"), [("Qwen/Qwen3-8B-GGUF:Q4_K_M", 27), ("somebody/nothing-GGUF:Q4_K_M", None)]
+)
+def test_layers_that_stay_with_the_cpu_are_told(
+    model: str, layers: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server: Raw = {"engine": "llamacpp", "model": model, "gpuLayers": 10}
+    _, told, _ = plan_json(capsys, stack_file(tmp_path, {"nodes": {"a": node()}, "models": {"chat": server}}))
+    assert told["models"]["chat"]["spilledLayers"] == layers
+
+
 def test_the_only_pod_on_the_only_gpu_has_an_outage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, told, _ = plan_json(capsys, stack_file(tmp_path, {"nodes": {"a": node()}, "models": {"chat": vllm()}}))
     chat = told["models"]["chat"]
@@ -177,11 +191,29 @@ def test_what_does_not_fit_is_a_problem_with_its_line(tmp_path: Path, capsys: py
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("Pulumi.b.yaml", "Pulumi.a.yaml", "Pulumi.yaml"):
+        (tmp_path / name).touch()
     code, told, error = plan_json(capsys, tmp_path / "Pulumi.gone.yaml")
     assert code == 1
     [problem] = told["problems"]
-    assert problem == {"path": None, "line": None, "message": "cannot be read: No such file or directory."}
+    there = f"Stack files in {tmp_path}: Pulumi.a.yaml, Pulumi.b.yaml."
+    message = f"cannot be read: No such file or directory. {there}"
+    assert problem == {"path": None, "line": None, "message": message}
     assert "Pulumi.gone.yaml has 1 problem" in error
+
+
+def test_a_file_that_may_not_be_read_is_told_in_json_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stack_file(tmp_path, STACKS["one-vllm"])
+
+    def denied(self: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(os, "access", lambda *_args, **_more: False)  # root may read what nobody may
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    done = CliRunner().invoke(app, ["plan", str(file), "--json"])
+    assert done.exit_code == 1
+    [problem] = json.loads(done.stdout)["problems"]
+    assert problem["message"] == "cannot be read: Permission denied."
 
 
 def test_without_json_only_standard_error_tells_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,6 +230,7 @@ def test_warnings_have_lines_and_end_with_0(tmp_path: Path, capsys: pytest.Captu
     file.write_text(
         "config:\n  llm-serving:nodes: {a: {gpus: {model: rtx-4090}}}\n  llm-serving:models:\n"
         "    chat:\n      engine: vllm\n      model: someone/unheard-of\n"
+        "  llm-serving:security: {clientNamespaces: [apps]}\n"
     )
     code, told, error = plan_json(capsys, file)
     assert (code, error) == (0, "")
@@ -267,6 +300,34 @@ def test_a_stack_is_found_by_its_name_and_a_file_by_its_path(tmp_path: Path) -> 
     assert (told["file"], told["stack"]) == ("mine.yaml", None)
 
 
+def test_a_stack_is_named_by_its_file_too() -> None:
+    assert llmctl("plan", "--stack", "Pulumi.dev.yaml").stdout == llmctl("plan", "--stack", "dev").stdout
+
+
+def test_a_file_and_a_stack_are_one_too_many() -> None:
+    done = llmctl("plan", "--stack", "prod", "Pulumi.dev.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "give one of them" in done.stderr
+    assert llmctl("plan", "Pulumi.dev.yaml", STACK="prod").returncode == 0, "the environment only says what is usual"
+
+
+def test_numbers_are_whole_on_a_narrow_terminal() -> None:
+    assert llmctl("plan", COLUMNS="60").stdout == llmctl("plan", COLUMNS="80").stdout
+
+
+@pytest.mark.parametrize("arguments", [["plan"], ["plan", "--json"], ["catalogue", "list"]], ids=" ".join)
+def test_an_output_that_nobody_takes_is_no_problem_of_the_stack(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "cli", *arguments]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "\nThe output cannot be written: No space left on device.\n")
+
+
 def test_neither_pulumi_nor_kubernetes_nor_ssh_is_loaded() -> None:
     """They would cost a second, and a plan is to be had where they are not installed."""
     program = (
@@ -295,8 +356,22 @@ def test_a_sliced_gpu_is_as_full_as_the_largest_pods_that_may_meet_on_it() -> No
     found = planned({"nodes": {"a": node(count=2, slices=2)}, "models": {"x": small, "y": large, "z": large}})
     models, nodes = model_summaries(found), node_summaries(found)
     totals = sorted(model.gpu_memory_mib.total for model in models.values() if model.gpu_memory_mib)
-    assert nodes["a"].fullest_gpu_mib == totals[-1] + totals[-2]
+    # 480 MiB are the driver's, of which no share is given, and each process has a CUDA context of 527 MiB beside it.
+    shares = 0.9 * 2 * 0.5
+    expected = totals[-1] + totals[-2] + 2 * 527 + 480 - round(shares * 480)
+    assert nodes["a"].fullest_gpu_mib is not None
+    assert nodes["a"].fullest_gpu_mib == pytest.approx(expected, abs=2)
     assert nodes["a"].fullest_gpu_mib <= nodes["a"].gpu_card_mib
+    assert not [line for line in found.warnings if line.startswith("nodes.")]
+
+
+def test_a_sliced_gpu_that_is_too_full_is_told() -> None:
+    """Eight CUDA contexts are 4 GiB, and no share of vLLM's has them in it."""
+    servers = {f"m{each}": vllm("Qwen/Qwen3-Embedding-0.6B", maxModelLen=512) for each in range(8)}
+    found = planned({"nodes": {"a": node(slices=8)}, "models": servers})
+    [told] = [line for line in found.warnings if line.startswith("nodes.")]
+    assert told.startswith("nodes.a.gpus.timeSlices: the pods of m0, m1, ")
+    assert "of the 24084 MiB that a rtx-4090 gives. The last to start would run out of memory." in told
 
 
 @every_stack

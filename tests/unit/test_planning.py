@@ -12,6 +12,7 @@ from llm_policies.shared_memory import needed_bytes
 from on_mocks import Raw, settings_of
 from small_stacks import LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm
 
+from planning.gpu_names import gpu_meant
 from planning.ollama import OllamaPlan
 from planning.plan import plan
 from planning.pods import GIB, host_memory, shm_bytes
@@ -83,9 +84,10 @@ def test_the_key_of_the_models_changes_with_them_and_with_nothing_else() -> None
 
 
 def test_all_problems_of_nodes_models_and_routes_are_told_at_once() -> None:
+    there = {"nodeSelector": {"kubernetes.io/hostname": "b"}}  # else the unknown GPU might hold them
     told = problems(
         {"a": node("rtx-4091", 4), "b": node(slices=2)},
-        {"big": vllm(gpus=16), "help": ollama(gpuShare=0.9), "wide": vllm(LLAMA_70B)},
+        {"big": vllm(gpus=16), "help": ollama(gpuShare=0.9, **there), "wide": vllm(LLAMA_70B, **there)},
         ingress={"host": "localhost", "routes": {"/help": "wide", "/x": "none"}},
     )
     assert sorted(line.split(":")[0] for line in told) == sorted(
@@ -138,6 +140,30 @@ def test_a_gpu_that_the_catalogue_does_not_know_is_told_with_the_nearest() -> No
         "nodes.a.gpus.model: 'rtx-4091' is not in the catalogue, so nothing can be said of its memory; did you mean "
         "'rtx-4090'? (`llmctl catalogue list --gpus` shows all of them)"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("NVIDIA GeForce RTX 4090", "; did you mean 'rtx-4090'?"),
+        ("NVIDIA-L40S", "; did you mean 'l40s'?"),
+        ("Tesla-T4", "; did you mean 't4'?"),
+        ("a100", "; did you mean 'a100-40gb' or 'a100-80gb'?"),
+        ("RTX 4060 Ti", "; did you mean 'rtx-4060-ti-8gb' or 'rtx-4060-ti-16gb'?"),
+        ("rtx4090", "; did you mean 'rtx-4090'?"),
+        ("mi300x", ""),
+        ("", ""),
+    ],
+)
+def test_a_gpu_is_found_by_the_names_that_others_have_for_it(written: str, meant: str) -> None:
+    assert gpu_meant(written) == meant
+
+
+@pytest.mark.parametrize("wanted", [{}, {"gpuModel": "rtx-4090"}])
+@pytest.mark.parametrize("others", [{}, {"b": node("rtx-3050-8gb")}])
+def test_what_follows_from_a_gpus_wrong_name_is_not_told_as_well(wanted: Raw, others: Raw) -> None:
+    [told] = problems({"a": node("NVIDIA GeForce RTX 4090"), **others}, {"chat": vllm(**wanted)})
+    assert told.startswith("nodes.a.gpus.model: ")
 
 
 def calls(models: int) -> int:

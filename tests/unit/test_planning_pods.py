@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from on_mocks import Raw, settings_of
 from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, node, ollama, planned, problems, vllm, vllm_plan
 
+from planning.plan import plan
 from planning.pods import GIB, Shutdown, least_shm_bytes, shm_bytes
 from planning.rollout import Rollout, outage_seconds
 from planning.startup import Startup
@@ -168,6 +173,12 @@ def test_a_server_that_nobody_reaches_is_warned_of() -> None:
     assert planned(nodes, models, ingress=edge, security={"clientNamespaces": ["apps"]}).warnings == ()
 
 
-def test_a_stack_without_an_edge_is_not_warned_of_what_nobody_reaches() -> None:
-    """It was meant so, or the edge comes next; a line for each model would only hide others."""
-    assert planned({"a": node(count=2)}, {"chat": vllm(), "help": ollama()}).warnings == ()
+def test_a_stack_that_nobody_reaches_is_warned_of_once_with_what_to_write() -> None:
+    raw: Raw = {"nodes": {"a": node(count=2)}, "models": {"chat": vllm(), "help": ollama()}}
+    [told] = plan(settings_of(raw)).warnings
+    assert told.startswith("ingress: is not set, so nobody reaches a model: ")
+    written = re.search(r"Write ingress: (\{.*\}), or name", told)
+    assert written
+    reached = {**raw, "ingress": yaml.safe_load(written[1])}
+    assert not any(line.startswith("ingress") for line in plan(settings_of(reached)).warnings)
+    assert plan(settings_of({**raw, "security": {"clientNamespaces": ["apps"]}})).warnings == ()

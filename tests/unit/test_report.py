@@ -205,7 +205,10 @@ def test_without_a_stacks_name_there_is_no_comment(tmp_path: Path) -> None:
         report(tmp_path / "preview.json")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "pulumi: not logged in"])
+PLAN = '{"version": 1, "file": "Pulumi.dev.yaml", "models": {}, "nodes": {}, "warnings": [], "problems": []}'
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "pulumi: not logged in", PLAN])
 def test_what_is_no_preview_is_refused(text: str) -> None:
     with pytest.raises(PreviewError, match="--json"):
         read_preview(text)

@@ -134,3 +134,19 @@ def test_no_path_ever_leads_to_two_places(written: Raw) -> None:
         return
     paths = [at.path for route in found for at in route.locations]
     assert len(paths) == len(set(paths))
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "write"),
+    [
+        ({"/v1/chat/completions": "chat"}, "/v1/chat/completions", "/v1"),
+        ({"/v1/fast/embeddings": "chat"}, "/v1/fast/embeddings", "/v1/fast"),
+        ({"/v1": "chat", "/v1/embeddings": "help"}, "/v1/embeddings", "/v1/help-model"),
+        ({"/api/chat": "help"}, "/api/chat", "/api"),
+    ],
+)
+def test_a_path_of_the_api_is_no_route(written: Raw, path: str, write: str) -> None:
+    assert route_problems(written) == [
+        f"ingress.routes.{path}: is a path of the API itself, and a route is its base, behind which clients write such "
+        f"a path again. Write {write!r}."
+    ]

@@ -34,6 +34,7 @@ BEYOND = {
     r"^models\.chat\.gpuShare: nan": "JSON has no NaN, and Python's is within all bounds",
     r"^ingress\.routes\./v1\\n": "in Python the pattern's $ is also before a line's end; editors use ECMAScript",
     r'contains """': "the schema says nothing of the grammar of Modelfiles",
+    r"has the host of Hugging Face": "a repository and a file of a claim are no one pattern that editors could explain",
     r"an Ollama model name": "the names of several registries are no pattern that editors could explain",
     r"^(namespace|.*\.system): looks like ": "what a secret looks like is not the schema's",
 }
@@ -139,6 +140,23 @@ def test_a_file_is_held_to_our_keys_and_to_no_others(config: Raw, accepted: bool
     assert validator().is_valid(whole) == accepted
 
 
+def test_a_mistake_of_one_engine_is_told_of_that_engine_alone() -> None:
+    model = {"engine": "ollama", "pull": ["qwen3:4b"], "numParallel": "two"}
+    [error] = validator().iter_errors(stack({**SMALLEST, "models": {"chat": model}}))
+    assert list(error.absolute_path)[-1] == "numParallel"
+    assert "'two' is not of type 'integer'" in error.message
+
+
+@pytest.mark.parametrize("model", [{"pull": ["qwen3:4b"]}, {"engine": "sglang"}])
+def test_without_an_engine_there_is_no_model(model: Raw) -> None:
+    assert refused({**SMALLEST, "models": {"chat": model}})
+
+
+@pytest.mark.parametrize("slipped", ["ingress", f"{PROJECT}:ingress", "architecture"])
+def test_what_slipped_out_of_config_is_refused(slipped: str) -> None:
+    assert not validator().is_valid({**stack(SMALLEST), slipped: {}})
+
+
 def test_a_key_without_a_namespace_is_the_projects_own() -> None:
     assert list(validator().iter_errors({"config": SMALLEST})) == []
     assert list(validator().iter_errors({"config": {"models": SMALLEST["models"]}}))
@@ -155,7 +173,8 @@ def described(schema: Any, where: str = "") -> list[str]:
         f"{where}.{key}"
         for key, value in properties.items()
         if isinstance(value, dict) and "description" not in value and "$ref" not in value
-        if not where.endswith(".parameters")  # Ollama's own, which its documentation describes
+        # Ollama's own, which its documentation describes; and what only tells one engine from another.
+        if not where.endswith((".parameters", ".if"))
     ]
     return missing + [found for key, value in schema.items() for found in described(value, f"{where}.{key}")]
 

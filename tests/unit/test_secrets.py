@@ -21,6 +21,7 @@ from pulumi.runtime.proto import resource_pb2
 from small_stacks import node, vllm
 
 from planning.plan import Plan, plan
+from planning.problems import PlanError
 from settings.loader import PROJECT, load, parse, read
 from settings.problems import SettingsError
 from settings.stack import Settings
@@ -86,7 +87,7 @@ def test_a_plain_secret_is_refused_without_being_quoted(secret: tuple[str, ...])
     told = refused(STACK, *secret)
     assert ("ingress.apiKeys.partner: is in the file as plain text" in told) == ("ingress" not in secret)
     assert ("huggingFaceToken: is in the file as plain text" in told) == ("huggingFaceToken" not in secret)
-    assert "pulumi config set --secret" in told
+    assert "bin/pulumi config set --stack test --secret" in told
     assert "MARKER" not in told
 
 
@@ -204,6 +205,38 @@ def plain(value: Any) -> Any:
             return "[secret]"
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("value", ["hunter12MARKER", ["hunter12MARKER"], {"key": "hunter12MARKER"}, 12345678])
+@pytest.mark.parametrize(
+    ("server", "mapping", "name"),
+    [
+        ({"engine": "llamacpp", "model": "Qwen/Qwen3-8B-GGUF:Q4_K_M"}, "extraArgs", "api-key-file"),
+        ({"engine": "llamacpp", "model": "Qwen/Qwen3-8B-GGUF:Q4_K_M"}, "extraArgs", "hf-token"),
+        ({"engine": "tgi", "model": "Qwen/Qwen3-8B"}, "extraArgs", "api-key"),
+        (vllm(), "extraArgs", "api-key"),
+        (vllm(), "extraEnvironment", "S3_SECRET_ACCESS_KEY"),
+        ({"engine": "ollama", "pull": ["qwen3:4b"]}, "extraEnvironment", "OLLAMA_API_KEY"),
+    ],
+)
+def test_what_is_named_like_a_secret_is_refused_and_not_quoted(
+    server: Raw, mapping: str, name: str, value: object
+) -> None:
+    with pytest.raises((SettingsError, PlanError)) as caught:
+        plan(parse({"nodes": STACK["nodes"], "models": {"chat": {**server, mapping: {name: value}}}}, source="a"))
+    told = "\n".join(caught.value.problems)
+    assert f"models.chat.{mapping}.{name}: " in told
+    assert "MARKER" not in told
+    assert "12345678" not in told
+
+
+def test_what_is_counted_in_tokens_is_no_secret() -> None:
+    flag: Raw = {"extraArgs": {"tokens-per-step": [7]}}
+    with pytest.raises(SettingsError, match=r"tokens-per-step: \[7\] is neither"):
+        parse(
+            {**STACK, "models": {"chat": {"engine": "llamacpp", "model": "Qwen/Qwen3-8B-GGUF:Q4_K_M", **flag}}},
+            source="a",
+        )
 
 
 def test_secrets_are_registered_as_secrets_and_nowhere_else() -> None:

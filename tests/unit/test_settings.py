@@ -182,7 +182,7 @@ def test_settings_are_strict_and_frozen(model: type[BaseModel]) -> None:
     ("content", "problem"),
     [
         (None, "cannot be read: No such file or directory."),
-        (b"a: [", "is not YAML in line 2, column 1: "),
+        (b"a: [", "line 2: is not YAML in column 1: "),
         (b"a: \xff\xfe", "is not YAML: byte 4 is not UTF-8. Save the file in that encoding."),
         (b"", "is empty; write 'config:' with keys such as 'llm-serving:models' below it."),
         (b"# nothing\n", "is empty; write"),
@@ -205,7 +205,7 @@ def write(folder: Path, raw: Raw) -> Path:
     config: dict[object, object] = {f"llm-serving:{key}": value for key, value in raw.items()}
     config |= {"kubernetes:context": "k3s", "other:8": "eight"}
     file = folder / SOURCE
-    file.write_text(yaml.safe_dump({"config": config}))
+    file.write_text(yaml.safe_dump({"config": config}, sort_keys=False))
     return file
 
 
@@ -292,6 +292,18 @@ def test_lines_are_told_only_of_the_file_that_pulumi_has_read(tmp_path: Path, mo
         SettingsError, match=r"^The configuration of the stack 'test' has 1 problem:\n  models\.chat\.gpus: "
     ):
         load_as_pulumi(wrong)
+
+
+def test_models_and_nodes_keep_the_order_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are placed in it, so that a plan without Pulumi is what Pulumi then does, which sorts keys (3.255.0)."""
+    monkeypatch.chdir(tmp_path)
+    [card] = SMALLEST["nodes"].values()
+    raw = {**SMALLEST, "nodes": {"b": card, "a": card}, "models": {"y": VLLM, "x": VLLM}}
+    write(tmp_path, raw)
+    handed = {key: dict(sorted(value.items())) if isinstance(value, dict) else value for key, value in raw.items()}
+    found = load_as_pulumi(handed)
+    assert list(found.nodes) == ["b", "a"]
+    assert list(found.models) == ["y", "x"]
 
 
 def test_nothing_behind_a_key_is_told_the_same_with_pulumi_and_without(

@@ -148,6 +148,22 @@ def test_what_is_missing_is_told_at_the_line_of_what_should_have_it(tmp_path: Pa
     assert told(tmp_path, text)[1] == "  line 4: models.chat.model: is required, and there is no default for it."
 
 
+@pytest.mark.parametrize(
+    ("model", "also"),
+    [
+        ("{pull: ['qwen3:4b'], gpus: two}", ["models.chat.gpus"]),
+        ("{model: a/b, maxModelLen: 32k, shm: 4GB}", ["models.chat.maxModelLen", "models.chat.shm"]),
+        ("{model: 'a/b:Q4_K_M', gpus: two}", []),
+    ],
+    ids=["ollama", "vllm", "one of three"],
+)
+def test_a_missing_engine_hides_no_mistake_where_the_settings_tell_it(
+    tmp_path: Path, model: str, also: list[str]
+) -> None:
+    lines = told(tmp_path, HEAD + f"  llm-serving:models:\n    chat: {model}\n")
+    assert [line.split(": ")[1] for line in lines[1:]] == ["models.chat.engine", *also]
+
+
 def test_a_plan_that_does_not_fit_is_told_with_its_line(tmp_path: Path) -> None:
     text = HEAD + "  llm-serving:models:\n    chat: {engine: vllm, model: a/b,\n      gpus: 4}\n"
     first, second = told(tmp_path, text)
@@ -282,28 +298,33 @@ def test_a_file_of_windows_is_read_as_any_other(tmp_path: Path) -> None:
             "lines: indent them below 'config:'.",
         ),
         (
+            "nodes: {}\nmodels: {}\n",
+            "has no mapping 'config:' with keys such as 'llm-serving:models'; its keys stand at the beginning of their "
+            "lines: indent them below 'config:'.",
+        ),
+        (
             "config: {a: 1}\n---\nconfig: {b: 1}\n",
             "has a second document (---) in line 2, which Pulumi does not read. Put it in a file of its own, or take "
             "the '---' out.",
         ),
         (
             "config:\n\ta: 1\n",
-            "is not YAML in line 2, column 1: found character that cannot start any token. A tab cannot indent: write "
+            "line 2: is not YAML in column 1: found character that cannot start any token. A tab cannot indent: write "
             "spaces.",
         ),
         (
             'config: {a: "C:\\models"}\n',
-            "is not YAML in line 1, column 16: found unknown escape character. In double quotes a backslash begins an "
+            "line 1: is not YAML in column 16: found unknown escape character. In double quotes a backslash begins an "
             "escape: write single quotes.",
         ),
         (
             "config:\n  a: b: c\n",
-            "is not YAML in line 2, column 7: mapping values are not allowed in this context. Look at the indentation, "
+            "line 2: is not YAML in column 7: mapping values are not allowed in this context. Look at the indentation, "
             "and put texts with ': ' in quotes.",
         ),
         (
             "config:\n  a: *.example.com\n",
-            "is not YAML in line 2, column 7: did not find expected alphabetic or numeric character. A text that "
+            "line 2: is not YAML in column 7: did not find expected alphabetic or numeric character. A text that "
             "begins with '*' or '&' stands in quotes.",
         ),
     ],
@@ -339,6 +360,57 @@ def test_a_file_that_cannot_be_read_is_told_with_its_repair(tmp_path: Path, text
 )
 def test_a_key_that_is_none_of_ours_is_told(tmp_path: Path, config: str, problem: str) -> None:
     assert any(line.startswith(problem) for line in told(tmp_path, "config:\n" + config))
+
+
+TOKEN = "hf_" + "abcdefghijklmnopqrstuvwxyz0123"
+
+
+@pytest.mark.parametrize(
+    ("beside", "problems"),
+    [
+        ("llm-serving:ingress:\n  host: localhost\n", ["'llm-serving:ingress'|so it is not read: indent it by two."]),
+        ("ingress: {}\n", ["'ingress'|so it is not read: indent it by two."]),
+        ("kubernetes:context: k3s\n", ["'kubernetes:context'|so it is not read: indent it by two."]),
+        (
+            "architecture: {layers: 4}\n",
+            ["'architecture'|so it is not read. It is a setting of models.<name>: indent it below that."],
+        ),
+        ("ingres: {}\n", ["'ingres'|so it is not read; did you mean 'ingress'? Write it below 'config:'."]),
+        (
+            "services: {}\n",
+            [
+                "'services'|so it is not read. Pulumi has no such key, and this project no such setting: take it out.",
+            ],
+        ),
+    ],
+)
+def test_what_slipped_out_of_config_is_told(tmp_path: Path, beside: str, problems: list[str]) -> None:
+    text = HEAD + "  llm-serving:models:\n    chat: {engine: vllm, model: Qwen/Qwen2.5-7B-Instruct-AWQ}\n" + beside
+    expected = [problem.replace("|", ": stands beside 'config:', ") for problem in problems]
+    assert told(tmp_path, text)[1:] == [f"  line 5: {problem}" for problem in expected]
+
+
+def test_a_token_beside_config_is_told_and_not_shown(tmp_path: Path) -> None:
+    text = HEAD + f"  llm-serving:models: {{}}\nsecrets:\n  - hf: {TOKEN}\n"
+    lines = told(tmp_path, text)
+    assert any(line.startswith("  line 5: 'secrets' in line 5: looks like a Hugging Face token") for line in lines)
+    assert TOKEN not in "".join(lines)
+
+
+def test_what_slipped_out_hides_no_mistake_of_the_section_that_is_read(tmp_path: Path) -> None:
+    text = HEAD + "  llm-serving:models: {chat: {engine: vllm, model: a/b, shm: 4GB}}\nmodels: {}\n"
+    assert [line.split(": ")[:2] for line in told(tmp_path, text)[1:]] == [
+        ["  line 3", "models.chat.shm"],
+        ["  line 4", "'models'"],
+    ]
+
+
+def test_the_line_of_what_is_not_yaml_is_told_to_programs_too(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.test.yaml"
+    file.write_text("config:\n  a: b: c\n")
+    with pytest.raises(SettingsError) as caught:
+        read_source(file)
+    assert caught.value.lines == (2,)
 
 
 def test_what_cannot_be_read_clearly_hides_no_other_mistake(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def added(**settings: object) -> set[str]:
         ({"maxNumSeqs": 9000}, {"--max-num-seqs=9000", "--max-num-batched-tokens=9000"}),
         ({"maxNumQueuedReqs": 500}, {"--max-num-queued-reqs=500"}),
         ({"prefixCaching": True}, {"--enable-prefix-caching"}),
-        ({"prefixCaching": False}, {"--disable-prefix-caching"}),
-        ({"chunkedPrefill": False}, {"--disable-chunked-prefill"}),
+        ({"prefixCaching": False}, {"--no-enable-prefix-caching"}),
+        ({"chunkedPrefill": False}, {"--no-enable-chunked-prefill"}),
         ({"attentionBackend": "FLASHINFER"}, {"--attention-backend=FLASHINFER"}),
         ({"dtype": "float16"}, {"--dtype=float16"}),
         ({"quantization": "fp8_per_tensor"}, {"--quantization=fp8_per_tensor"}),
@@ -145,7 +145,7 @@ def test_adapters_a_draft_and_larger_batches_leave_less_for_the_cache() -> None:
 
 def test_a_smaller_type_of_the_cache_has_room_for_more_requests() -> None:
     def room(dtype: str) -> int:
-        return vllm_plan(POOL, model=LLAMA_8B, kvCacheDtype=dtype).concurrent_full_length_requests or 0
+        return vllm_plan(POOL, model=LLAMA_8B, kvCacheDtype=dtype).cached_full_length_requests or 0
 
     assert room("nvfp4") > room("fp8") > room("fp8_per_token_head") > room("auto") == room("bfloat16")
     assert room("fp8") == pytest.approx(2 * room("auto"), abs=1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from on_mocks import Raw, settings_of
-from small_stacks import AWQ, LLAMA_8B, planned
+from small_stacks import AWQ, LLAMA_8B, LLAMA_70B, planned
 
 from planning.plan import plan
 from planning.problems import PlanError
@@ -68,6 +69,19 @@ def test_all_problems_of_a_server_are_told_at_once() -> None:
         ({"maxModelLen": 40000, "hfOverrides": {"rope_parameters": {"rope_type": "yarn", "factor": 4}}}, "a100-80gb"),
         ({"maxModelLen": 40000, "extraEnvironment": {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}}, "a100-80gb"),
         ({"image": "docker.io/vllm/vllm-openai:v0.34.0", "extraArgs": {"brand-new": 1}}, "rtx-4090"),
+        ({"model": "Qwen/Qwen3.5-9B", "speculative": {"method": "mtp", "numSpeculativeTokens": 2}}, "a100-80gb"),
+        ({"model": "owner/unknown", "speculative": {"method": "mtp", "numSpeculativeTokens": 2}}, "a100-80gb"),
+        (
+            {
+                "model": LLAMA_8B,
+                "speculative": {
+                    "method": "draft_model",
+                    "model": "meta-llama/Llama-3.2-1B-Instruct",
+                    "numSpeculativeTokens": 2,
+                },
+            },
+            "a100-80gb",
+        ),
     ],
 )
 def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
@@ -91,7 +105,17 @@ def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
         ),
         (
             {"image": "docker.io/vllm/vllm-openai:v0.34.0", "extraArgs": {"brand-new": 1}},
-            "models.chat.extraArgs: docker.io/vllm/vllm-openai:v0.34.0 is another release of vLLM than the one whose",
+            "models.chat.image: docker.io/vllm/vllm-openai:v0.34.0 is vLLM 0.34.0, and flags, parsers and memory are "
+            "known of 0.33.0 alone: what the plan writes is not checked against it",
+        ),
+        (
+            # Without a setting of which this release would know: the plan's own flags are enough to refuse to start.
+            {"image": "docker.io/vllm/vllm-openai:v0.16.0"},
+            "models.chat.image: docker.io/vllm/vllm-openai:v0.16.0 is vLLM 0.16.0, and flags",
+        ),
+        (
+            {"image": "docker.io/vllm/vllm-openai@sha256:" + 64 * "0"},
+            f"models.chat.image: docker.io/vllm/vllm-openai@sha256:{64 * '0'} does not say which release of vLLM it",
         ),
         (
             {"loraAdapters": {"legal": {"source": "a/b"}}, "maxLoras": 4},
@@ -100,6 +124,10 @@ def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
         (
             {"speculative": {"method": "draft_model", "model": "a/b", "numSpeculativeTokens": 2}},
             "models.chat.speculative.model: a/b is not in the catalogue, so what it takes of the GPU is not counted",
+        ),
+        (
+            {"speculative": {"method": "eagle3", "model": "a/b", "numSpeculativeTokens": 2}},
+            "models.chat.speculative.model: a/b is not in the catalogue, so what it takes of the GPU is not counted.",
         ),
         (
             {"maxNumQueuedReqs": 100},
@@ -119,6 +147,78 @@ def test_what_vllm_takes_is_no_problem(settings: Raw, gpu: str) -> None:
 def test_what_may_do_harm_is_warned_of(settings: Raw, told: str) -> None:
     [found] = warnings(settings, count=1)
     assert found.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpu", "key"),
+    [
+        ({"model": LLAMA_8B, "gpuShare": 0.5, "maxModelLen": 4096}, {}, "gpuShare"),
+        ({"model": LLAMA_8B, "maxModelLen": 4096}, {"timeSlices": 2, "count": 1}, "gpuShare"),
+        ({"model": LLAMA_8B, "gpuShare": 0.8, "maxModelLen": 8192}, {}, "gpuShare"),
+        ({"model": LLAMA_8B, "maxModelLen": 60_000}, {}, "kvCacheDtype"),
+        ({"model": LLAMA_8B, "maxModelLen": 100_000}, {}, "gpus"),
+    ],
+)
+def test_each_repair_of_what_does_not_fit_can_be_made(settings: Raw, gpu: Raw, key: str) -> None:
+    """Settings and placement refuse several GPUs of which each is shared, so there a larger share is offered."""
+    [told] = problems(settings, **gpu)
+    offered = dict(re.findall(r"(gpuShare|kvCacheDtype|gpus): ([\w.]+)", told.split(". Write ")[1]))
+    assert key in offered
+    assert ("gpus" in offered) != ("gpuShare" in offered)
+    for name, value in offered.items():
+        repaired = {**settings, name: yaml.safe_load(value)}
+        assert problems(repaired, **gpu) == []
+        if name == "gpuShare":
+            assert problems({**repaired, name: round(float(value) - 0.01, 2)}, **gpu), "the smallest"
+
+
+def test_where_all_of_a_shared_gpu_is_too_little_no_share_of_it_is_offered() -> None:
+    [told] = problems({"model": LLAMA_70B}, timeSlices=2)
+    assert told.endswith(
+        "so it would run out of memory while it loads. Choose a model with smaller weights, or larger GPUs."
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "repair"),
+    [
+        # Within what the model was made for, although the cache has room for more.
+        ({"maxModelLen": 200_000}, "Write 32768 or less, or kvCacheDtype: fp8, or gpus: 2."),
+        ({"maxModelLen": 500_000, "kvCacheDtype": "fp8"}, "Write 32768 or less, or gpus: 2."),
+        ({"maxModelLen": 200_000, "attentionBackend": "TRITON_ATTN"}, "Write 32768 or less, or kvCacheDtype: fp8, or"),
+    ],
+)
+def test_every_way_to_a_larger_context_is_offered(settings: Raw, repair: str) -> None:
+    [_, told] = problems(settings, model="rtx-4060-ti-16gb")
+    assert repair in told
+
+
+def test_a_cache_in_fp8_is_offered_where_it_is_read_alone() -> None:
+    longer: Raw = {"model": LLAMA_8B, "maxModelLen": 60_000, "attentionBackend": "TRITON_ATTN"}
+    assert "kvCacheDtype" in problems(longer)[0]
+    assert "kvCacheDtype" not in problems(longer, model="rtx-3090")[0]
+    assert "kvCacheDtype" in problems({**longer, "attentionBackend": "FLASHINFER"}, model="rtx-3090")[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"model": "Qwen/Qwen3-14B", "extraArgs": {"cpu-offload-gb": 12}}, "models.chat: weights "),
+        ({"model": "Qwen/Qwen3-14B", "extraArgs": {"offload-group-size": 4}}, "models.chat: weights "),
+        (
+            {"maxModelLen": 32768, "model": "Qwen/Qwen3-8B", "extraArgs": {"kv-cache-memory-bytes": "9G"}},
+            "models.chat.max",
+        ),
+    ],
+)
+def test_what_a_flag_may_make_fit_is_a_warning(settings: Raw, told: str) -> None:
+    [flag] = settings["extraArgs"]
+    found = warnings(settings, count=1)
+    assert any(line.startswith(f"models.chat.extraArgs.{flag}: changes what is kept in which memory") for line in found)
+    [fit] = [line for line in found if line.startswith(told)]
+    assert f", unless extraArgs.{flag}, which is not counted, leaves enough. " in fit
+    for without in ({}, {flag: 0}, {"enable-sleep-mode": True}):
+        assert problems({**settings, "extraArgs": without}, count=1)
 
 
 def test_a_safe_utilization_is_not_warned_of() -> None:
