@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from llm_policies import images
+from judged import BY_NAME, findings, objects_of
 from small_stacks import node, planned, vllm
 
 from planning.image_tags import MOVING_TAGS
@@ -34,5 +34,9 @@ def test_a_release_or_a_digest_stays(image: str) -> None:
     assert warned(image) == []
 
 
-def test_the_tags_are_those_that_the_policies_refuse() -> None:
-    assert MOVING_TAGS == images._MOVING_TAGS
+@pytest.mark.parametrize("tag", MOVING_TAGS)
+def test_what_is_warned_of_the_policies_refuse(tag: str) -> None:
+    image = f"docker.io/vllm/vllm-openai:{tag}".removesuffix(":")
+    spec = {"containers": [{"name": "vllm", "image": image}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "chat"}, "spec": spec}
+    assert findings(BY_NAME["image-tag-mutable"], objects_of([pod], pulumi=False)) != []
