@@ -69,8 +69,10 @@ def _variable(name: str) -> str:
             "changes what the plan counts with, or how Ollama speaks with its llama-server. Leave it out, or take the "
             "engine llamacpp, which has settings for it."
         )
-    known = {*_KNOWN_VARIABLES, *VARIABLES_BY_SETTING}
-    meant = did_you_mean(name, known) if nearest(name, known) else ". `ollama serve --help` lists those that it reads."
+    # Without the prefix, by which all of them are alike.
+    known = {known.removeprefix("OLLAMA_"): known for known in (*_KNOWN_VARIABLES, *VARIABLES_BY_SETTING)}
+    near = nearest(name.removeprefix("OLLAMA_"), known)
+    meant = f"; did you mean {known[near]!r}?" if near else ". `ollama serve --help` lists those that it reads."
     raise ValueError(f"Ollama reads no such variable, and would ignore it without a word{meant}")
 
 

@@ -123,3 +123,9 @@ def test_no_flag_is_proposed_that_would_be_refused() -> None:
     extra_arguments("x", {"hostt": "y"}, flag_table("llama-server"), settings={}, refused=refused, problems=found)
     [problem] = found
     assert "'host'" not in problem
+
+
+def test_a_variable_is_not_like_another_by_the_prefix_that_all_have() -> None:
+    model = {**MODELS["ollama"], "extraEnvironment": {"OLLAMA_FOO": "1"}}
+    [problem] = problems({**SMALLEST, "models": {"chat": model}})
+    assert "did you mean" not in problem
