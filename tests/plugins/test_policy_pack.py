@@ -160,7 +160,7 @@ def test_rules_over_the_whole_stack_hold_at_preview(workspace: Workspace, tmp_pa
         + '    spec={"selector": {"app": "others"}, "ports": [{"port": 80}]})\n'
     )
     said = refused(workspace, **options(tmp_path, dangling_selector="mandatory"))
-    assert "Service/other selects nothing." in said
+    assert "Service/other selects nothing, so it refuses every connection." in said
 
 
 def test_a_state_is_judged_without_a_program(

@@ -340,7 +340,8 @@ def test_a_source_that_is_nothing_is_told(source: str) -> None:
     assert "there is no such file, and a repository of the hub is named owner/name" in str(result.exception)
 
 
-def test_the_list_has_every_name() -> None:
+def test_the_list_has_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     gpus, models = run("list", "--gpus"), run("list", "--models")
     assert all(f" {name} " in gpus for name in gpu_models())
     assert all(f" {name} " in models for name in language_models())

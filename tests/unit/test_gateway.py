@@ -81,7 +81,7 @@ def ids(response: HTTPResponse) -> list[str]:
         {},
         {"apiKeys": {"a": "generated"}, "routes": {"/v1": "help", "/api": "help"}},
         {"host": "localhost", "apiKeys": None, "tls": None},
-        {"routes": {"/a.b/~c_-": "help", "/A/b": "help", "/v1/models": "chat"}},
+        {"routes": {"/a.b/~c_-": "help", "/A/b": "help", "/v1/m0dels": "chat"}},
         {"routes": {f"/v1/m{i}": "chat" for i in range(200)}},
     ],
     ids=["all", "ollama", "open", "paths", "many"],
