@@ -262,8 +262,8 @@ def test_pods_follow_the_load_up_after_their_window_and_down_again(stack: Monito
     window = stack.get("hpa", "fast")["spec"]["behavior"]["scaleUp"]["stabilizationWindowSeconds"]
     assert window > 40
     eventually(lambda: stack.replicas() == 1, 60, "one pod")
+    start = time.monotonic()  # before the load: the window begins with the first request that is counted
     with load(stack):
-        start = time.monotonic()
         eventually(lambda: bool(stack.query(f"vllm:num_requests_running > {_TARGET}")), 30, "the load in Prometheus")
         eventually(lambda: stack.replicas() == 2, window + 90, "a second pod")
         # Without its window the autoscaler would have acted within two of its rounds of 15 s.
