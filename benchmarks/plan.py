@@ -5,8 +5,8 @@ many servers of a few models on nodes of one kind, `mixed` as many on three kind
 on each, `distinct` the same with no two servers alike, so that nothing is tried once for several, and `full` a pool
 that is too small, with a problem for each server that finds no place.
 
-CPU time, since other work of the machine is not the plan's. On 2 cores with Python 3.11 at a load of 4, which makes each
-CPU second worth less (at a load of 9 `distinct` took 1.26 s):
+CPU time, since other work of the machine is not the plan's. On 2 cores with Python 3.11 at a load of 4, which makes
+each CPU second worth less (at a load of 9 `distinct` took 1.26 s):
 
     plain     0.53 s   63 MiB
     mixed     0.66 s   64 MiB
