@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -20,6 +20,7 @@ from planning.llamacpp import LlamaCppPlan
 from planning.ollama import OllamaPlan
 from planning.plan import Plan, ServerPlan
 from planning.tgi import TgiPlan
+from planning.volumes import VolumeClass
 
 
 def deploy(plan: Plan) -> dict[str, Any]:
@@ -80,43 +81,34 @@ def deploy(plan: Plan) -> dict[str, Any]:
     return outputs
 
 
+class _Around(TypedDict):
+    """What the servers that read Hugging Face and have metrics are told of the stack."""
+
+    namespace: str
+    volumes: VolumeClass
+    hugging_face_token: pulumi.Output[str] | None
+    monitoring_namespace: str | None
+    opts: pulumi.ResourceOptions
+
+
 def _server(
     name: str, server: ServerPlan, plan: Plan, token: pulumi.Output[str] | None, opts: pulumi.ResourceOptions
 ) -> VllmServer | OllamaServer | LlamaCppServer | TgiServer:
     """The component that `server` is the plan of."""
-    namespace, volumes = plan.namespace, plan.volumes
-    watching = plan.monitoring.namespace if plan.monitoring else None
     if isinstance(server, OllamaPlan):
-        return OllamaServer(name, server, namespace=namespace, volumes=volumes, opts=opts)
+        return OllamaServer(name, server, namespace=plan.namespace, volumes=plan.volumes, opts=opts)
+    around: _Around = {
+        "namespace": plan.namespace,
+        "volumes": plan.volumes,
+        "hugging_face_token": token,
+        "monitoring_namespace": plan.monitoring.namespace if plan.monitoring else None,
+        "opts": opts,
+    }
     if isinstance(server, LlamaCppPlan):
-        return LlamaCppServer(
-            name,
-            server,
-            namespace=namespace,
-            volumes=volumes,
-            hugging_face_token=token,
-            monitoring_namespace=watching,
-            opts=opts,
-        )
+        return LlamaCppServer(name, server, **around)
     if isinstance(server, TgiPlan):
-        return TgiServer(
-            name,
-            server,
-            namespace=namespace,
-            volumes=volumes,
-            hugging_face_token=token,
-            monitoring_namespace=watching,
-            opts=opts,
-        )
-    return VllmServer(
-        name,
-        server,
-        namespace=namespace,
-        volumes=volumes,
-        hugging_face_token=token,
-        monitoring_namespace=watching,
-        opts=opts,
-    )
+        return TgiServer(name, server, **around)
+    return VllmServer(name, server, **around)
 
 
 def _hosts(plan: Plan) -> dict[str, GpuHost]:

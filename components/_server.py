@@ -11,18 +11,21 @@ from pulumi_kubernetes.apps.v1 import DeploymentSpecArgsDict, DeploymentStrategy
 from pulumi_kubernetes.core.v1 import (
     ContainerArgsDict,
     EnvVarArgsDict,
+    LifecycleArgsDict,
     PersistentVolumeClaimSpecArgsDict,
+    ProbeArgsDict,
     VolumeArgsDict,
     VolumeMountArgsDict,
 )
 from pulumi_kubernetes.networking.v1 import NetworkPolicyPeerArgsDict
 
 from components._labels import GATEWAY, NAME, PROMETHEUS, labels, metadata, selector_labels
-from components._pod import gpu_pod_spec, mebibytes
+from components._pod import environment, gpu_pod_spec, literal, mebibytes, server_container
 from planning.ollama import OllamaPlan
 from planning.plan import ServerPlan
 from planning.rollout import Rollout
 from planning.servers import replacement_seconds
+from planning.startup import PROBE_PERIOD_SECONDS
 from planning.volumes import VolumeClass
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -46,6 +49,15 @@ class ModelVolume(NamedTuple):
     def source(self, server: str) -> VolumeArgsDict:
         """The pod's volume, of the claim that `server` has."""
         return {"name": self.name, "persistent_volume_claim": {"claim_name": f"{server}-{self.name}"}}
+
+
+SHM_MOUNT: VolumeMountArgsDict = {"name": "shm", "mount_path": "/dev/shm"}
+"""Where the workers of one engine find the memory that they share."""
+
+
+def shm_volume(size_bytes: int) -> VolumeArgsDict:
+    """Memory of that size for `SHM_MOUNT`."""
+    return {"name": "shm", "empty_dir": {"medium": "Memory", "size_limit": mebibytes(size_bytes)}}
 
 
 class ModelServer:
@@ -112,7 +124,56 @@ class ModelServer:
             opts=child,
         )
 
-    def hugging_face_token(self, token: pulumi.Input[str]) -> tuple[EnvVarArgsDict, k8s.core.v1.Secret]:
+    def serve_http(
+        self,
+        arguments: Sequence[str],
+        *,
+        mounts: Sequence[VolumeMountArgsDict] = (),
+        volumes: Sequence[VolumeArgsDict] = (),
+        lifecycle: LifecycleArgsDict | None = None,
+        hugging_face_token: pulumi.Input[str] | None,
+    ) -> pulumi.Output[str]:
+        """Create the Deployment of an engine that answers /health, and its Service.
+
+        Args:
+            arguments: of the engine.
+            mounts: besides that of the models' volume.
+            volumes: of the pod, besides the models'.
+            lifecycle: how the container ends; as all do by default.
+            hugging_face_token: for models that are handed out to some only; pass a secret Output. Read when a pod
+                starts, so a new one restarts nothing.
+
+        Returns:
+            As `serve`.
+        """
+        container = server_container(self._plan, name=self._app, port=self._port, mounts=[self.volume.mount, *mounts])
+        after: list[pulumi.Resource] = []
+        if hugging_face_token is not None:
+            variable, secret = self._hugging_face_token(hugging_face_token)
+            after.append(secret)
+            container = {**container, "env": [*environment(self._plan.environment), variable]}
+        if lifecycle is not None:
+            container = {**container, "lifecycle": lifecycle}
+        health: ProbeArgsDict = {"http_get": {"path": "/health", "port": "http"}, "timeout_seconds": 5}
+        return self.serve(
+            {
+                **container,
+                # Kubernetes would put a variable's value in place of $(NAME), which a chat template may well hold.
+                "args": [literal(argument) for argument in arguments],
+                "startup_probe": {
+                    **health,
+                    "period_seconds": PROBE_PERIOD_SECONDS,
+                    "failure_threshold": self._plan.startup.probe_failures,
+                },
+                "readiness_probe": {**health, "period_seconds": 5},
+                # It turns 503 only when the engine is dead, so a restart is the right answer.
+                "liveness_probe": {**health, "period_seconds": 10, "failure_threshold": 3},
+            },
+            after=after,
+            volumes=volumes,
+        )
+
+    def _hugging_face_token(self, token: pulumi.Input[str]) -> tuple[EnvVarArgsDict, k8s.core.v1.Secret]:
         """A Secret with Hugging Face's `token`, and the variable by which a container gets it when it starts."""
         name = f"{self._plan.name}-hugging-face"
         secret = k8s.core.v1.Secret(

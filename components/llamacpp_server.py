@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ProbeArgsDict, VolumeArgsDict, VolumeMountArgsDict
+from pulumi_kubernetes.core.v1 import VolumeArgsDict, VolumeMountArgsDict
 
-from components._pod import environment, literal, server_container
 from components._server import ModelServer, ModelVolume
 from planning.llamacpp import CLAIM_FOLDER, PORT, LlamaCppPlan
 from planning.pods import Shutdown
-from planning.startup import PROBE_PERIOD_SECONDS
 from planning.volumes import VolumeClass
 
 __all__ = ["LlamaCppServer"]
@@ -55,34 +53,17 @@ class LlamaCppServer(pulumi.ComponentResource):
             volumes=volumes,
             monitoring_namespace=monitoring_namespace,
         )
-        mounts: list[VolumeMountArgsDict] = [server.volume.mount]
+        mounts: list[VolumeMountArgsDict] = []
         sources: list[VolumeArgsDict] = []
         if plan.claim is not None:
             mounts.append({"name": "models", "mount_path": CLAIM_FOLDER, "read_only": True})
             sources.append({"name": "models", "persistent_volume_claim": {"claim_name": plan.claim, "read_only": True}})
-        container = server_container(plan, name=_APP, port=PORT, mounts=mounts)
-        after: list[pulumi.Resource] = []
-        if hugging_face_token is not None:
-            variable, secret = server.hugging_face_token(hugging_face_token)
-            after.append(secret)
-            container = {**container, "env": [*environment(plan.environment), variable]}
-        # 503 while the model is loaded, 200 from then on.
-        health: ProbeArgsDict = {"http_get": {"path": "/health", "port": "http"}, "timeout_seconds": 5}
-        self.service_name = server.serve(
-            {
-                **container,
-                "args": [literal(argument) for argument in plan.arguments],
-                "lifecycle": {"pre_stop": {"exec_": {"command": ["/bin/sh", "-c", _drain(plan.shutdown)]}}},
-                "startup_probe": {
-                    **health,
-                    "period_seconds": PROBE_PERIOD_SECONDS,
-                    "failure_threshold": plan.startup.probe_failures,
-                },
-                "readiness_probe": {**health, "period_seconds": 5},
-                "liveness_probe": {**health, "period_seconds": 10, "failure_threshold": 3},
-            },
-            after=after,
+        self.service_name = server.serve_http(
+            plan.arguments,
+            mounts=mounts,
             volumes=sources,
+            lifecycle={"pre_stop": {"exec_": {"command": ["/bin/sh", "-c", _drain(plan.shutdown)]}}},
+            hugging_face_token=hugging_face_token,
         )
         self.url = pulumi.Output.concat("http://", self.service_name, ".", namespace, f".svc.cluster.local:{PORT}/v1")
         self.register_outputs({"url": self.url, "serviceName": self.service_name})

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ProbeArgsDict
 
-from components._pod import environment, literal, mebibytes, server_container
-from components._server import ModelServer, ModelVolume
-from planning.startup import PROBE_PERIOD_SECONDS
+from components._server import SHM_MOUNT, ModelServer, ModelVolume, shm_volume
 from planning.tgi import PORT, TgiPlan
 from planning.volumes import VolumeClass
 
@@ -54,33 +51,11 @@ class TgiServer(pulumi.ComponentResource):
             volumes=volumes,
             monitoring_namespace=monitoring_namespace,
         )
-        container = server_container(
-            plan,
-            name=_APP,
-            port=PORT,
-            mounts=[server.volume.mount, {"name": "shm", "mount_path": "/dev/shm"}],
-        )
-        after: list[pulumi.Resource] = []
-        if hugging_face_token is not None:
-            variable, secret = server.hugging_face_token(hugging_face_token)
-            after.append(secret)
-            container = {**container, "env": [*environment(plan.environment), variable]}
-        # Its answer is that of the shards: 503 where one of them is dead, so a restart is the right answer.
-        health: ProbeArgsDict = {"http_get": {"path": "/health", "port": "http"}, "timeout_seconds": 5}
-        self.service_name = server.serve(
-            {
-                **container,
-                "args": [literal(argument) for argument in plan.arguments],
-                "startup_probe": {
-                    **health,
-                    "period_seconds": PROBE_PERIOD_SECONDS,
-                    "failure_threshold": plan.startup.probe_failures,
-                },
-                "readiness_probe": {**health, "period_seconds": 5},
-                "liveness_probe": {**health, "period_seconds": 10, "failure_threshold": 3},
-            },
-            after=after,
-            volumes=[{"name": "shm", "empty_dir": {"medium": "Memory", "size_limit": mebibytes(plan.shm_bytes)}}],
+        self.service_name = server.serve_http(
+            plan.arguments,
+            mounts=[SHM_MOUNT],
+            volumes=[shm_volume(plan.shm_bytes)],
+            hugging_face_token=hugging_face_token,
         )
         self.url = pulumi.Output.concat("http://", self.service_name, ".", namespace, f".svc.cluster.local:{PORT}/v1")
         self.register_outputs({"url": self.url, "serviceName": self.service_name})

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import pulumi
-import pulumi_kubernetes as k8s
-from pulumi_kubernetes.core.v1 import EnvVarArgsDict, ProbeArgsDict
 
-from components._labels import metadata
-from components._pod import environment, literal, mebibytes, server_container
-from components._server import ModelServer, ModelVolume
-from planning.startup import PROBE_PERIOD_SECONDS
+from components._server import SHM_MOUNT, ModelServer, ModelVolume, shm_volume
 from planning.vllm import PORT, VllmPlan
 from planning.volumes import VolumeClass
 
@@ -68,45 +63,11 @@ class VllmServer(pulumi.ComponentResource):
             volumes=volumes,
             monitoring_namespace=monitoring_namespace,
         )
-        container = server_container(
-            plan,
-            name=_APP,
-            port=PORT,
-            mounts=[server.volume.mount, {"name": "shm", "mount_path": "/dev/shm"}],
-        )
-        after: list[pulumi.Resource] = []
-        if hugging_face_token is not None:
-            token_name = f"{plan.name}-hugging-face"
-            after.append(
-                k8s.core.v1.Secret(
-                    f"{name}-hugging-face",
-                    metadata=metadata(_APP, plan.name, namespace=namespace, name=token_name),
-                    string_data={"token": hugging_face_token},
-                    opts=pulumi.ResourceOptions(parent=self),
-                )
-            )
-            token: EnvVarArgsDict = {
-                "name": "HF_TOKEN",
-                "value_from": {"secret_key_ref": {"name": token_name, "key": "token"}},
-            }
-            container = {**container, "env": [*environment(plan.environment), token]}
-        health: ProbeArgsDict = {"http_get": {"path": "/health", "port": "http"}, "timeout_seconds": 5}
-        self.service_name = server.serve(
-            {
-                **container,
-                # Kubernetes would put a variable's value in place of $(NAME), which a chat template may well hold.
-                "args": [literal(argument) for argument in plan.arguments],
-                "startup_probe": {
-                    **health,
-                    "period_seconds": PROBE_PERIOD_SECONDS,
-                    "failure_threshold": plan.startup.probe_failures,
-                },
-                "readiness_probe": {**health, "period_seconds": 5},
-                # /health turns 503 only when the engine is dead, so a restart is the right answer.
-                "liveness_probe": {**health, "period_seconds": 10, "failure_threshold": 3},
-            },
-            after=after,
-            volumes=[{"name": "shm", "empty_dir": {"medium": "Memory", "size_limit": mebibytes(plan.shm_bytes)}}],
+        self.service_name = server.serve_http(
+            plan.arguments,
+            mounts=[SHM_MOUNT],
+            volumes=[shm_volume(plan.shm_bytes)],
+            hugging_face_token=hugging_face_token,
         )
         self.url = pulumi.Output.concat("http://", self.service_name, ".", namespace, f".svc.cluster.local:{PORT}/v1")
         self.register_outputs({"url": self.url, "serviceName": self.service_name})
