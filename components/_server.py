@@ -21,7 +21,6 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicyPeerArgsDict
 
 from components._labels import GATEWAY, NAME, PROMETHEUS, labels, metadata, selector_labels
 from components._pod import environment, gpu_pod_spec, literal, mebibytes, server_container
-from planning.ollama import OllamaPlan
 from planning.plan import ServerPlan
 from planning.rollout import Rollout
 from planning.servers import replacement_seconds
@@ -217,7 +216,7 @@ class ModelServer:
             },
         }
         named = self._metadata
-        autoscaled = not isinstance(plan, OllamaPlan) and plan.autoscale is not None
+        autoscaled = plan.autoscale is not None
         if not autoscaled:
             spec["replicas"] = plan.replicas
             # The number that an autoscaler has left is the file's again once there is none.
@@ -299,6 +298,6 @@ def _strategy(rollout: Rollout) -> DeploymentStrategyArgsDict:
 
 
 def _most_pods(plan: ServerPlan) -> int:
-    if not isinstance(plan, OllamaPlan) and plan.autoscale is not None:
+    if plan.autoscale is not None:
         return plan.autoscale.max_replicas
     return plan.replicas

@@ -11,11 +11,12 @@ from planning.engine_flags import extra_arguments, flag_table
 from planning.llamacpp_arguments import PORT, llamacpp_arguments, llamacpp_environment
 from planning.llamacpp_flags import REFUSED, SETTINGS
 from planning.llamacpp_memory import ELEMENT_BITS, llamacpp_load, llamacpp_memory, uncounted_flags
-from planning.memory import MIB, GpuMemory
-from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shutdown
+from planning.memory import MIB
+from planning.pods import GIB, HostMemory, host_memory, shutdown
 from planning.prompt_caches import checkpoints, prompt_bytes
 from planning.rollout import Rollout
-from planning.startup import Startup, startup
+from planning.server_plan import OneModelPlan
+from planning.startup import startup
 from planning.volumes import check_cache
 from settings.base import quantity_bytes
 from settings.llamacpp import CLAIM_FOLDER, LlamaCppSettings
@@ -44,55 +45,20 @@ _STRETCHES = ("rope-", "yarn-", "override-kv")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaCppPlan:
-    """Everything that the LlamaCppServer component is made of."""
+class LlamaCppPlan(OneModelPlan):
+    """Everything that the LlamaCppServer component is made of. Its metrics feed no autoscaler."""
 
-    name: str
     model: str
     """As the stack file names it."""
 
-    image: str
-    replicas: int
-    gpus: int
-    nodes: tuple[str, ...]
-    gpu_model: str
-    time_slices: int
-    arguments: tuple[str, ...]
-    environment: dict[str, str]
-    rollout: Rollout
-    startup: Startup
-    shutdown: Shutdown
-    host_memory: HostMemory
-    scheduling: Scheduling = ANYWHERE
     embeds: bool
     """Whether it is there for embeddings, and not for chats."""
 
     claim: str | None
     """Existing claim with the model's file; None where the server downloads it."""
 
-    cache_bytes: int
-    cache_follows_model: bool
-    """Whether the size of the volume is not the stack file's but ours, from the model's."""
-
-    files_bytes: int | None
-    """Of the model that it downloads; None where it is not known, or there already."""
-
-    memory: GpuMemory | None
-    """None where the catalogue does not know the model."""
-
     spilled_layers: int
     """Layers that the CPU computes, as `gpuLayers` asks for it; 0 where the model is not known."""
-
-    max_model_len: int
-    """Context of one request, in tokens."""
-
-    concurrent_full_length_requests: int | None
-
-    autoscale: None = None
-    """Its metrics feed no autoscaler."""
-
-    shm_bytes: int = 0
-    """One process serves, also with several GPUs, so it shares no memory with others."""
 
     @property
     def served_names(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planning.catalogue import gpu_models
-from planning.memory import GpuMemory, LlamaCppMemory
+from planning.memory import LlamaCppMemory
 from planning.ollama_host_memory import ollama_checkpoints, ollama_host_memory
 from planning.ollama_memory import (
     UNKNOWN_FILES_BYTES,
@@ -20,8 +20,9 @@ from planning.ollama_memory import (
 )
 from planning.ollama_sharing import share_warnings, sharing_warnings
 from planning.platforms import platform_environment
-from planning.pods import ANYWHERE, HostMemory, Scheduling, Shutdown, shutdown
+from planning.pods import shutdown
 from planning.rollout import Rollout
+from planning.server_plan import GpuServerPlan
 from planning.startup import Startup, startup
 from settings.base import quantity_bytes
 from settings.modelfile import ModelfileSettings, modelfile_text
@@ -53,35 +54,17 @@ class FilesPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OllamaPlan:
-    """Everything that the OllamaServer component is made of."""
+class OllamaPlan(GpuServerPlan):
+    """Everything that the OllamaServer component is made of. One process serves, and queues by itself."""
 
-    name: str
-    image: str
-    gpus: int
-    nodes: tuple[str, ...]
-    gpu_model: str
-    time_slices: int
     pull: tuple[str, ...]
     modelfiles: dict[str, str]
     """Text of each Modelfile by the name of the model that it makes."""
 
     files: FilesPlan | None
-    environment: dict[str, str]
-    rollout: Rollout
-    startup: Startup
-    shutdown: Shutdown
-    host_memory: HostMemory
-    files_bytes: int
-    """Of the models to pull that are known."""
-
-    scheduling: Scheduling = ANYWHERE
     storage_bytes: int
     download_budget_seconds: int
     gpu_memory_limit_mib: int
-    memory: GpuMemory | None
-    """Of the largest model; None where none is known."""
-
     loads: dict[str, LlamaCppMemory]
     """Memory of each model that is known, by the name that it is served under."""
 
@@ -91,21 +74,6 @@ class OllamaPlan:
     concurrent_full_length_requests: int | None
     """Requests that each model answers at once, those for embeddings left out beside others; None where none is known.
     """
-
-    @property
-    def replicas(self) -> int:
-        """Ollama queues by itself; one process serves."""
-        return 1
-
-    @property
-    def autoscale(self) -> None:
-        """There is nothing to scale."""
-        return
-
-    @property
-    def shm_bytes(self) -> int:
-        """Shared memory beyond what every container has: its one process needs none."""
-        return 0
 
     @property
     def served_names(self) -> tuple[str, ...]:

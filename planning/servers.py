@@ -197,8 +197,7 @@ def _host_memory(
     if server.memory is None:
         return memory
     limit = quantity_bytes(server.memory)
-    shm = getattr(planned, "shm_bytes", 0)  # not every engine's plan has it
-    needed = memory.request_bytes + shm + memory.filled_bytes
+    needed = memory.request_bytes + planned.shm_bytes + memory.filled_bytes
     if limit < needed:
         problems.append(
             f"models.{name}.memory: {_in_words(server.memory)}, but its processes and /dev/shm take "

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from planning.catalogue import LanguageModel, Quantization, declared_model, gpu_models, hub_models
 from planning.engine_flags import Argument, extra_arguments, flag_table
-from planning.memory import GpuMemory, VllmLoad, VllmMemory, vllm_memory
+from planning.memory import VllmLoad, VllmMemory, vllm_memory
 from planning.platforms import platform_environment
-from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shm_bytes, shutdown
+from planning.pods import GIB, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
-from planning.startup import Startup, startup
+from planning.server_plan import OneModelPlan
+from planning.startup import startup
 from planning.volumes import check_cache
 from settings.base import quantity_bytes
 from settings.node import NodeSettings
@@ -76,44 +77,11 @@ REFUSED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TgiPlan:
-    """Everything that the TgiServer component is made of."""
+class TgiPlan(OneModelPlan):
+    """Everything that the TgiServer component is made of. Its metrics feed no autoscaler."""
 
-    name: str
     model: str
     """As the stack file names it."""
-
-    image: str
-    replicas: int
-    gpus: int
-    nodes: tuple[str, ...]
-    gpu_model: str
-    time_slices: int
-    arguments: tuple[str, ...]
-    environment: dict[str, str]
-    rollout: Rollout
-    startup: Startup
-    shutdown: Shutdown
-    host_memory: HostMemory
-    scheduling: Scheduling = ANYWHERE
-    shm_bytes: int
-    cache_bytes: int
-    cache_follows_model: bool
-    """Whether the size of the volume is not the stack file's but ours, from the model's."""
-
-    files_bytes: int | None
-    """Of the model; None where it is not known."""
-
-    memory: GpuMemory | None
-    """None where the catalogue does not know the model."""
-
-    max_model_len: int
-    """Context of one request, in tokens."""
-
-    concurrent_full_length_requests: int | None
-
-    autoscale: None = None
-    """Its metrics feed no autoscaler."""
 
     @property
     def served_names(self) -> tuple[str, ...]:

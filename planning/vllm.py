@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planning.autoscaling import AutoscalePlan, plan_autoscale
+from planning.autoscaling import plan_autoscale
 from planning.catalogue import declared_model, gpu_models, hub_models
-from planning.memory import GpuMemory, VllmMemory, vllm_memory
-from planning.pods import ANYWHERE, GIB, HostMemory, Scheduling, Shutdown, host_memory, shm_bytes, shutdown
+from planning.memory import VllmMemory, vllm_memory
+from planning.pods import GIB, host_memory, shm_bytes, shutdown
 from planning.rollout import Rollout
-from planning.startup import Startup, startup
+from planning.server_plan import OneModelPlan
+from planning.startup import startup
 from planning.vllm_arguments import PORT, vllm_arguments
 from planning.vllm_batching import plan_batching
 from planning.vllm_checks import VllmChecks
@@ -32,45 +33,15 @@ _UNKNOWN_FILES_BYTES = 20 * 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
-class VllmPlan:
-    """Everything that the VllmServer component is made of."""
+class VllmPlan(OneModelPlan):
+    """Everything that the VllmServer component is made of.
 
-    name: str
-    image: str
-    replicas: int
-    """Pods; where the server is autoscaled, the fewest."""
+    At once it works on no more sequences than `max_num_seqs`, and refuses what is beyond maxNumQueuedReqs.
+    """
 
-    autoscale: AutoscalePlan | None
-    gpus: int
-    nodes: tuple[str, ...]
-    gpu_model: str
-    time_slices: int
-    arguments: tuple[str, ...]
-    environment: dict[str, str]
-    rollout: Rollout
-    startup: Startup
-    shutdown: Shutdown
-    host_memory: HostMemory
-    scheduling: Scheduling = ANYWHERE
-    shm_bytes: int
-    cache_bytes: int
-    cache_follows_model: bool
-    """Whether the size of the volume is not the stack file's but ours, from the model's."""
-
-    files_bytes: int | None
-    """Of the model; None where the catalogue does not know it."""
-
-    memory: GpuMemory | None
-    """None where the catalogue does not know the model."""
-
-    max_model_len: int
     max_num_seqs: int
     cached_full_length_requests: int | None
     """Requests of `max_model_len` tokens for which a pod's cache has room; None for an encoder, which keeps none."""
-
-    concurrent_full_length_requests: int | None
-    """Those of them that a pod works on at once: vLLM takes up no more sequences than `max_num_seqs`, and refuses what
-    is beyond maxNumQueuedReqs."""
 
     served_names: tuple[str, ...]
     """What clients may write as `model`: the server's own name, and those of its adapters."""
