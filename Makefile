@@ -1,5 +1,6 @@
 # make up      sets everything up, brings the stack up and shows an answer of each engine
 # make test    everything: ruff, mypy, unit tests, vLLM's own parser, conformance of the plugins, hosts, the lab
+# make fuzz    the unit and contract tests with examples that nobody has tried: another search each time
 # make down    takes it all away again
 # make schema  renews the JSON Schema of stack files, after settings have changed
 #
@@ -13,7 +14,7 @@ PYTEST = .venv/bin/python -m pytest
 MAKEFLAGS += --no-print-directory
 export STACK
 
-.PHONY: up down venv test unit lint contract-test hosts-test lab-test plugins-test docs schema clean
+.PHONY: up down venv test unit lint fuzz contract-test hosts-test lab-test plugins-test docs schema clean
 .DEFAULT_GOAL := up
 
 up: venv
@@ -48,6 +49,10 @@ unit: venv
 
 contract-test: venv
 	$(PYTEST) tests/contract
+
+fuzz: venv
+	$(PYTEST) tests/unit --numprocesses auto --hypothesis-profile search
+	$(PYTEST) tests/contract --hypothesis-profile search
 
 plugins-test: venv
 	$(PYTEST) tests/plugins

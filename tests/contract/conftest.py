@@ -17,7 +17,9 @@ from toolchain.paths import REPOSITORY
 
 sys.path.append(str(REPOSITORY / "tests/unit"))  # small stacks, which this suite runs through the parser
 
-hypothesis.settings.register_profile("contract", deadline=None)
+# As for the unit tests: the same examples each time, others by `make fuzz`.
+hypothesis.settings.register_profile("contract", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile("contract")
 
 

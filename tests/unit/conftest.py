@@ -10,8 +10,10 @@ from on_mocks import Deployed, Raw, raw_of, run, settings_of
 
 from toolchain.paths import REPOSITORY
 
-# Without a time limit for each example: a busy machine would fail what is not wrong.
-hypothesis.settings.register_profile("unit", deadline=None)
+# Without a time limit for each example: a busy machine would fail what is not wrong. And with the same examples each
+# time, so that a change is refused for what it changed; `make fuzz` looks for others.
+hypothesis.settings.register_profile("unit", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile("unit")
 
 Deploy = Callable[[Raw], Deployed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ class Unending(Exception):
 
 @contextmanager
 def cpu_seconds(seconds: float) -> Iterator[None]:
-    """Ends what takes longer than `seconds` of CPU time.
+    """Ends what takes longer than `seconds` of CPU time; garbage is not collected meanwhile.
 
     Raises:
         Unending: it took longer.
@@ -22,6 +23,9 @@ def cpu_seconds(seconds: float) -> Iterator[None]:
     def end(*_: object) -> None:
         raise Unending(f"it took more than {seconds} s of CPU time")
 
+    # What is raised within a callback of the collector is lost, and hypothesis has one.
+    collects = gc.isenabled()
+    gc.disable()
     previous = signal.signal(signal.SIGVTALRM, end)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
@@ -29,3 +33,5 @@ def cpu_seconds(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, previous)
+        if collects:
+            gc.enable()
