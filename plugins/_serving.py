@@ -76,14 +76,12 @@ def serve(register: Callable[[grpc.Server], None], *, engine: str, threads: int,
 
 
 def watch(engine: str, gone: Callable[[], None]) -> grpc.Channel:
-    """Call `gone` when the engine at `engine` cannot be reached any more; returns the channel that watches."""
+    """Call `gone` when the engine at `engine` cannot be reached, or not any more; returns the channel that watches."""
     channel = grpc.insecure_channel(engine, options=CHANNEL_OPTIONS)
-    seen = threading.Event()
 
     def changed(state: grpc.ChannelConnectivity) -> None:
-        if state is grpc.ChannelConnectivity.READY:
-            seen.set()
-        elif state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and seen.is_set():
+        # Also before it was ever reached: the engine listens before it starts a plugin, and may end while that starts.
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
             gone()
 
     channel.subscribe(changed, try_to_connect=True)

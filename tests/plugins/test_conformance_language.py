@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,14 @@ import pytest
 from commands import pulumi
 from pulumi import automation
 from workspace import COMPONENT, Workspace
+
+from plugins._folder import root
+
+EXECUTABLES = [
+    "lib/pulumi-language-python",
+    "home/plugins/*/pulumi-resource-kubernetes",
+    "home/plugins/*/pulumi-resource-command",
+]
 
 
 @pytest.fixture
@@ -161,3 +170,17 @@ def test_a_killed_cli_leaves_nothing_running(workspace: Workspace, cli: automati
     process.kill()
     process.wait()
     assert ends(marker), running(marker)
+
+
+@pytest.mark.usefixtures("cli")  # it installs the plugins
+@pytest.mark.parametrize("executable", EXECUTABLES)
+def test_a_plugin_that_starts_when_its_cli_is_already_gone_ends(executable: str, tmp_path: Path) -> None:
+    """As after `pulumi stack select` with a wrong passphrase: the CLI has ended before its plugin has begun."""
+    [plugin] = root().glob(executable)
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))  # and never listens
+        engine = f"127.0.0.1:{unheard.getsockname()[1]}"
+        subprocess.run(["sh", "-c", '"$1" "$2" > "$3" & ', "sh", plugin, engine, tmp_path / "port"], check=True)
+        assert running(engine)
+        assert ends(engine), running(engine)
+    assert (tmp_path / "port").read_text().strip().isdigit()  # it did not fail in another way
