@@ -45,12 +45,12 @@ def has(labels: Value, wanted: Value) -> bool:
     Raises:
         Doubt: it depends on what cannot be read.
     """
-    if _plainly_differ(labels.raw, wanted.raw):
+    if plainly_differ(labels.raw, wanted.raw):
         return False
     return _all(partial(_is, labels, key, value) for key, value in wanted.pairs())
 
 
-def _plainly_differ(labels: Any, wanted: Any) -> bool:
+def plainly_differ(labels: Any, wanted: Any) -> bool:
     """Whether one pair of `wanted` has another value in `labels`, both known texts.
 
     Looked at first, and raw: of a hundred Services and a hundred Deployments nearly all pairs are of this kind.
@@ -72,7 +72,7 @@ def matches(labels: Value, selector: Value) -> bool:
         Doubt: it depends on what cannot be read.
     """
     wanted = selector.get("matchLabels")
-    if _plainly_differ(labels.raw, wanted.raw):
+    if plainly_differ(labels.raw, wanted.raw):
         return False
     expressions = selector.get("matchExpressions").items()
     return _all(

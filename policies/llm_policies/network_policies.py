@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
+from llm_policies.labels import plainly_differ
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Rule, Said
@@ -88,8 +89,12 @@ class _Policy:
         return self.item.properties.get("spec", key)
 
     @cached_property
+    def _match_labels(self) -> Value:
+        return self._selector.get("matchLabels")
+
+    @cached_property
     def _labels(self) -> list[tuple[str, str | None]]:
-        return [(key, value.text()) for key, value in self._selector.get("matchLabels").pairs()]
+        return [(key, value.text()) for key, value in self._match_labels.pairs()]
 
     @cached_property
     def _expressions(self) -> list[tuple[str, str | None, list[str | None]]]:
@@ -106,6 +111,8 @@ class _Policy:
         """
         if self.item.group in _CALICO:
             return _matches_calico(self.item.properties.get("spec", "selector").text() or "all()", pod)
+        if plainly_differ(pod.written_labels.raw, self._match_labels.raw):
+            return False
         return all(_label(pod, key) == text for key, text in self._labels) and all(
             _holds(_label(pod, key), operator, values) for key, operator, values in self._expressions
         )

@@ -168,14 +168,14 @@ class Rule:
         if (of_pod := self.of_pod) is not None:
             yield from each(item.pods, lambda pod: of_pod(pod, context))
         elif (of_container := self.of_container) is not None:
-            yield from each(
-                item.pods,
-                # One list that is not known does not keep the others from being judged.
-                lambda pod: each(
-                    CONTAINER_LISTS,
-                    lambda key: each(pod.listed(key), lambda container: of_container(container, context)),
-                ),
-            )
+            for pod in item.pods:
+                for key in CONTAINER_LISTS:
+                    try:
+                        listed = pod.listed(key)
+                    except Doubt as doubt:  # one list that is not known does not keep the others from being judged
+                        yield doubt
+                    else:
+                        yield from each(listed, lambda container: of_container(container, context))
 
 
 def _unless_unsaid(said: Iterable[Said]) -> Iterator[Said]:

@@ -145,17 +145,16 @@ def each(items: Iterable[_Item], judge: Callable[[_Item], Iterable[str | Doubt]]
 
 def hidden(value: Value) -> Value:
     """`value`, shown in no message: a variable or an argument may be a secret."""
-    return Value(value.raw, value.path, partial=value.partial, is_secret=True)
-
-
-_PLAIN = frozenset({str, int, float, bool, type(None), list})
-"""What stands for itself: looked at first, as asking whether something is a Mapping is slow."""
+    # A child with no key of its own is at the same place.
+    found = value._child(value.raw, ())
+    found.is_secret = True
+    return found
 
 
 class Value:
     """A value of an object, and where it is."""
 
-    __slots__ = ("is_secret", "partial", "path", "raw")
+    __slots__ = ("_key", "_within", "is_secret", "partial", "raw")
 
     def __init__(self, raw: Any, path: str = "", *, partial: bool = False, is_secret: bool = False) -> None:
         """A value as JSON has it.
@@ -166,12 +165,40 @@ class Value:
             partial: whether absence means nothing, as in a patch.
             is_secret: whether it is part of a secret, or may be one: no message shows it.
         """
-        while type(raw) not in _PLAIN and isinstance(raw, Mapping) and raw.get(SIGNATURE) == SECRET:
-            raw, is_secret = raw.get("value"), True
-        self.raw = raw
-        self.path = path
+        self._within: Value | None = None
+        self._key: str | int | tuple[str, ...] = path
         self.partial = partial
         self.is_secret = is_secret
+        self.raw = raw
+        self._open()
+
+    def _open(self) -> None:
+        """Take the mark of a secret off what it marks."""
+        while isinstance(self.raw, Mapping) and self.raw.get(SIGNATURE) == SECRET:
+            self.raw, self.is_secret = self.raw.get("value"), True
+
+    def _child(self, raw: Any, key: str | int | tuple[str, ...]) -> Value:
+        """What is at `key`, below several, or here with none.
+
+        Rules ask for thousands: nothing is done here that can be done later.
+        """
+        child = Value.__new__(Value)
+        child._within, child._key, child.raw = self, key, raw
+        child.partial, child.is_secret = self.partial, self.is_secret
+        if type(raw) is dict and SIGNATURE in raw:
+            child._open()
+        return child
+
+    @property
+    def path(self) -> str:
+        """Where it is, for messages, e.g. `spec.containers[0].image`."""
+        if self._within is None:
+            return str(self._key)
+        around = self._within.path
+        if isinstance(self._key, int):
+            return f"{around}[{self._key}]"
+        keys = (self._key,) if isinstance(self._key, str) else self._key
+        return ".".join((around, *keys) if around else keys)
 
     @property
     def exists(self) -> bool:
@@ -200,25 +227,19 @@ class Value:
             if type(raw) is not dict or SIGNATURE in raw:  # the rare ones, and what ends here
                 return self._below(keys)
             raw = raw.get(key)
-        path = ".".join((self.path, *keys) if self.path else keys)
-        return Value(raw, path, partial=self.partial, is_secret=self.is_secret)
+        return self._child(raw, keys)
 
     def _below(self, keys: tuple[str, ...]) -> Value:
         here = self
         for key in keys:
             raw = here._mapping()
-            here = Value(
-                raw.get(key) if raw is not None else None,
-                f"{here.path}.{key}" if here.path else key,
-                partial=here.partial,
-                is_secret=here.is_secret,
-            )
+            here = here._child(raw.get(key) if raw is not None else None, key)
         return here
 
     def pairs(self) -> list[tuple[str, Value]]:
         """Keys and values of a mapping; none of nothing."""
         return [
-            (str(key), Value(value, f"{self.path}.{key}", partial=self.partial, is_secret=self.is_secret))
+            (str(key), self._child(value, str(key)))
             for key, value in (self._mapping() or {}).items()
             if key != SIGNATURE
         ]
@@ -234,10 +255,7 @@ class Value:
             return []
         if not isinstance(raw, list | tuple):
             raise Malformed(self.path, self._shown(), "a list")
-        return [
-            Value(item, f"{self.path}[{index}]", partial=self.partial, is_secret=self.is_secret)
-            for index, item in enumerate(raw)
-        ]
+        return [self._child(item, index) for index, item in enumerate(raw)]
 
     def text(self) -> str | None:
         """A text, or None."""
