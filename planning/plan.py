@@ -29,6 +29,9 @@ __all__ = ["Plan", "ServerPlan", "plan", "plan_source"]
 _DECISIVE = {"nodes", "models", "storage"}
 """Settings without which nothing can be said of the models' plan."""
 
+_PREPARATION = ("host", "containerToolkit", "k3s")
+"""Settings of a node that change nothing about what runs there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -73,17 +76,19 @@ def plan_source(source: Source) -> Plan:
 def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str, ...]:
     """What a plan without the models and other parts that have `problems` would not fit either.
 
-    Nothing is told where nodes or storage have one: they change what a plan comes to.
+    Nothing is told where storage has one, or what the nodes have to offer: that changes what a plan comes to.
     """
     likely = source.likely()  # a misspelt engine alone is no reason not to plan its model
     if likely != source:
         problems = likely.problems()
     paths = [problem.partition(": ")[0] for problem in problems]
-    models = {name for name in _models(source) for path in paths if f"{path}.".startswith(f"models.{name}.")}
-    elsewhere = {path.partition(".")[0] for path in paths if not path.startswith("models.")}
+    models = {name for name in _named(source, "models") for path in paths if f"{path}.".startswith(f"models.{name}.")}
+    hosts = tuple(f"nodes.{name}.{key}." for name in _named(source, "nodes") for key in _PREPARATION)
+    others = [path for path in paths if not path.startswith("models.") and not f"{path}.".startswith(hosts)]
+    elsewhere = {path.partition(".")[0] for path in others}
     if elsewhere & _DECISIVE:
         return ()
-    rest = likely.without(models, elsewhere)
+    rest = likely.without(models, elsewhere, of_nodes=_PREPARATION)
     if "monitoring" in elsewhere:  # it will be there, however it is written now
         rest = replace(rest, raw={**rest.raw, "monitoring": {}})
     try:
@@ -95,9 +100,10 @@ def _problems_of_the_rest(source: Source, problems: Sequence[str]) -> tuple[str,
     return ()
 
 
-def _models(source: Source) -> Collection[str]:
-    models = source.raw.get("models")
-    return models if isinstance(models, Mapping) else ()
+def _named(source: Source, key: str) -> Collection[str]:
+    """The names of the models or nodes that are written."""
+    written = source.raw.get(key)
+    return written if isinstance(written, Mapping) else ()
 
 
 def plan(settings: Settings) -> Plan:

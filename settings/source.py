@@ -63,9 +63,13 @@ class Source:
         raw = _without_unknown(raw)
         return self if raw == self.raw else replace(self, raw=raw)
 
-    def without(self, models: Collection[str], keys: Collection[str]) -> Source:
-        """The same without some models, the routes to them, and some top-level keys."""
+    def without(self, models: Collection[str], keys: Collection[str], *, of_nodes: Collection[str]) -> Source:
+        """The same without some models, the routes to them, some top-level keys, and some keys of every node."""
         raw = {key: value for key, value in self.raw.items() if key not in keys}
+        raw["nodes"] = {
+            name: {key: value for key, value in node.items() if key not in of_nodes}
+            for name, node in raw["nodes"].items()
+        }
         raw["models"] = {name: value for name, value in raw["models"].items() if name not in models}
         if isinstance(edge := raw.get("ingress"), Mapping) and isinstance(routes := edge.get("routes"), Mapping):
             kept = {path: to for path, to in routes.items() if _model_of(to) not in models}

@@ -190,6 +190,28 @@ def test_what_does_not_fit_is_a_problem_with_its_line(tmp_path: Path, capsys: py
     assert "line 4: models.chat.gpus: " in error
 
 
+@pytest.mark.parametrize(
+    "prepared",
+    ["host: 10.0.0.5", "user: root", "host: local, k3s: {version: latest}", "host: local, containerToolkit: {a: 1}"],
+)
+def test_what_does_not_fit_is_told_beside_a_host_that_is_wrong(
+    prepared: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How a host is prepared changes no model's place."""
+    file = tmp_path / "Pulumi.bad.yaml"
+    file.write_text(
+        "config:\n"
+        f"  llm-serving:nodes: {{a: {{gpus: {{model: l4}}, {prepared}}}}}\n"
+        "  llm-serving:models:\n"
+        "    chat: {engine: vllm, model: a/b, gpus: 2}\n"
+    )
+    code, told, _ = plan_json(capsys, file)
+    assert code == 1
+    places = [(problem["path"], problem["line"]) for problem in told["problems"]]
+    assert places[0][0].startswith("nodes.a.")
+    assert ("models.chat.gpus", 4) in places
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("Pulumi.b.yaml", "Pulumi.a.yaml", "Pulumi.yaml"):
         (tmp_path / name).touch()
