@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Callable
 from typing import Any
 
 import yaml
 from llm_policies.values import SIGNATURE, UNKNOWNS
+
+from settings.yaml_scalars import readings, scalar
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -17,6 +16,9 @@ MOST_VALUES = 1_000_000
 """Of one document, aliases counted: aliases of aliases could make any number of them."""
 
 _DEEPEST = 100
+_READINGS = readings(true="true|True|TRUE|y|Y|yes|Yes|YES|on|On|ON", false="false|False|FALSE|n|N|no|No|NO|off|Off|OFF")
+"""As kubectl's library (sigs.k8s.io/yaml, YAML 1.1 in part). To Pulumi's, `yes` is a text."""
+
 _FOREIGN = "has a mark by which Pulumi tells secrets and unknowns, which no manifest has. Take it out."
 
 
@@ -125,7 +127,7 @@ class _Reader:
         if self._values > MOST_VALUES:
             raise Wrong(f"has more than {MOST_VALUES} values, aliases counted.", node.start_mark.line)
         if isinstance(node, yaml.ScalarNode):
-            value = _scalar(node)
+            value = scalar(node, _READINGS)
             if isinstance(value, str) and value in UNKNOWNS:
                 raise Wrong(_FOREIGN, node.start_mark.line)
             return value
@@ -158,39 +160,3 @@ class _Reader:
                 raise Wrong(_FOREIGN, line)
             own[key.value] = self.value(value)
         return {**merged, **own}
-
-
-def _whole(text: str) -> int:
-    """As Go's strconv.ParseInt with base 0, which kubectl's YAML library uses."""
-    digits = text.replace("_", "")
-    sign = -1 if digits.startswith("-") else 1
-    digits = digits.lstrip("+-")
-    octal = len(digits) > 1 and digits[0] == "0" and digits[1] in "01234567"
-    return sign * int(f"0o{digits[1:]}" if octal else digits, 0)
-
-
-_SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
-    (re.compile(r"|~|null|Null|NULL"), lambda _text: None),
-    (re.compile(r"true|True|TRUE|y|Y|yes|Yes|YES|on|On|ON"), lambda _text: True),
-    (re.compile(r"false|False|FALSE|n|N|no|No|NO|off|Off|OFF"), lambda _text: False),
-    (re.compile(r"[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)"), _whole),
-    (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
-    (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: -math.inf if text[0] == "-" else math.inf),
-    (re.compile(r"\.(nan|NaN|NAN)"), lambda _text: math.nan),
-)
-"""What an unquoted text may be besides a text, as kubectl's library (sigs.k8s.io/yaml, YAML 1.1 in part) has it.
-
-Pulumi's stack files are YAML 1.2 (settings/stack_file.py): there `yes` is a text.
-"""
-
-
-def _scalar(node: yaml.ScalarNode) -> Any:
-    if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
-        return node.value
-    for pattern, made in _SCALARS:
-        if pattern.fullmatch(node.value):
-            try:
-                return made(node.value)
-            except ValueError:  # `0x_`, or more digits than a number can have
-                break
-    return node.value

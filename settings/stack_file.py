@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from settings.problems import SettingsError, nearest
 from settings.shapes import fields, key_text
 from settings.source import Source
 from settings.stack import Settings
+from settings.yaml_scalars import readings, scalar
 
 PROJECT = "llm-serving"
 
@@ -28,6 +28,7 @@ _MOST_FILES = 10
 _EXACT = 2**53
 _DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt ]([0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2})[^ ]*)?")
 _MERGE = "<<"
+_READINGS = readings(true="true|True|TRUE", false="false|False|FALSE")
 
 
 def read_source(file: Path) -> Source:
@@ -205,7 +206,7 @@ class _Reader:
                     f"'{node.value}'."
                 )
                 return date
-            return _scalar(node)
+            return scalar(node, _READINGS)
         if len(self._within) >= _DEEPEST:  # by aliases
             raise _Unreadable(f"has more than {_DEEPEST} levels within each other; that is no stack's.")
         if any(node is outer for outer in self._within):
@@ -248,15 +249,6 @@ def _kind(node: yaml.Node) -> str:
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 
-def _whole(text: str) -> int:
-    """As Go's strconv.ParseInt with base 0, which Pulumi's YAML library uses."""
-    digits = text.replace("_", "")
-    sign = -1 if digits.startswith("-") else 1
-    digits = digits.lstrip("+-")
-    octal = len(digits) > 1 and digits[0] == "0" and digits[1] in "01234567"
-    return sign * int(f"0o{digits[1:]}" if octal else digits, 0)
-
-
 def _as_date(text: str) -> str | None:
     """What Pulumi makes of `text` where it is a date to gopkg.in/yaml.v3; None where it stays a text."""
     match = _DATE.fullmatch(text)
@@ -264,35 +256,3 @@ def _as_date(text: str) -> str | None:
         return f"{datetime.date(*map(int, match.groups()[:3]))} {match[4] or '00:00:00'} +0000 UTC" if match else None
     except ValueError:
         return None
-
-
-def _decimal(text: str) -> float | str:
-    """What no number of 64 bits can hold stays a text, as Go's strconv.ParseFloat has it."""
-    return text if math.isinf(number := float(text)) else number
-
-
-_SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
-    (re.compile(r"|~|null|Null|NULL"), lambda _text: None),
-    (re.compile(r"true|True|TRUE"), lambda _text: True),
-    (re.compile(r"false|False|FALSE"), lambda _text: False),
-    (re.compile(r"[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)"), _whole),
-    (
-        re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"),
-        _decimal,
-    ),
-    (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: -math.inf if text[0] == "-" else math.inf),
-    (re.compile(r"\.(nan|NaN|NAN)"), lambda _text: math.nan),
-)
-"""What an unquoted text may be besides a text, as gopkg.in/yaml.v3 (resolve.go) has it."""
-
-
-def _scalar(node: yaml.ScalarNode) -> Any:
-    if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
-        return node.value
-    for pattern, made in _SCALARS:
-        if pattern.fullmatch(node.value):
-            try:
-                return made(node.value)
-            except ValueError:  # `0x_`, or more digits than a number can have
-                break
-    return node.value

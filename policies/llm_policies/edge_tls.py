@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
 from llm_policies.routes import EDGES, LOCAL_HOSTS, Route, annotation, edges, is_local, parents_of, routes
 from llm_policies.rule import Context, Rule, Said, Setting
 from llm_policies.values import Doubt, Value
 
-_INGRESS = """\
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: edge}
-spec:
-"""
-_RULES = """\
-  rules:
-  - host: llm.example.com
-    http:
-      paths: [{path: /v1, pathType: Prefix, backend: {service: {name: chat, port: {number: 8000}}}}]
-"""
 _TRAEFIK = "traefik.ingress.kubernetes.io/router."
 _NGINX = "nginx.ingress.kubernetes.io/"
 _CERTIFICATES = (
@@ -150,8 +139,8 @@ INGRESS_TLS = Rule(
             description="Traefik's entry points that have TLS themselves, as websecure has in its chart and in k3s.",
         ),
     },
-    bad=_INGRESS + _RULES,
-    good=_INGRESS + "  tls: [{hosts: [llm.example.com], secretName: llm-tls}]\n" + _RULES,
+    bad=INGRESS_HEAD + INGRESS_RULES,
+    good=INGRESS_HEAD + "  tls: [{hosts: [llm.example.com], secretName: llm-tls}]\n" + INGRESS_RULES,
 )
 
 RULES = (INGRESS_TLS,)

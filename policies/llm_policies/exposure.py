@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import is_below
@@ -151,17 +152,7 @@ kind: Service
 metadata: {name: chat}
 spec: {selector: {app: chat}, ports: [{port: 8000}]}
 """
-_INGRESS = """\
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: edge}
-spec:
-  rules:
-  - host: llm.example.com
-    http:
-      paths: [{path: /v1, pathType: Prefix, backend: {service: {name: chat, port: {number: 8000}}}}]
-"""
+_INGRESS = f"---\n{INGRESS_HEAD}{INGRESS_RULES}"
 _KEY = "        env: [{name: VLLM_API_KEY, valueFrom: {secretKeyRef: {name: api, key: key}}}]\n"
 
 PUBLIC_API_NO_KEY = Rule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+from llm_policies.examples import POD
 from llm_policies.gpus import is_on_cpu
 from llm_policies.nodes import open_to, pools_of
 from llm_policies.objects import Object, Stack
@@ -106,16 +107,6 @@ def _too_much(takers: list[tuple[Object, int, Fraction]], pools: list[Pool]) -> 
         )
 
 
-_POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-"""
-
 GPU_MEMORY_UTILIZATION = Rule(
     name="gpu-memory-utilization",
     title="An engine leaves some of a GPU's memory free, and what others that share it need.",
@@ -129,8 +120,8 @@ GPU_MEMORY_UTILIZATION = Rule(
     references=("vLLM --gpu-memory-utilization", "NVIDIA k8s-device-plugin: time-slicing"),
     of_container=_utilization,
     of_stack=_shared,
-    bad=_POD + "    args: [org/model, --gpu-memory-utilization=0.98]\n",
-    good=_POD + "    args: [org/model, --gpu-memory-utilization=0.92]\n",
+    bad=POD + "    args: [org/model, --gpu-memory-utilization=0.98]\n",
+    good=POD + "    args: [org/model, --gpu-memory-utilization=0.92]\n",
 )
 
 RULES = (GPU_MEMORY_UTILIZATION,)

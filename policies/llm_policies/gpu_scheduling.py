@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from llm_policies.examples import POD_HEAD
 from llm_policies.nodes import blocking, chooses, chosen
 from llm_policies.objects import Object
 from llm_policies.placing import gpus_of
@@ -88,14 +89,13 @@ def _tolerate(item: Object, context: Context) -> Iterator[Edit]:
             yield Edit((*path, "spec", "tolerations", index), toleration)
 
 
-_POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
+_ON_A_GPU = (
+    POD_HEAD
+    + """\
   containers:
   - {name: vllm, image: "vllm/vllm-openai:v0.33.0", resources: {limits: {nvidia.com/gpu: 1}}}
 """
+)
 
 GPU_SCHEDULING = Rule(
     name="gpu-scheduling",
@@ -110,8 +110,8 @@ GPU_SCHEDULING = Rule(
     references=("Kubernetes: taints and tolerations", "NVIDIA GPU feature discovery (nvidia.com/gpu.product)"),
     of_object=_scheduling,
     remediate=_tolerate,
-    bad=_POD,
-    good=_POD + "  nodeSelector: {nvidia.com/gpu.product: NVIDIA-L4}\n"
+    bad=_ON_A_GPU,
+    good=_ON_A_GPU + "  nodeSelector: {nvidia.com/gpu.product: NVIDIA-L4}\n"
     "  tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]\n",
 )
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llm_policies.examples import POD
 from llm_policies.objects import Object
 from llm_policies.pods import TENSOR_PARALLEL, Container, Pod, is_gpu
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Value, each
-
-_POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-"""
 
 _DATA_PARALLEL = ("--data-parallel-size", "-dp", "--dp-size", "--dp")
 _LOCAL = ("--data-parallel-size-local", "-dpl")
@@ -109,8 +100,8 @@ GPU_COUNT = Rule(
     severity="error",
     references=("vLLM config/parallel.py (world_size)",),
     of_container=_parallelism,
-    bad=_POD + "    args: [org/model, --tensor-parallel-size=4]\n    resources: {limits: {nvidia.com/gpu: 2}}\n",
-    good=_POD + "    args: [org/model, --tensor-parallel-size=4]\n    resources: {limits: {nvidia.com/gpu: 4}}\n",
+    bad=POD + "    args: [org/model, --tensor-parallel-size=4]\n    resources: {limits: {nvidia.com/gpu: 2}}\n",
+    good=POD + "    args: [org/model, --tensor-parallel-size=4]\n    resources: {limits: {nvidia.com/gpu: 4}}\n",
 )
 
 
@@ -171,8 +162,8 @@ GPU_REQUEST = Rule(
     references=("Kubernetes: extended resources",),
     of_container=_requests,
     remediate=_copy_limit,
-    bad=_POD + "    resources: {requests: {nvidia.com/gpu: 1}, limits: {nvidia.com/gpu: 2}}\n",
-    good=_POD + "    resources: {limits: {nvidia.com/gpu: 2}}\n",
+    bad=POD + "    resources: {requests: {nvidia.com/gpu: 1}, limits: {nvidia.com/gpu: 2}}\n",
+    good=POD + "    resources: {limits: {nvidia.com/gpu: 2}}\n",
 )
 
 
@@ -215,8 +206,8 @@ RUNTIME_CLASS = Rule(
         ),
         "runtimeClass": Setting(default="nvidia", description="The RuntimeClass of NVIDIA's runtime."),
     },
-    bad=_POD + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
-    good=_POD.replace("spec:\n", "spec:\n  runtimeClassName: nvidia\n")
+    bad=POD + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
+    good=POD.replace("spec:\n", "spec:\n  runtimeClassName: nvidia\n")
     + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
 )
 

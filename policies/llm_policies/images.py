@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llm_policies.examples import POD_HEAD
 from llm_policies.image_names import tag
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Rule, Setting
@@ -20,13 +21,7 @@ _MOVING = re.compile(
 _INJECTED = ("istio-proxy", "auto")
 """Name and image of a container that stands for what Istio puts in its place."""
 
-_POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-"""
+_POD = f"{POD_HEAD}  containers:\n"
 
 
 def _moves(container: Container, context: Context) -> bool:

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import normalised
 from llm_policies.routes import EDGES, Route, annotation, edges, routes
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.values import Doubt
-
-_INGRESS = """\
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: edge}
-spec:
-"""
-_RULES = """\
-  rules:
-  - host: llm.example.com
-    http:
-      paths: [{path: /v1, pathType: Prefix, backend: {service: {name: chat, port: {number: 8000}}}}]
-"""
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _BY_ANNOTATION = "use-annotation"
@@ -86,16 +74,16 @@ INGRESS_DUPLICATE = Rule(
     references=("kyverno unique-ingress-host-and-path", "gatekeeper uniqueingresshost"),
     of_stack=_duplicates,
     kinds=frozenset({*EDGES, "IngressClass"}),
-    bad=_INGRESS
-    + _RULES
+    bad=INGRESS_HEAD
+    + INGRESS_RULES
     + "---\n"
-    + _INGRESS.replace("edge", "other")
-    + _RULES.replace("/v1", "/v1/").replace("name: chat", "name: fast"),
-    good=_INGRESS
-    + _RULES
+    + INGRESS_HEAD.replace("edge", "other")
+    + INGRESS_RULES.replace("/v1", "/v1/").replace("name: chat", "name: fast"),
+    good=INGRESS_HEAD
+    + INGRESS_RULES
     + "---\n"
-    + _INGRESS.replace("edge", "other")
-    + _RULES.replace("/v1", "/v1/fast").replace("name: chat", "name: fast"),
+    + INGRESS_HEAD.replace("edge", "other")
+    + INGRESS_RULES.replace("/v1", "/v1/fast").replace("name: chat", "name: fast"),
 )
 
 RULES = (INGRESS_DUPLICATE,)

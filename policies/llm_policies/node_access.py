@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.examples import CONTAINERS, POD_HEAD
 from llm_policies.objects import Object
 from llm_policies.pods import Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Value, each
-
-_SEED = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-"""
-_CONTAINER = """\
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-"""
 
 _NAMESPACES = {
     "hostIPC": "its processes share the node's memory segments. For tensor parallelism mount emptyDir{medium: Memory} "
@@ -65,9 +54,9 @@ HOST_NAMESPACES = Rule(
     ),
     of_pod=_host_namespaces,
     remediate=_close_ipc,
-    bad=_SEED + "  hostIPC: true\n" + _CONTAINER,
-    good=_SEED
-    + _CONTAINER
+    bad=POD_HEAD + "  hostIPC: true\n" + CONTAINERS,
+    good=POD_HEAD
+    + CONTAINERS
     + """\
     volumeMounts: [{name: shm, mountPath: /dev/shm}]
   volumes:
@@ -123,8 +112,8 @@ HOSTPATH = Rule(
     references=("polaris hostPathSet", "kubescape C-0048, C-0045", "gatekeeper host-filesystem", "CIS 5.2.12"),
     of_pod=_host_path,
     settings={"allowed": Setting(default=[], description="Paths of the node that may be mounted read-only.")},
-    bad=_SEED + _CONTAINER + "  volumes:\n  - {name: models, hostPath: {path: /data/models}}\n",
-    good=_SEED + _CONTAINER + "  volumes:\n  - {name: models, persistentVolumeClaim: {claimName: models}}\n",
+    bad=POD_HEAD + CONTAINERS + "  volumes:\n  - {name: models, hostPath: {path: /data/models}}\n",
+    good=POD_HEAD + CONTAINERS + "  volumes:\n  - {name: models, persistentVolumeClaim: {claimName: models}}\n",
 )
 
 RULES = (HOST_NAMESPACES, HOSTPATH)

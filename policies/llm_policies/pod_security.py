@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
+from llm_policies.examples import CONTAINERS, POD_HEAD
 from llm_policies.image_names import is_of
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Malformed, Unsaid, Value, each
 
-_SEED = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-"""
-_CONTAINER = """\
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-"""
 _CONFINED = ("RuntimeDefault", "Localhost")
 _ROOT_IMAGES = ("vllm/vllm-openai", "ollama/ollama")
 """Images whose own user is root; also those of a mirror."""
@@ -84,8 +74,8 @@ PRIVILEGED = Rule(
     references=("CKV_K8S_16", "gatekeeper privileged-containers", "kubesec Privileged", "CIS 5.2.2", "NSA 1.0"),
     of_container=_privileged,
     remediate=_unprivilege,
-    bad=_SEED + _CONTAINER + "    securityContext: {privileged: true}\n",
-    good=_SEED + _CONTAINER + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
+    bad=POD_HEAD + CONTAINERS + "    securityContext: {privileged: true}\n",
+    good=POD_HEAD + CONTAINERS + "    resources: {limits: {nvidia.com/gpu: 1}}\n",
 )
 
 _USER_OF: dict[str | None, str] = {
@@ -133,8 +123,8 @@ RUN_AS_NON_ROOT = Rule(
     severity="warn",
     references=("CKV_K8S_6", "CKV_K8S_23", "kube-linter run-as-non-root", "kubescape C-0013", "CIS 5.2.7"),
     of_container=_root,
-    bad=_SEED + _CONTAINER,
-    good=_SEED + "  securityContext: {runAsNonRoot: true, runAsUser: 2000, runAsGroup: 0}\n" + _CONTAINER,
+    bad=POD_HEAD + CONTAINERS,
+    good=POD_HEAD + "  securityContext: {runAsNonRoot: true, runAsUser: 2000, runAsGroup: 0}\n" + CONTAINERS,
 )
 
 
@@ -179,8 +169,8 @@ PRIVILEGE_ESCALATION = Rule(
     references=("CKV_K8S_20", "gatekeeper allow-privilege-escalation", "CIS 5.2.6", "kubescape C-0016"),
     of_container=_escalation,
     remediate=_forbid_escalation,
-    bad=_SEED + _CONTAINER,
-    good=_SEED + _CONTAINER + "    securityContext: {allowPrivilegeEscalation: false}\n",
+    bad=POD_HEAD + CONTAINERS,
+    good=POD_HEAD + CONTAINERS + "    securityContext: {allowPrivilegeEscalation: false}\n",
 )
 
 
@@ -237,8 +227,8 @@ CAPABILITIES = Rule(
     of_container=_capabilities,
     settings={"allowed": Setting(default=[], description="Capabilities that may be added, as the manifest has them.")},
     remediate=_drop_all,
-    bad=_SEED + _CONTAINER,
-    good=_SEED + _CONTAINER + "    securityContext: {capabilities: {drop: [ALL]}}\n",
+    bad=POD_HEAD + CONTAINERS,
+    good=POD_HEAD + CONTAINERS + "    securityContext: {capabilities: {drop: [ALL]}}\n",
 )
 
 
@@ -284,8 +274,8 @@ SECCOMP = Rule(
     references=("CKV_K8S_31", "kube-score container-seccomp-profile", "gatekeeper seccompv2", "CIS 5.7.2"),
     of_container=_seccomp,
     remediate=_default_profile,
-    bad=_SEED + _CONTAINER,
-    good=_SEED + "  securityContext: {seccompProfile: {type: RuntimeDefault}}\n" + _CONTAINER,
+    bad=POD_HEAD + CONTAINERS,
+    good=POD_HEAD + "  securityContext: {seccompProfile: {type: RuntimeDefault}}\n" + CONTAINERS,
 )
 
 RULES = (PRIVILEGED, RUN_AS_NON_ROOT, PRIVILEGE_ESCALATION, CAPABILITIES, SECCOMP)

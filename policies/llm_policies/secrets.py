@@ -6,21 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from llm_policies.command_lines import Word, command_lines
+from llm_policies.examples import POD
 from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import CONTAINER_LISTS, Container
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.secret_names import is_reference, looks_secret, names_secret, value_may_be_secret
 from llm_policies.values import Doubt, Malformed, Value, each, hidden
-
-_POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-"""
 
 
 def _holds_secret(name: str, value: Value) -> bool:
@@ -80,8 +71,8 @@ SECRET_IN_ENV = Rule(
     references=("polaris sensitiveContainerEnvVar", "kube-linter env-var-secret", "kubescape C-0012", "CIS 5.4.1"),
     of_object=_in_env,
     kinds=POD_BEARING | {"ConfigMap"},
-    bad=_POD + "    env: [{name: HF_TOKEN, value: not-a-real-token}]\n",
-    good=_POD + "    env: [{name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hugging-face, key: token}}}]\n",
+    bad=POD + "    env: [{name: HF_TOKEN, value: not-a-real-token}]\n",
+    good=POD + "    env: [{name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hugging-face, key: token}}}]\n",
 )
 
 
@@ -162,8 +153,8 @@ SECRET_IN_ARGS = Rule(
     severity="error",
     references=("vLLM docs/usage/security.md",),
     of_container=_in_args,
-    bad=_POD + "    args: [org/model, --api-key=not-a-real-key]\n",
-    good=_POD
+    bad=POD + "    args: [org/model, --api-key=not-a-real-key]\n",
+    good=POD
     + """\
     args: [org/model]
     env: [{name: VLLM_API_KEY, valueFrom: {secretKeyRef: {name: api, key: key}}}]
@@ -200,8 +191,8 @@ DUPLICATE_ENV = Rule(
         "kubescape C-0295",
     ),
     of_container=_duplicates,
-    bad=_POD + "    env: [{name: VLLM_LOGGING_LEVEL, value: INFO}, {name: VLLM_LOGGING_LEVEL, value: DEBUG}]\n",
-    good=_POD + "    env: [{name: VLLM_LOGGING_LEVEL, value: INFO}]\n",
+    bad=POD + "    env: [{name: VLLM_LOGGING_LEVEL, value: INFO}, {name: VLLM_LOGGING_LEVEL, value: DEBUG}]\n",
+    good=POD + "    env: [{name: VLLM_LOGGING_LEVEL, value: INFO}]\n",
 )
 
 RULES = (SECRET_IN_ENV, SECRET_IN_ARGS, DUPLICATE_ENV)

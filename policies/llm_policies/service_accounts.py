@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.examples import CONTAINERS, POD_HEAD
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Pod
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.values import Doubt, each
 
-_SEED = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-"""
-_CONTAINER = """\
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-"""
 _MOUNTS = "automountServiceAccountToken"
 
 
@@ -100,8 +90,8 @@ SA_TOKEN = Rule(
     of_stack=_of_account,
     kinds=POD_BEARING | {"ServiceAccount"},
     remediate=_no_token,
-    bad=_SEED + _CONTAINER,
-    good=_SEED + f"  {_MOUNTS}: false\n" + _CONTAINER,
+    bad=POD_HEAD + CONTAINERS,
+    good=POD_HEAD + f"  {_MOUNTS}: false\n" + CONTAINERS,
 )
 
 RULES = (SA_TOKEN,)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from llm_policies.examples import POD
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said
@@ -194,16 +195,7 @@ def _fitting(container: Container) -> Fraction | None:
     return size if size >= needed_bytes(workers) else None
 
 
-_POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: chat}
-spec:
-  containers:
-  - name: vllm
-    image: vllm/vllm-openai:v0.33.0
-    args: [org/model, --tensor-parallel-size=2]
-"""
+_PARALLEL = POD + "    args: [org/model, --tensor-parallel-size=2]\n"
 _MOUNTED = """\
     resources: {limits: {memory: 16Gi}}
     volumeMounts: [{name: shm, mountPath: /dev/shm}]
@@ -225,8 +217,8 @@ SHM_TOO_SMALL = Rule(
     references=("llm-d#352", "vLLM shm_broadcast.py", "vllm#1710"),
     of_container=_too_small,
     remediate=_make_room,
-    bad=_POD,
-    good=_POD + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}\n",
+    bad=_PARALLEL,
+    good=_PARALLEL + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}\n",
 )
 
 SHM_UNBOUNDED = Rule(
@@ -244,8 +236,8 @@ SHM_UNBOUNDED = Rule(
     references=("llm-d#364", "KubeAI (a remark that a limit is to be set)", "Kubernetes: emptyDir of medium Memory"),
     of_pod=_unbounded,
     remediate=_bound,
-    bad=_POD + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory}}\n",
-    good=_POD + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}\n",
+    bad=_PARALLEL + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory}}\n",
+    good=_PARALLEL + _MOUNTED + "  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 2Gi}}\n",
 )
 
 RULES = (SHM_TOO_SMALL, SHM_UNBOUNDED)
