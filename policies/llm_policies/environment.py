@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from llm_policies.exceptions import PolicyException, read_exceptions
 from llm_policies.pools import Pool, PoolError, read_pools
 from llm_policies.rule import Context, Rule
+from llm_policies.values import Doubt, Value
 
 Level = Literal["advisory", "mandatory", "remediate", "disabled"]
 LEVELS: tuple[str, ...] = get_args(Level)
@@ -86,7 +87,13 @@ def read_environment(written: Mapping[str, Any], rules: Iterable[Rule]) -> Envir
         mistakes += [
             f"rules.{name}.{key}: there is no such setting." for key in given if key not in known[name].settings
         ]
-        settings[name] = given
+        settings[name] = {key: value for key, value in given.items() if value is not None}
+        mistakes += [
+            f"{said}. Correct the setting."
+            for key, value in settings[name].items()
+            if (setting := known[name].settings.get(key)) is not None
+            for said in _misread(Value(value, f"rules.{name}.{key}"), setting.schema())
+        ]
     namespaces = {
         namespace: {
             rule: checked
@@ -112,6 +119,30 @@ def read_environment(written: Mapping[str, Any], rules: Iterable[Rule]) -> Envir
     return Environment(
         levels=levels, settings=settings, namespaces=namespaces, exceptions=tuple(exceptions), pools=pools
     )
+
+
+_READERS: dict[str, Callable[[Value], object]] = {
+    "array": Value.items,
+    "boolean": Value.boolean,
+    "integer": Value.integer,
+    "object": Value.pairs,
+    "string": Value.text,
+}
+"""By the type of a setting's schema."""
+
+
+def _misread(value: Value, schema: Mapping[str, Any]) -> Iterator[str | Doubt]:
+    """What of a setting is not as its schema has it; a mapping's values are left to the rule that reads them."""
+    if value.raw is None:
+        yield f"{value.path} is nothing"
+        return
+    try:
+        _READERS[schema["type"]](value)
+    except Doubt as doubt:
+        yield doubt
+    else:
+        for item in value.items() if schema["type"] == "array" else ():
+            yield from _misread(item, schema["items"])
 
 
 def _mapping(written: Mapping[str, Any], key: str, mistakes: list[str]) -> Mapping[str, Any]:

@@ -92,18 +92,23 @@ def _pool(name: str, said: Any, mistakes: list[str]) -> Pool:
             return None
         return int(value)
 
-    labels = said.get("labels") or {}
-    if not isinstance(labels, Mapping):
-        mistakes.append(f"pools.{name}.labels: expected a mapping of texts.")
-        labels = {}
+    labels, taints = said.get("labels"), said.get("taints")
+    if labels is not None and not (
+        isinstance(labels, Mapping) and all(isinstance(value, str) for value in labels.values())
+    ):
+        mistakes.append(f"pools.{name}.labels: expected a mapping of texts, as Kubernetes has it; quote numbers.")
+        labels = None
+    if taints is not None and not isinstance(taints, list | tuple):
+        mistakes.append(f"pools.{name}.taints: expected a list such as [nvidia.com/gpu=present:NoSchedule].")
+        taints = None
     nodes, gpus, slices = number("nodes"), number("gpus", 0), number("timeSlices")
     return Pool(
         nodes=1 if nodes is None else nodes,
         gpus=1 if gpus is None else gpus,
         memory_mib=number("memoryMiB"),
         time_slices=1 if slices is None else slices,
-        labels={str(key): str(value) for key, value in labels.items()},
-        taints=tuple(_taint(name, taint, mistakes) for taint in said.get("taints") or ()),
+        labels={str(key): value for key, value in (labels or {}).items()},
+        taints=tuple(_taint(name, taint, mistakes) for taint in taints or ()),
     )
 
 

@@ -16,6 +16,8 @@ from llm_policies.values import Doubt, Value
 _DEFAULT = Fraction(1, 4)
 """Kubernetes' own maxSurge and maxUnavailable, of the replicas."""
 
+_BY_WORKLOAD = "spareGpusByWorkload"
+
 
 def _deadlock(item: Object, context: Context) -> Iterator[str]:
     """By the number of spare GPUs that somebody has told; strictly, none, where nobody has declared pools either."""
@@ -42,23 +44,19 @@ def _deadlock_in_pools(stack: Stack, context: Context) -> Iterator[tuple[Object,
                 yield item, _message(item)
 
 
-def _spare(item: Object, context: Context) -> float | None:
+def _spare(item: Object, context: Context) -> int | None:
     """GPUs on one node that are told to be free for a new pod; None where the pools are to be counted."""
     if (told := _named(item, context)) is not None:
         return told
-    spare: float = context.settings["spareGpus"]
+    spare: int = context.settings["spareGpus"]
     is_counted = context.pools is not None and any(gpus_of(pod) for pod in item.pods)
     return None if is_counted and spare == 0 else spare
 
 
-def _named(item: Object, context: Context) -> float | None:
-    """The same as it is told of this workload; None where nobody has named it, and 0 where that is no number."""
-    by_workload = context.settings["spareGpusByWorkload"]
-    name = f"{item.namespace}/{item.name}"
-    if name not in by_workload:
-        return None
-    told = by_workload[name]
-    return told if isinstance(told, int | float) else 0
+def _named(item: Object, context: Context) -> int | None:
+    """The same as it is told of this workload; None where nobody has named it."""
+    told = Value(context.settings[_BY_WORKLOAD], f"rules.{GPU_ROLLOUT_DEADLOCK.name}.{_BY_WORKLOAD}")
+    return told.get(f"{item.namespace}/{item.name}").integer()
 
 
 def _surging_gpus(item: Object) -> int:
@@ -130,9 +128,7 @@ GPU_ROLLOUT_DEADLOCK = Rule(
         "spareGpus": Setting(
             default=0, description="GPUs on one node that are free when every replica of the stack is placed."
         ),
-        "spareGpusByWorkload": Setting(
-            default={}, description="The same by Deployment ('namespace/name'), where nodes differ."
-        ),
+        _BY_WORKLOAD: Setting(default={}, description="The same by Deployment ('namespace/name'), where nodes differ."),
     },
     bad=_DEPLOYMENT,
     good=_DEPLOYMENT.replace("replicas: 1\n", "replicas: 1\n  strategy: {type: Recreate}\n"),

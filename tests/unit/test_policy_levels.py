@@ -100,6 +100,22 @@ def test_exceptions_and_namespaces_arrive_as_they_are_written(deployed: Deploy) 
         ("rules: [hostpath]", "rules: expected a mapping."),
         ("rules: {hostpath: {nonsense: 1}}", "rules.hostpath.nonsense: there is no such setting."),
         ("rules: {hostpath: off}", "rules.hostpath.level: False is not one of"),
+        (
+            "rules: {hostpath: {allowed: /models}}",
+            "rules.hostpath.allowed is '/models', not a list. Correct the setting.",
+        ),
+        ("rules: {hostpath: {allowed: [/a, 1]}}", "rules.hostpath.allowed[1] is 1, not a text. Correct the setting."),
+        ("rules: {hostpath: {allowed: [null]}}", "rules.hostpath.allowed[0] is nothing. Correct the setting."),
+        ("rules: {gpu-rollout-deadlock: {spareGpus: '2'}}", "rules.gpu-rollout-deadlock.spareGpus is '2', not a whole"),
+        ("rules: {gpu-rollout-deadlock: {spareGpusByWorkload: [x]}}", "spareGpusByWorkload is a list, not a mapping."),
+        ("rules: {runtime-class: {runtimeClass: [nvidia]}}", "rules.runtime-class.runtimeClass is a list, not a text."),
+        (
+            "pools: {a: {labels: [x]}}",
+            "pools.a.labels: expected a mapping of texts, as Kubernetes has it; quote numbers.",
+        ),
+        ("pools: {a: {labels: {card: 1}}}", "pools.a.labels: expected a mapping of texts,"),
+        ("pools: {a: {taints: 5}}", "pools.a.taints: expected a list such as [nvidia.com/gpu=present:NoSchedule]."),
+        ("pools: {a: {taints: ''}}", "pools.a.taints: expected a list"),
         ("namespaces: {a: {nonsense: advisory}}", "namespaces.a.nonsense: there is no such rule."),
         ("exceptions: [{rule: hostpath}]", "exceptions[0]: says no object, owner, reason, until"),
         ("hostpath: advisory", "hostpath: there is no such setting; write one of levels, rules,"),
@@ -111,6 +127,14 @@ def test_what_is_wrong_is_told_by_its_path(written: str, said: str, deployed: De
     with pytest.raises(StepFailed) as error:
         environment_of(read_levels(file), deployed(VARIANTS["spare-gpu"]).plan)
     assert said in str(error.value)
+
+
+def test_a_setting_is_of_the_type_of_its_default_and_written_as_nothing_it_is_the_default() -> None:
+    whole = {rule.name: {name: s.default for name, s in rule.settings.items()} for rule in RULES}
+    assert read_environment({"rules": whole}, RULES).settings == whole
+    nothing = {rule.name: dict.fromkeys(rule.settings) for rule in RULES}
+    environment = read_environment({"rules": nothing}, RULES)
+    assert {rule.name: environment.context(rule).settings for rule in RULES} == whole
 
 
 @pytest.mark.parametrize(
