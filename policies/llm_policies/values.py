@@ -44,6 +44,7 @@ _PERCENT = re.compile(r"([0-9]{1,9})%", re.ASCII)
 _LONGEST_SHOWN = 60
 
 _Item = TypeVar("_Item")
+_Number = TypeVar("_Number", int, float, Fraction)
 
 
 class Doubt(Exception):
@@ -271,8 +272,12 @@ class Value:
             raise Malformed(self.path, self._shown(), "true or false")
         return raw
 
-    def integer(self) -> int | None:
-        """A whole number, or None. The engine sends all numbers as floats."""
+    def integer(self, *, least: int | None = None) -> int | None:
+        """A whole number, or None. The engine sends all numbers as floats.
+
+        Raises:
+            Doubt: it is unknown, no whole number, or less than Kubernetes takes there (`least`).
+        """
         raw = self._known()
         if raw is None:
             return None
@@ -280,17 +285,27 @@ class Value:
             raise Malformed(self.path, self._shown(), "a whole number")
         if abs(raw) > _LARGEST:
             raise Malformed(self.path, self._shown(), "a whole number")
-        return int(raw)
+        return int(self._at_least(raw, least))
 
-    def quantity(self) -> Fraction | None:
-        """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0, capped as Kubernetes does, or None."""
+    def quantity(self, *, least: int | None = None) -> Fraction | None:
+        """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0, capped as Kubernetes does, or None.
+
+        Raises:
+            Doubt: it is unknown, no quantity, or less than Kubernetes takes there (`least`).
+        """
         raw = self._known()
         if raw is None:
             return None
         try:
-            return max(Fraction(-_LARGEST), min(Fraction(_LARGEST), quantity(raw)))
+            found = max(Fraction(-_LARGEST), min(Fraction(_LARGEST), quantity(raw)))
         except ValueError:
             raise Malformed(self.path, self._shown(), "a Kubernetes quantity") from None
+        return self._at_least(found, least)
+
+    def _at_least(self, number: _Number, least: int | None) -> _Number:
+        if least is not None and number < least:
+            raise Malformed(self.path, self._shown(), f"{least} or more")
+        return number
 
     def share(self, of: int) -> Fraction | None:
         """A number of pods, or a percentage of `of`; not rounded."""

@@ -46,6 +46,18 @@ def test_what_kubernetes_takes_for_no_quantity_is_none(text: object) -> None:
         quantity(text)
 
 
+@pytest.mark.parametrize(("raw", "least"), [(0, 0), (1.0, 1), ("-1", None), (-1, None)])
+def test_a_number_may_be_the_least(raw: object, least: int | None) -> None:
+    assert Value(raw).quantity(least=least) == Fraction(str(raw))
+
+
+def test_a_number_that_kubernetes_refuses_is_told() -> None:
+    with pytest.raises(Malformed, match=r"a is -1, not 0 or more"):
+        Value(-1, "a").integer(least=0)
+    with pytest.raises(Malformed, match=r"a is '-4Gi', not 0 or more"):
+        Value("-4Gi", "a").quantity(least=0)
+
+
 @given(st.integers(2, 1024))
 def test_shared_memory_that_is_needed_grows_by_a_worker(workers: int) -> None:
     assert needed_bytes(workers) - needed_bytes(workers - 1) == 512 * 2**20
