@@ -42,7 +42,7 @@ def gpus_of(pod: Pod) -> int:
 def demands(item: Object, replicas: int, pools: Mapping[str, Pool]) -> Demands:
     """The pods with GPUs that `replicas` of a workload come to; of a DaemonSet those of every node."""
     found: Demands = Counter()
-    for pod, each in _templates(item):
+    for pod, each in templates(item):
         if (gpus := gpus_of(pod)) == 0:
             continue
         names = frozenset(open_to(pod, pools))
@@ -53,7 +53,7 @@ def demands(item: Object, replicas: int, pools: Mapping[str, Pool]) -> Demands:
     return found
 
 
-def _templates(item: Object) -> Iterator[tuple[Pod, int]]:
+def templates(item: Object) -> Iterator[tuple[Pod, int]]:
     """Each template, and its pods in one replica."""
     if item.kind != "LeaderWorkerSet":
         yield from ((pod, 1) for pod in item.pods)
