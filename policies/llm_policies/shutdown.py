@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
 
+from llm_policies.image_names import is_of, tag
 from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said
@@ -23,11 +24,16 @@ _SLEEP = re.compile(r"\bsleep[ (]+([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|m)?\b")
 _DRAINS_SINCE = (0, 18)
 """vLLM's first release with --shutdown-timeout, whose default drops what is in flight."""
 
-_VERSION = re.compile(r"vllm[-_]v?(\d{1,9})\.(\d{1,9})|^v?(\d{1,9})\.(\d{1,9})")
-"""Of a tag: `v0.33.0`, or `rocm7.0.0_vllm_0.11.2`."""
+_NAMED_RELEASE = re.compile(r"vllm[-_]?v?(\d{1,9})\.(\d{1,9})")
+"""In a tag of any image: `rocm7.0.0_vllm_0.11.2`, `instinct_vllm0.8.3`."""
 
-_FIRST_YEAR = 20
-"""Tags such as `25.09` are dates, of images whose own vLLM nobody can see."""
+_RELEASE = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
+"""A tag of vLLM's own images: `v0.33.0`. Those of others are dates (`25.09`), or releases of their own (`3.2.1`)."""
+
+_VLLMS_OWN = ("vllm/vllm-openai", "vllm/vllm-openai-rocm")
+
+_SHELL_SCRIPT = re.compile(r"-[A-Za-z]*c")
+"""The option behind which a shell's text comes: `-c`, also `-lc`."""
 
 
 def _pre_stop_seconds(container: Container) -> Fraction | None:
@@ -40,7 +46,8 @@ def _pre_stop_seconds(container: Container) -> Fraction | None:
     if slept := _SLEEP.findall(text):
         return sum((Fraction(number) * (60 if unit == "m" else 1) for number, unit in slept), Fraction(0))
     # What a program or a script of its own does, or whoever is asked, is not to be seen; a shell's text is.
-    is_readable = bool(words) and words[0].endswith("sh") and "-c" in words and "sleep" not in text
+    is_shell = bool(words) and words[0].endswith("sh") and any(_SHELL_SCRIPT.fullmatch(word) for word in words)
+    is_readable = is_shell and "sleep" not in text
     return Fraction(0) if (words and not is_readable) or hook.get("httpGet").exists else None
 
 
@@ -58,18 +65,11 @@ def _enough(container: Container) -> int:
     return ceil(_covered_seconds(container)) + _MARGIN_SECONDS
 
 
-def _lacks_drain(container: Container) -> bool:
-    """Whether vLLM could drain, and does not."""
-    return container.engine == "vllm" and _drain_seconds(container) <= 0 and _knows_drain(container.image)
-
-
-def _knows_drain(image: str) -> bool:
-    """Whether the image's vLLM has --shutdown-timeout; one that does not say its version is taken for a new one."""
-    tag = image.rpartition("/")[2].partition(":")[2]  # with a digest, which has no dots
-    if (version := _VERSION.search(tag)) is None:
-        return True
-    major, minor = (int(number) for number in version.groups() if number is not None)
-    return (major, minor) >= _DRAINS_SINCE and major < _FIRST_YEAR
+def _release(image: str) -> tuple[int, int] | None:
+    """The release of vLLM that an image says it has; None where nobody can see it."""
+    named = _NAMED_RELEASE.search(tag(image))
+    found = named or (_RELEASE.match(tag(image)) if is_of(image, *_VLLMS_OWN) else None)
+    return (int(found[1]), int(found[2])) if found is not None else None
 
 
 def _grace_seconds(pod: Pod) -> int:
@@ -96,10 +96,14 @@ def _no_wait(container: Container) -> Iterator[Said]:
 
 
 def _no_drain(container: Container) -> Iterator[Said]:
-    if _lacks_drain(container):
+    if container.engine != "vllm" or _drain_seconds(container) > 0:
+        return
+    release = _release(container.image)
+    if release is None or release >= _DRAINS_SINCE:
+        known = "" if release is not None else " if its vLLM is 0.18 or newer, which the image does not say"
         yield (
             f"{container.name}: no --shutdown-timeout, so vLLM drops the requests in flight when it ends. Add "
-            "--shutdown-timeout=60."
+            f"--shutdown-timeout=60{known}."
         )
 
 
