@@ -21,7 +21,7 @@ _ELSEWHERE = re.compile(r"\$[({]?\w*(?:ARGS|OPTS|OPTIONS|FLAGS|PARAMS)|\$[@*]|\$
 
 
 def _parallelism(container: Container, _: Context) -> Iterator[Said]:
-    if container.engine not in TENSOR_PARALLEL or _is_of_several_nodes(container) or _gets_gpus_otherwise(container):
+    if container.engine not in TENSOR_PARALLEL or is_of_several_nodes(container) or _gets_gpus_otherwise(container):
         return
     names = TENSOR_PARALLEL[container.engine]
     told = container.has_flag(*names, "--pipeline-parallel-size", "--pp-size", "-pp", *_DATA_PARALLEL, *_PREFILL)
@@ -43,7 +43,7 @@ def _parallelism(container: Container, _: Context) -> Iterator[Said]:
         )
 
 
-def _is_of_several_nodes(container: Container) -> bool:
+def is_of_several_nodes(container: Container) -> bool:
     """Whether its pod has a part of the engine's GPUs only."""
     nodes = container.number("--nnodes", "-n")
     return (
