@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from llm_policies.examples import POD
+from llm_policies.gpus import is_of_several_nodes
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said
@@ -29,7 +30,7 @@ def needed_bytes(workers: int) -> int:
 def _workers(container: Container) -> int:
     """Workers that share this container's /dev/shm: of an engine over several nodes, no more than it has GPUs."""
     workers, gpus = container.workers, container.gpus
-    return min(workers, gpus) if gpus and container.has_flag("--nnodes", "--distributed-executor-backend") else workers
+    return min(workers, gpus) if gpus and is_of_several_nodes(container) else workers
 
 
 def _memory_volume(pod: Pod, container: Container) -> Value | None:
@@ -38,6 +39,11 @@ def _memory_volume(pod: Pod, container: Container) -> Value | None:
     if volume is None or volume.get("emptyDir", "medium").text() != "Memory":
         return None
     return volume
+
+
+def _size_limit(volume: Value) -> Fraction | None:
+    """What an emptyDir may hold; a 0 is none to the kubelet."""
+    return volume.get("emptyDir", "sizeLimit").quantity(least=0) or None
 
 
 def _is_the_nodes(pod: Pod, container: Container) -> bool:
@@ -65,9 +71,7 @@ def _shm_bytes(pod: Pod, container: Container) -> Fraction | None:
     volume = _memory_volume(pod, container)
     if volume is None:
         return _CONTAINER_DEFAULT
-    size, limit = volume.get("emptyDir", "sizeLimit").quantity(), _memory_limit(pod)
-    # The kubelet takes a 0 for no limit.
-    return min((bound for bound in (size, limit) if bound), default=None)
+    return min((bound for bound in (_size_limit(volume), _memory_limit(pod)) if bound), default=None)
 
 
 def _too_little(container: Container) -> Fraction | None:
@@ -101,7 +105,7 @@ def mebibytes(size: Fraction | int) -> str:
 
 def _own_bytes(container: Container) -> int:
     """Host memory of an engine besides: the process's, and about 1 GiB for each worker's GPU context."""
-    return (2 + _workers(container)) * _GIB if container.engine in ("vllm", "tgi") else 0
+    return (2 + _workers(container)) * _GIB if container.engine in ("vllm", "sglang", "tgi") else 0
 
 
 def _own_limit(container: Container) -> Fraction | None:
@@ -153,9 +157,8 @@ def _unbounded(pod: Pod, _: Context) -> Iterator[Said]:
     def judge(volume: Value) -> Iterator[Said]:
         if volume.get("emptyDir", "medium").text() != "Memory" or not (users := _users(pod, volume)):
             return
-        name, size = volume.get("name").text(), volume.get("emptyDir", "sizeLimit").quantity()
-        # The kubelet takes a 0 for no limit.
-        if not size:
+        name, size = volume.get("name").text(), _size_limit(volume)
+        if size is None:
             yield (
                 f"volume '{name}' is in memory and has no sizeLimit: tmpfs pages count against the memory limit, so "
                 "what grows there ends the server, or its node's neighbours. Add a sizeLimit, and headroom for it."
@@ -179,8 +182,7 @@ def _bound(item: Object, _: Context) -> Iterator[Edit]:
     for number, path in enumerate(item.pod_paths):
         pod = item.pods[number]
         for index, volume in enumerate(pod.spec.get("volumes").items()):
-            source = volume.get("emptyDir")
-            if source.get("medium").text() != "Memory" or source.get("sizeLimit").quantity():
+            if volume.get("emptyDir", "medium").text() != "Memory" or _size_limit(volume) is not None:
                 continue
             fitting = [_fitting(container) for container in _users(pod, volume) if _own_bytes(container)]
             if sizes := [size for size in fitting if size is not None]:
