@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from llm_policies.examples import POD
 from llm_policies.objects import Object
 from llm_policies.pods import TENSOR_PARALLEL, Container, Pod, is_gpu
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Value, each
+from llm_policies.values import Unsaid, Value, each
 
+_PIPELINE = ("--pipeline-parallel-size", "--pp-size", "-pp")
 _DATA_PARALLEL = ("--data-parallel-size", "-dp", "--dp-size", "--dp")
 _LOCAL = ("--data-parallel-size-local", "-dpl")
 _RANK = ("--data-parallel-rank", "-dpn")
 _PREFILL = ("--prefill-context-parallel-size", "-pcp")
 _ONE_NODE = ("", "mp", "uni")
+_NO_ACCELERATOR = re.compile(r"rdma|sriov|(?<![a-z])(nic|efa|hca|net|fuse|kvm|tun)(?![a-z])")
+"""In the names of devices for networks and files."""
+
 # Words by which a shell puts in what stands elsewhere: `vllm serve $MODEL $VLLM_ARGS`.
 _ELSEWHERE = re.compile(r"\$[({]?\w*(?:ARGS|OPTS|OPTIONS|FLAGS|PARAMS)|\$[@*]|\$\{[@*]", re.IGNORECASE)
 
@@ -24,12 +29,27 @@ def _parallelism(container: Container, _: Context) -> Iterator[Said]:
     if container.engine not in TENSOR_PARALLEL or is_of_several_nodes(container) or _gets_gpus_otherwise(container):
         return
     names = TENSOR_PARALLEL[container.engine]
-    told = container.has_flag(*names, "--pipeline-parallel-size", "--pp-size", "-pp", *_DATA_PARALLEL, *_PREFILL)
+    told = container.has_flag(*names, *_PIPELINE, *_DATA_PARALLEL, *_PREFILL)
     gpus = container.gpus
-    if not told and (gpus == 0 or container.engine == "tgi" or _is_told_elsewhere(container)):
-        return  # TGI takes all GPUs that it finds
-    if any(container.has_flag(name) and container.number(name) is None for name in names):
-        return  # by what a shell finds out
+    if not told and (gpus == 0 or _is_told_elsewhere(container)):
+        return
+    sizes = (names, _PIPELINE, _DATA_PARALLEL, _LOCAL, _PREFILL)
+    if container.starts > 1 or any(container.is_substituted(*options) for options in sizes):
+        return  # by what a shell finds out, or side by side
+    if unread := [options[0] for options in sizes if not _is_count(container, options)]:
+        yield (
+            f"{container.name}: {' and '.join(unread)} is no whole number of at least 1, so the engine refuses to "
+            "start. Write one."
+        )
+        return
+    if gpus and (part := _part(container)):
+        if gpus > 1 or container.workers > 1:
+            yield (
+                f"{container.name} asks for {gpus} of {part} for {container.workers} workers, but a process sees one "
+                "part of a GPU only, and slices may be of the same one: they make no larger GPU. Ask for 1, or for "
+                "whole GPUs."
+            )
+        return
     copies, prefill = _copies(container), max(1, int(container.number(*_PREFILL) or 1))
     wanted = container.workers * prefill * copies
     if gpus != wanted:
@@ -55,14 +75,35 @@ def is_of_several_nodes(container: Container) -> bool:
     )
 
 
+def _is_count(container: Container, options: tuple[str, ...]) -> bool:
+    """Whether what one of `options` is given is a number of workers; also where none is given."""
+    number = container.number(*options)
+    least = 0 if options is _LOCAL else 1  # a node may have none of the copies
+    return not container.has_flag(*options) or (number is not None and number >= least and not number % 1)
+
+
+def _part(container: Container) -> str:
+    """The resource of NVIDIA by which it asks for parts or slices of GPUs; empty where it asks for whole ones."""
+    asked = {**_asked(container, "limits"), **_asked(container, "requests")}
+    return next((name for name in asked if name.startswith("nvidia.com/") and name != "nvidia.com/gpu"), "")
+
+
 def _gets_gpus_otherwise(container: Container) -> bool:
-    """Whether its GPUs are not among its limits: claimed, handed over by the runtime, or none as it is on the CPU."""
+    """Whether its GPUs are not among its limits: claimed, handed over by the runtime, or not what it computes on."""
+    if container.gpus > 0:
+        return False
     visible = container.variable("NVIDIA_VISIBLE_DEVICES")
-    return container.gpus == 0 and (
+    return (
         bool(container.value.get("resources", "claims").items())
         or (visible is not None and visible.text() not in ("", "none", "void"))
         or is_on_cpu(container)
+        or any(_may_compute(name) for name, _ in container.value.get("resources", "limits").pairs())
     )
+
+
+def _may_compute(resource: str) -> bool:
+    """Whether a device that is no GPU may be what the engine computes on: a TPU, Gaudi, Neuron or a virtual GPU."""
+    return "/" in resource and not is_gpu(resource) and _NO_ACCELERATOR.search(resource) is None
 
 
 def is_on_cpu(container: Container) -> bool:
@@ -106,7 +147,9 @@ GPU_COUNT = Rule(
 
 
 def _asked(container: Container, key: str) -> dict[str, Value]:
-    return {name: value for name, value in container.value.get("resources", key).pairs() if is_gpu(name)}
+    with suppress(Unsaid):  # a patch may say limits alone
+        return {name: value for name, value in container.value.get("resources", key).pairs() if is_gpu(name)}
+    return {}
 
 
 def _requests(container: Container, _: Context) -> Iterator[Said]:

@@ -30,6 +30,17 @@ _TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
 POD_BEARING = frozenset(_TEMPLATES)
 """Kinds that are or make pods."""
 
+_GROUPS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("Pod", "PodTemplate", "ReplicationController", "Service", "ConfigMap", "Secret"), ("",)),
+    **dict.fromkeys(("Node", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "ServiceAccount"), ("",)),
+    **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), ("apps", "extensions")),
+    **dict.fromkeys(("Job", "CronJob"), ("batch",)),
+    "LeaderWorkerSet": ("leaderworkerset.x-k8s.io",),
+    "HorizontalPodAutoscaler": ("autoscaling",),
+    "PodDisruptionBudget": ("policy",),
+}
+"""API groups of kinds whose names others have, too: a Service is also one of Knative, a Job one of Volcano."""
+
 _PATCH = "Patch"
 _CLUSTER_SCOPED = frozenset(
     {
@@ -46,7 +57,8 @@ class Object:
 
     api_version: str
     kind: str
-    """Without the ending `Patch` that Pulumi gives to patches."""
+    """Without the ending `Patch` that Pulumi gives to patches; of another group than is meant, as kubectl has it:
+    `Service.serving.knative.dev`."""
 
     properties: Value
     urn: str = ""
@@ -229,20 +241,28 @@ def of_manifest(document: Mapping[str, Any], *, where: str = "") -> list[Object]
     return list(_listed(api_version, kind, Value(document), lambda: {"where": where}))
 
 
+def _made(api_version: str, kind: str, properties: Value, rest: Mapping[str, Any]) -> Object:
+    group = api_version.rpartition("/")[0]
+    # Without any version it is no manifest yet, and is taken for what its kind says.
+    if api_version and group not in _GROUPS.get(kind, (group,)):
+        kind = f"{kind}.{group}"
+    return Object(api_version=api_version, kind=kind, properties=properties, **rest)
+
+
 def _listed(api_version: str, kind: str, whole: Value, rest: Callable[[], Mapping[str, Any]]) -> Iterator[Object]:
     if kind.endswith("List") and isinstance(whole.raw, Mapping) and "items" in whole.raw:
         try:
             items: Iterable[Value] = whole.get("items").items()
         except Doubt:
-            yield Object(api_version=api_version, kind=kind, properties=whole, **rest())
+            yield _made(api_version, kind, whole, rest())
             return
         for item in items:
             own = item.raw if isinstance(item.raw, Mapping) else {}
-            yield Object(
-                api_version=str(own.get("apiVersion") or api_version),
-                kind=str(own.get("kind") or kind.removesuffix("List")),
-                properties=item,
-                **rest(),
+            yield _made(
+                str(own.get("apiVersion") or api_version),
+                str(own.get("kind") or kind.removesuffix("List")),
+                item,
+                rest(),
             )
     else:
-        yield Object(api_version=api_version, kind=kind, properties=whole, **rest())
+        yield _made(api_version, kind, whole, rest())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 
-from llm_policies.values import Doubt, Unsaid, Value, hidden
+from llm_policies import engine_commands
+from llm_policies.engine_commands import Engine, engine_of_image
+from llm_policies.engine_options import last_option
+from llm_policies.values import UNKNOWNS, Doubt, Unsaid, Value, hidden
 
 GPU_RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "amd.com/gpu", "gpu.intel.com/i915", "gpu.intel.com/xe")
 """Extended resources that stand for GPUs, or for time slices of one; a node's are counted by them."""
@@ -20,7 +23,7 @@ _GPU_PARTS = ("nvidia.com/mig-", "amd.com/cpx_", "amd.com/dpx_", "amd.com/qpx_",
 
 Role = Literal["init", "main", "ephemeral"]
 TENSOR_PARALLEL = {
-    "vllm": ("--tensor-parallel-size", "--tensor-parallel", "-tp"),  # it takes what is left out at the end
+    "vllm": ("--tensor-parallel-size", "-tp"),
     "sglang": ("--tensor-parallel-size", "--tp-size", "--tp"),
     "tgi": ("--num-shard",),
 }
@@ -34,6 +37,9 @@ def is_gpu(resource: str) -> bool:
     """Whether an extended resource is a GPU or a part of one; `nvidia.com/gpumem`, a share of memory, is none."""
     return resource in GPU_RESOURCES or resource.startswith(_GPU_PARTS)
 
+
+_FLAGS_OF_TGI = frozenset({"--trust-remote-code", "--disable-custom-kernels"})
+"""Options without a value, which their variables turn off with `false`."""
 
 # What Python makes a number of in no time, however it is written: 1e999999999 would take for ever.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}\.?[0-9]{0,18}|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
@@ -85,28 +91,38 @@ class Container:
         """The words that are known: enough to tell which engine it is."""
         found = []
         for key in ("command", "args"):
-            raw = self.value.raw.get(key) if isinstance(self.value.raw, Mapping) else None
+            raw = self.value.get(key).raw
             found += [word for word in raw if isinstance(word, str)] if isinstance(raw, list | tuple) else []
-        return tuple(found)
+        return tuple(word for word in found if word not in UNKNOWNS)
 
     @cached_property
-    def engine(self) -> Literal["vllm", "sglang", "ollama", "llamacpp", "tgi"] | None:
-        """What it serves models with, by its image or command; None for anything else."""
-        raw = self.value.raw.get("image") if isinstance(self.value.raw, Mapping) else None
-        image = raw.lower() if isinstance(raw, str) else ""
-        name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-        words = " ".join(self.known_words[:4])
-        if "vllm" in name or "vllm serve" in words or "vllm.entrypoints" in words:
-            return "vllm"
-        if "sglang" in name or "sglang.launch_server" in words:
-            return "sglang"
-        if name == "ollama" or "ollama serve" in words:
-            return "ollama"
-        if "llama.cpp" in name or "llama-server" in words:
-            return "llamacpp"
-        if "text-generation-inference" in name or "text-generation-launcher" in words:
-            return "tgi"
+    def engine(self) -> Engine | None:
+        """What it serves models with, by its command or else its image; None for anything else.
+
+        Raises:
+            Doubt: neither names one, and one of them is not known.
+        """
+        known = engine_commands.read(self.known_words)
+        if known.engine is not None:
+            return known.engine
+        own = self.value.get("command").raw is not None
+        if own and known.serves_nothing:
+            return None
+        with suppress(Unsaid):  # a patch may change something else
+            if (found := engine_of_image(self.image)) is not None:
+                return found
+            self._see_its_program()
         return None
+
+    def _see_its_program(self) -> None:
+        """Raises a doubt where a word is not known that may name an engine: the first, or a shell's script."""
+        before = None
+        for key in ("command", "args"):
+            for word in self.value.get(key).items():
+                if before is None or before == "-m" or engine_commands.takes_a_script(before):
+                    before = hidden(word).text()
+                elif not word.is_unknown and isinstance(word.raw, str):
+                    before = word.raw
 
     @cached_property
     def serves(self) -> bool:
@@ -114,26 +130,53 @@ class Container:
 
         By the words that are known: one that is not makes no server a worker.
         """
-        return self.engine is not None and last_option(self.known_words, "--headless") is None
+        return (
+            self.engine is not None and last_option(engine_commands.read(self.known_words).words, "--headless") is None
+        )
+
+    @property
+    def starts(self) -> int:
+        """Engines that its command line starts; 0 where it is the image's own, or a script's."""
+        return self._line.starts
+
+    @property
+    def assigned(self) -> dict[str, str]:
+        """Variables that its command line sets for the engine, as `NAME=value vllm serve` does."""
+        return self._line.assigned
+
+    @property
+    def _line(self) -> engine_commands.CommandLine:
+        return engine_commands.read(self.words)
 
     def option(self, *names: str) -> str | None:
-        """The value of the last of the options `names` on the command line; None where none is given.
+        """The value of the last of the options `names` of the engine; None where none is given.
 
-        Both `--option value` and `--option=value` are read, and `_` counts as `-`, as vLLM has it. A flag without a
-        value is an empty text.
+        Both `--option value` and `--option=value` are read, and `_` counts as `-`, as vLLM has it, which also takes
+        names cut short. A flag without a value is an empty text. TGI's options may be variables (NUM_SHARD).
         """
-        return last_option(self.words, *names)
+        found = last_option(self._line.words, *names, shortened=self.engine == "vllm")
+        if found is None and self.engine == "tgi":
+            variables = (self.variable(name.strip("-").replace("-", "_").upper()) for name in names)
+            found = next((text for variable in variables if variable is not None and (text := variable.text())), None)
+            found = None if found in ("false", "0") and names[0] in _FLAGS_OF_TGI else found
+        return found
 
     def has_flag(self, *names: str) -> bool:
-        """Whether one of `names` is on the command line."""
+        """Whether one of `names` is given."""
         return self.option(*names) is not None
+
+    def is_substituted(self, *names: str) -> bool:
+        """Whether an option is given what a shell or Kubernetes puts in, and nobody can read here."""
+        value = self.option(*names)
+        return value is not None and self.number(*names) is None and ("$" in value or "`" in value)
 
     def number(self, *names: str) -> Fraction | None:
         """The number that an option says, or the variable that it names; None where it is not given, or no number."""
         value = self.option(*names)
         if value is not None and (named := _VARIABLE.fullmatch(value)):
-            variable = self.variable(named[1] or named[2])
-            value = variable.text() if variable is not None else None
+            name = named[1] or named[2]
+            variable = self.variable(name)
+            value = variable.text() if variable is not None else self.assigned.get(name)
         return Fraction(value) if value is not None and _NUMBER.fullmatch(value) else None
 
     @cached_property
@@ -167,9 +210,10 @@ class Container:
         """The same, of resources that `counts` says yes to."""
         asked: dict[str, Fraction | None] = {}
         for key in ("requests", "limits"):
-            for resource, value in self.value.get("resources", key).pairs():
-                if counts(resource):
-                    asked[resource] = value.quantity() or asked.get(resource)
+            with suppress(Unsaid):  # a patch may say one of them alone
+                for resource, value in self.value.get("resources", key).pairs():
+                    if counts(resource):
+                        asked[resource] = value.quantity() or asked.get(resource)
         return sum(max(0, int(quantity or 0)) for quantity in asked.values())
 
     @property
@@ -179,8 +223,11 @@ class Container:
 
     @property
     def tensor_parallel(self) -> int:
-        """GPUs over which each layer is divided; 1 where nothing is said."""
-        return max(1, int(self.number(*TENSOR_PARALLEL.get(self.engine or "", TENSOR_PARALLEL["vllm"])) or 1))
+        """GPUs over which each layer is divided; where nothing is said 1, and all that there are for TGI."""
+        said = self.number(*TENSOR_PARALLEL.get(self.engine or "", TENSOR_PARALLEL["vllm"]))
+        if said is None and self.engine == "tgi" and self.option("--sharded") != "false":
+            return max(1, self.gpus)
+        return max(1, int(said or 1))
 
     @property
     def pipeline_parallel(self) -> int:
@@ -239,8 +286,21 @@ class Pod:
 
     @property
     def engines(self) -> tuple[Container, ...]:
-        """Containers that serve models."""
-        return tuple(c for c in self.main_containers if c.engine is not None)
+        """Containers that serve models.
+
+        Raises:
+            Doubt: none is known, and of one it cannot be told. One that is known decides, whatever stands beside it.
+        """
+        found: list[Container] = []
+        doubts: list[Doubt] = []
+        for container in self.main_containers:
+            try:
+                found += [container] if container.engine is not None else []
+            except Doubt as doubt:
+                doubts.append(doubt)
+        if doubts and not found:
+            raise doubts[0]
+        return tuple(found)
 
     @cached_property
     def gpus(self) -> int:
@@ -268,29 +328,3 @@ class Pod:
         """A setting of securityContext: the container's own, else the pod's."""
         own = container.value.get("securityContext", key)
         return own if own.raw is not None else self.spec.get("securityContext", key)
-
-
-def last_option(words: tuple[str, ...], *names: str) -> str | None:
-    """As `Container.option`, of any words; also of a command that a shell is given as one text."""
-    options = _options(words)
-    found = [said for name in names if (said := options.get(name)) is not None]
-    return max(found)[1] if found else None
-
-
-@lru_cache(maxsize=256)  # each rule asks for others of the same words
-def _options(words: tuple[str, ...]) -> dict[str, tuple[int, str]]:
-    """Every word as if it were an option: its last place, and what it is given."""
-    found: dict[str, tuple[int, str]] = {}
-    place = 0
-    for position, word in enumerate(words):
-        for part, after in _parts(word, words[position + 1] if position + 1 < len(words) else ""):
-            flag, equals, rest = part.partition("=")
-            place += 1
-            found[flag.replace("_", "-")] = place, rest if equals else ("" if after.startswith("--") else after)
-    return found
-
-
-def _parts(word: str, following: str) -> Iterator[tuple[str, str]]:
-    """`word` with what follows it; the words of `sh -c '...'` each with its own follower."""
-    inner = word.split() if " " in word and "--" in word else [word]
-    yield from zip(inner, [*inner[1:], following], strict=True)

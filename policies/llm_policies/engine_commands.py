@@ -1,0 +1,193 @@
+"""Which engine a command line starts, and the words that this engine is given: also within a shell's script."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+Engine = Literal["vllm", "sglang", "ollama", "llamacpp", "tgi"]
+
+_MODULES: dict[str, Engine] = {"vllm.entrypoints": "vllm", "sglang.launch_server": "sglang"}
+"""What `python -m` is given, or how it begins."""
+
+_PROGRAMS: dict[tuple[str, ...], Engine] = {
+    ("vllm", "serve"): "vllm",
+    ("sglang", "serve"): "sglang",
+    ("ollama", "serve"): "ollama",
+    ("llama-server",): "llamacpp",
+    ("text-generation-launcher",): "tgi",
+}
+_NO_SERVERS = frozenset({"vllm", "ollama", "sglang", "sleep", "tail", "huggingface-cli", "hf", "echo", "true", "cp"})
+"""Programs in the images of engines that serve nothing, unless _PROGRAMS has them with what they are told."""
+
+_SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh", "busybox"})
+_SCRIPT_FLAG = re.compile(r"-[a-z]*c")
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_PUNCTUATION = ";&|()<>\n"
+# With blanks in it, or marks of its own; a shell takes it as one. Not longer, or one that does not end takes for ever.
+_SUBSTITUTION = re.compile(r"\$\((?:[^()]|\([^()]{0,200}\)){0,500}\)|\$\{[^}]{0,500}\}|`[^`]{0,500}`")
+_LONGEST_SCRIPT = 50_000
+"""Characters that are read as a shell does."""
+
+
+_IMAGES: dict[str, Engine] = {
+    "vllm": "vllm",
+    "sglang": "sglang",
+    "llama.cpp": "llamacpp",
+    "text-generation-inference": "tgi",
+}
+_BESIDE = re.compile(
+    r"(?<![a-z])(router|gateway|proxy|exporter|operator|controller|dashboard|web-?ui|ui|bench(mark)?)(?![a-z])"
+)
+"""In the name of an image: it goes with an engine, and is none (`vllm/vllm-router`)."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What a container runs, as far as its words say it."""
+
+    engine: Engine | None
+    """The engine that is started; None where none is named, as in a script that is a file, or the image's own."""
+
+    words: tuple[str, ...]
+    """Those that the engine is given; all, where none is named."""
+
+    starts: int
+    """How many engines are started, one after the other or side by side."""
+
+    serves_nothing: bool
+    """Whether each program is known, and serves nothing."""
+
+    assigned: dict[str, str]
+    """Variables that are set on the way to the engine (`NAME=value program`, `export NAME=value`)."""
+
+
+@lru_cache(maxsize=256)  # each rule asks for others of the same words
+def read(words: tuple[str, ...]) -> CommandLine:
+    """What the words of `command` and `args` run."""
+    commands = list(_commands(words))
+    assigned: dict[str, str] = {}
+    started: list[tuple[Engine, tuple[str, ...]]] = []
+    for command in commands:
+        found = _start(command)
+        before = command if found is None or started else command[: len(command) - len(found[1])]
+        if not started and (found is not None or before[:1] == ("export",) or _ASSIGNMENT.fullmatch(before[0])):
+            assigned |= {match[1]: match[2] for word in before if (match := _ASSIGNMENT.fullmatch(word))}
+        if found is not None:
+            started.append(found)
+    return CommandLine(
+        engine=started[0][0] if started else None,
+        words=started[0][1] if started else tuple(word for command in commands for word in command),
+        starts=len(started),
+        serves_nothing=bool(commands) and all(_name(command[0]) in _NO_SERVERS for command in commands) and not started,
+        assigned=assigned,
+    )
+
+
+def _start(command: tuple[str, ...]) -> tuple[Engine, tuple[str, ...]] | None:
+    """The engine that a command starts, whatever is put before it (`tini --`, `env A=b`), and what it is given."""
+    for place, word in enumerate(command):
+        for module, engine in _MODULES.items():
+            if word == module or word.startswith(f"{module}."):
+                return engine, command[place + 1 :]
+        for program, engine in _PROGRAMS.items():
+            end = place + len(program)
+            if (_name(word), *command[place + 1 : end]) == program:
+                return engine, command[end:]
+    return None
+
+
+def _name(word: str) -> str:
+    return word.rpartition("/")[2]
+
+
+def _commands(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The simple commands, without a shell's quotes and comments."""
+    place = _script_place(words)
+    if place is None:
+        plain = tuple(part for word in words for part in _parts(word))
+        if plain:
+            yield plain
+        return
+    command: list[str] = []
+    for word in _lexed(words[place]):
+        if word in ("$@", "$*"):
+            command += words[place + 2 :]  # the first behind the script is its name
+        elif word and not word.strip(_PUNCTUATION) and not set(word) & set("<>"):
+            if command:
+                yield tuple(command)
+            command = []
+        else:
+            command.append(word)
+    if command:
+        yield tuple(command)
+
+
+def takes_a_script(word: str) -> bool:
+    """Whether the word behind `word` may be a shell's script."""
+    return _SCRIPT_FLAG.fullmatch(word) is not None
+
+
+def _script_place(words: tuple[str, ...]) -> int | None:
+    """Where a shell's script is among `words`; None where there is none."""
+    for place, word in enumerate(words[1:], start=1):
+        # The image may have the shell itself.
+        shell = any(_name(before) in _SHELLS for before in words[: place - 1]) or (place == 1 and " " in word.strip())
+        if shell and takes_a_script(words[place - 1]):
+            return place
+    alone = len(words) == 1 and " " in words[0].strip()
+    return 0 if alone and _start(tuple(words[0].split())) is not None else None
+
+
+def _parts(word: str) -> list[str]:
+    """A word of its own; several where somebody has written options into one."""
+    return word.split() if " " in word and "--" in word else [word]
+
+
+def _lexed(script: str) -> list[str]:
+    """The words of a script, and its punctuation; where it is very long or its quotes stay open, split at blanks."""
+    if len(script) > _LONGEST_SCRIPT:
+        return script.split()
+    kept: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        kept.append(found[0])
+        return f"\0{len(kept) - 1}\0"
+
+    lexer = shlex.shlex(
+        _Script(_SUBSTITUTION.sub(keep, script.replace("\0", "").replace("\\\n", " "))),
+        posix=True,
+        punctuation_chars=_PUNCTUATION,
+    )
+    lexer.whitespace = " \t\r"
+    lexer.whitespace_split = True
+    try:
+        words = list(lexer)
+    except ValueError:
+        return script.split()
+    return [re.sub("\0([0-9]+)\0", lambda place: kept[int(place[1])], word) for word in words]
+
+
+class _Script(io.StringIO):
+    """Text of which a comment is read without the end of its line, which ends the command before it."""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # as typeshed has it for TextIOBase
+        line = super().readline(size)
+        if line.endswith("\n"):
+            self.seek(self.tell() - 1)
+        return line
+
+
+def engine_of_image(image: str) -> Engine | None:
+    """The engine that an image is made for, by its name; None for others, and for what stands beside an engine."""
+    name = image.lower().partition("@")[0].rpartition("/")[2].partition(":")[0]
+    if _BESIDE.search(name):
+        return None
+    if name == "ollama":
+        return "ollama"
+    return next((engine for part, engine in _IMAGES.items() if part in name), None)
