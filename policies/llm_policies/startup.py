@@ -38,7 +38,7 @@ def probe_numbers(container: Container) -> tuple[int, int, int]:
     """initialDelaySeconds, periodSeconds and failureThreshold of the startup probe, as Kubernetes takes them."""
     probe = container.value.get("startupProbe")
     delay, period, failures = (
-        probe.get(key).integer() for key in ("initialDelaySeconds", "periodSeconds", "failureThreshold")
+        probe.get(key).integer(least=0) for key in ("initialDelaySeconds", "periodSeconds", "failureThreshold")
     )
     # Kubernetes takes a 0 for what is not set, here alone.
     return delay or 0, period or _DEFAULT_PERIOD, failures or _DEFAULT_FAILURES

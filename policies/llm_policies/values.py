@@ -80,6 +80,8 @@ def shown(value: object) -> str:
             return "nothing"
         case bool():
             return str(value).lower()
+        case float() if value.is_integer():
+            value = int(value)  # the engine sends all numbers as floats
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 

@@ -13,7 +13,7 @@ from llm_policies.pods import Pod
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said, Setting
 from llm_policies.scalers import least_and_most, scaled
-from llm_policies.values import Doubt, Value, each
+from llm_policies.values import Doubt, Malformed, Value, each
 
 _CLAIM = "PersistentVolumeClaim"
 _GIB = 2**30
@@ -22,12 +22,13 @@ _SPARE = Fraction(11, 10)
 
 _HOSTNAME = "kubernetes.io/hostname"
 _OF_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+_OF_MANY_NODES = frozenset({"ReadOnlyMany", "ReadWriteMany"})
 
 
 def _most_pods(workload: Object, by: Mapping[int, Object]) -> int | None:
     """Pods that it may come to, those of a surge not counted; None for one on each node."""
     if workload.kind == "DaemonSet":
-        return None
+        return 1 if workload.pod.spec.get("nodeSelector", _HOSTNAME).exists else None
     if (scaler := by.get(id(workload))) is not None:
         return least_and_most(scaler)[1]
     path = {
@@ -68,19 +69,24 @@ def _why_spread(workload: Object, pod: Pod, pods: int, pools: Mapping[str, Pool]
     terms = pod.spec.get("affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     labels = of_pod(workload, pod)
     for term in terms.items():
-        # Of another's pods it may well be on the node of its own; without a selector it is of none.
-        selector = term.get("labelSelector")
-        if selector.exists and matches(labels, selector):
+        if _is_of_its_own(labels, term):
             yield "keep apart (podAntiAffinity)"
     for constraint in pod.spec.get("topologySpreadConstraints").items():
         skew = constraint.get("maxSkew").integer()
         hard = constraint.get("whenUnsatisfiable").text() != "ScheduleAnyway"
-        if hard and constraint.get("topologyKey").text() == _HOSTNAME and pods > (1 if skew is None else skew):
+        over_nodes = hard and constraint.get("topologyKey").text() == _HOSTNAME
+        if over_nodes and pods > (1 if skew is None else skew) and _is_of_its_own(labels, constraint):
             yield "keep apart (topologySpreadConstraints)"
     if pools is not None:
         wanted, room = pods * gpus_of(pod), largest(open_to(pod, pools), pools)
         if 0 < room < wanted:
             yield f"want {wanted} GPUs, of which no node has more than {room}"
+
+
+def _is_of_its_own(labels: Value, term: Value) -> bool:
+    """Whether what keeps a pod from others is of those with its own labels; without a selector it is of none."""
+    selector = term.get("labelSelector")
+    return selector.exists and matches(labels, selector)
 
 
 def _judged(
@@ -94,9 +100,10 @@ def _judged(
         yield f"'{claim.name}' is {mode}; the pods of {where}, one on each node, cannot mount it. Use ReadWriteMany."
     elif mode == "ReadWriteOncePod":
         if pods > 1:
+            recreated = " with Recreate" if _surges(workload) else ""
             yield (
                 f"'{claim.name}' is ReadWriteOncePod; {pods} pods of {where} cannot mount it, and all but one stay "
-                "Pending. Use ReadWriteMany, or one replica."
+                f"Pending. Use ReadWriteMany, or one replica{recreated}."
             )
         elif pods == 1 and _surges(workload):
             yield (
@@ -112,8 +119,12 @@ def _judged(
 
 def _mode(claim: Object) -> str | None:
     """The access mode of a volume that is one pod's, or one node's; None where several nodes may have it."""
-    modes = {mode.text() for mode in claim.properties.get("spec", "accessModes").items()}
-    if not modes or modes - _OF_ONE_NODE:
+    modes = set()
+    for mode in claim.properties.get("spec", "accessModes").items():
+        if mode.text() not in _OF_ONE_NODE | _OF_MANY_NODES:
+            raise Malformed(mode.path, mode.raw, "ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod")
+        modes.add(mode.text())
+    if not modes or modes & _OF_MANY_NODES:
         return None
     return "ReadWriteOnce" if "ReadWriteOnce" in modes else "ReadWriteOncePod"
 
@@ -208,7 +219,7 @@ def _too_small(item: Object, context: Context) -> Iterator[Said]:
 
     def judge(claim: tuple[str, Value]) -> Iterator[Said]:
         name, spec = claim
-        size = spec.get("resources", "requests", "storage").quantity()
+        size = spec.get("resources", "requests", "storage").quantity(least=0)
         model = sizes.get(f"{item.namespace}/{name}").quantity()
         if not size:
             yield f"PVC '{name}' asks for no storage, which Kubernetes refuses. Set resources.requests.storage."

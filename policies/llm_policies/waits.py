@@ -30,7 +30,7 @@ class Wait(NamedTuple):
 
 def progress_seconds(item: Object) -> int:
     """Seconds without progress after which a Deployment's rollout has failed."""
-    written = item.properties.get("spec", "progressDeadlineSeconds").integer()
+    written = item.properties.get("spec", "progressDeadlineSeconds").integer(least=0)
     return _PROGRESS_SECONDS if written is None else written
 
 

@@ -47,9 +47,9 @@ def _resources(container: Container, _: Context) -> Iterator[Said]:
 
 def _asks(resources: Value, key: str, what: str) -> bool:
     """Whether it is set: 0 is as good as nothing, and a limit without a request is its own request."""
-    amount = resources.get(key, what).quantity()
+    amount = resources.get(key, what).quantity(least=0)
     if amount is None:
-        amount = resources.get("limits", what).quantity()
+        amount = resources.get("limits", what).quantity(least=0)
     return bool(amount)
 
 
