@@ -13,17 +13,19 @@ from typing import Literal
 Engine = Literal["vllm", "sglang", "ollama", "llamacpp", "tgi"]
 
 _MODULES: dict[str, Engine] = {"vllm.entrypoints": "vllm", "sglang.launch_server": "sglang"}
-"""What `python -m` is given, or how it begins."""
+"""How that begins which `python -m` is given."""
 
-_PROGRAMS: dict[tuple[str, ...], Engine] = {
-    ("vllm", "serve"): "vllm",
-    ("sglang", "serve"): "sglang",
-    ("ollama", "serve"): "ollama",
-    ("llama-server",): "llamacpp",
-    ("text-generation-launcher",): "tgi",
+_PROGRAMS: dict[str, tuple[tuple[str, ...], Engine]] = {
+    "vllm": (("serve",), "vllm"),
+    "sglang": (("serve",), "sglang"),
+    "ollama": (("serve",), "ollama"),
+    "llama-server": ((), "llamacpp"),
+    "text-generation-launcher": ((), "tgi"),
 }
+"""Programs that serve with the words behind them."""
+
 _NO_SERVERS = frozenset({"vllm", "ollama", "sglang", "sleep", "tail", "huggingface-cli", "hf", "echo", "true", "cp"})
-"""Programs in the images of engines that serve nothing, unless _PROGRAMS has them with what they are told."""
+"""Programs in the images of engines that serve nothing, unless with words that _PROGRAMS has."""
 
 _SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh", "busybox"})
 _SCRIPT_FLAG = re.compile(r"-[a-z]*c")
@@ -92,13 +94,12 @@ def read(words: tuple[str, ...]) -> CommandLine:
 def _start(command: tuple[str, ...]) -> tuple[Engine, tuple[str, ...]] | None:
     """The engine that a command starts, whatever is put before it (`tini --`, `env A=b`), and what it is given."""
     for place, word in enumerate(command):
-        for module, engine in _MODULES.items():
-            if word == module or word.startswith(f"{module}."):
-                return engine, command[place + 1 :]
-        for program, engine in _PROGRAMS.items():
-            end = place + len(program)
-            if (_name(word), *command[place + 1 : end]) == program:
-                return engine, command[end:]
+        if (engine := _MODULES.get(".".join(word.split(".", 2)[:2]))) is not None:
+            return engine, command[place + 1 :]
+        if (program := _PROGRAMS.get(_name(word))) is not None:
+            end = place + 1 + len(program[0])
+            if command[place + 1 : end] == program[0]:
+                return program[1], command[end:]
     return None
 
 
