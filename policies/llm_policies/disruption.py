@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 
 from llm_policies.labels import matches, selected
 from llm_policies.objects import Object, Stack
+from llm_policies.placing import templates
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.scalers import least_and_most, owners, scaled
-from llm_policies.values import Doubt, Value
+from llm_policies.values import Doubt, Undecided, Value, each
 
 _PDB = "PodDisruptionBudget"
 
@@ -36,11 +37,21 @@ def _is_all(value: Value) -> bool:
 def _blocks(item: Object, _: Context) -> Iterator[Said]:
     spec = item.properties.get("spec")
     unavailable, available = spec.get("maxUnavailable"), spec.get("minAvailable")
-    # Where neither is said, Kubernetes expects no pods, and lets none go.
-    if not (unavailable.exists or available.exists) or _is_nothing(unavailable) or _is_all(available):
-        yield (
-            f"PDB '{item.name}' allows 0 evictions: kubectl drain of the GPU node never ends. Use maxUnavailable: 1."
-        )
+    checks = (
+        lambda: _is_nothing(unavailable),
+        lambda: _is_all(available),
+        # Where neither is said, Kubernetes expects no pods, and lets none go.
+        lambda: not (unavailable.exists or available.exists),
+    )
+
+    def judge(blocks: Callable[[], bool]) -> Iterator[Said]:
+        if blocks():
+            yield (
+                f"PDB '{item.name}' allows 0 evictions: kubectl drain of the GPU node never ends. "
+                "Use maxUnavailable: 1."
+            )
+
+    yield from each(checks, judge)  # a patch may say only one
 
 
 def _allow_one(item: Object, _: Context) -> Iterator[Edit]:
@@ -67,14 +78,17 @@ PDB_BLOCKS_DRAIN = Rule(
 )
 
 
-def _fewest_pods(workload: Object, scaler: Object | None) -> int | None:
-    """Pods that it has at least; None for kinds whose number nobody writes, or whose pods end by themselves."""
+_REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "LeaderWorkerSet")
+
+
+def _fewest_replicas(workload: Object, scaler: Object | None) -> int | None:
+    """Replicas that it has at least; None for kinds whose number nobody writes, or whose pods end by themselves."""
     if scaler is not None:
         # One that is scaled to nothing has one pod before it has none.
         return max(1, least_and_most(scaler)[0])
     if workload.kind == "Pod":
         return 1
-    if workload.kind not in ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"):
+    if workload.kind not in _REPLICATED:
         return None
     replicas = workload.properties.get("spec", "replicas").integer()
     return 1 if replicas is None else replicas
@@ -89,12 +103,21 @@ def _selected_pods(item: Object, stack: Stack, by: Mapping[int, Object]) -> int 
     selector = item.properties.get("spec", "selector")
     if not selector.exists:
         return None  # of no pods
-    found, doubts = selected(stack, item.namespace, lambda labels: matches(labels, selector))
+    namespace = item.properties.get("metadata", "namespace")
+    where = None if namespace.is_unknown else item.namespace
+    found, doubts = selected(stack, where, lambda labels: matches(labels, selector))
     if doubts:
         raise doubts[0]
-    counts = [_fewest_pods(workload, by.get(id(workload))) for workload, _ in found if not owners(workload)]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    if found and where is None:
+        raise Undecided(namespace.path)
+    total = 0
+    for workload, pod in found:
+        if not owners(workload):
+            replicas = _fewest_replicas(workload, by.get(id(workload)))
+            if replicas is None:
+                return None
+            total += replicas * dict(templates(workload))[pod]
+    return total
 
 
 def _last_pod(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
@@ -136,8 +159,8 @@ PDB_BLOCKS_LAST_POD = Rule(
     title="A budget lets one of the pods that there are go.",
     description=(
         "A minAvailable of 1 for a server with one pod lets none go. An autoscaler may bring a server down to "
-        "its fewest pods, so these count. Pods of all workloads that a budget selects count together; one that selects "
-        "a DaemonSet or a Job is not judged."
+        "its fewest pods, so these count; of a LeaderWorkerSet each replica has as many as its size. Pods of all "
+        "workloads that a budget selects count together; one that selects a DaemonSet or a Job is not judged."
     ),
     remediation="Use maxUnavailable: 1, whatever the number of pods.",
     severity="error",

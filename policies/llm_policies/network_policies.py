@@ -49,13 +49,18 @@ def _judged(workload: Object, pod: Pod, policies: list[_Policy]) -> Iterator[Sai
             f"NetworkPolicy '{opened}' lets everyone in to '{workload.name}'; any pod can call the model API, past "
             "keys and limits of the edge. Say under 'from' who may."
         )
-    elif not closed and not doubts:
+    elif not closed and not doubts and not _is_left_out(pod.written_labels):
         yield (
             f"no NetworkPolicy selects '{workload.name}'; any pod can call the model API, past keys and "
             "limits of the edge. Add one that lets the gateway in."
         )
     elif not closed:
         yield from doubts
+
+
+def _is_left_out(labels: Value) -> bool:
+    """Whether a patch says nothing of them, so that policies for the pods may be elsewhere."""
+    return labels.partial and labels.raw is None
 
 
 def _closes_ingress(policy: Object) -> bool:

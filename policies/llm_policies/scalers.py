@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llm_policies.objects import Object, Stack
+from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.values import Doubt, Value
 
 HPA = "HorizontalPodAutoscaler"
@@ -39,29 +39,57 @@ def scalers(stack: Stack) -> Iterator[tuple[Object, Object | Doubt | None]]:
 
     Without those that KEDA has made of a ScaledObject: they are its own.
     """
-    found = stack.of(*SCALERS)
-    by_name = {(item.kind, item.namespace, item.name): item for item in stack.workloads()} if found else {}
-    for scaler in found:
+    for scaler in stack.of(*SCALERS):
         try:
-            if any(kind == KEDA for kind, _ in owners(scaler)):
-                continue
-            target = scaler.properties.get("spec", "scaleTargetRef")
-            # KEDA's own default is a Deployment; Kubernetes demands the kind.
-            kind, name = target.get("kind").text() or "Deployment", target.get("name").text() or ""
-            yield scaler, by_name.get((kind, scaler.namespace, name))
+            if not any(kind == KEDA for kind, _ in owners(scaler)):
+                yield scaler, _target(scaler, stack)
         except Doubt as doubt:
             yield scaler, doubt
 
 
-def target_of(scaler: Object, stack: Stack) -> Object | None:
+def _target(scaler: Object, stack: Stack) -> Object | None:
     """The workload that one autoscaler scales, if it is in the stack.
 
     Raises:
-        Doubt: it cannot be told yet.
+        Doubt: it cannot be told yet, or not which of the stack's it is.
     """
     target = scaler.properties.get("spec", "scaleTargetRef")
-    kind, name = target.get("kind").text() or "Deployment", target.get("name").text()
-    return next((item for item in stack.of(kind) if item.name == name and item.namespace == scaler.namespace), None)
+    # KEDA's own default is a Deployment; Kubernetes demands the kind.
+    kind, name = target.get("kind").text() or "Deployment", target.get("name").text() or ""
+    doubts = []
+    for item in stack.of(kind) if kind in POD_BEARING else ():
+        try:
+            if _is_target(item, scaler, name):
+                return item
+        except Doubt as doubt:
+            doubts.append(doubt)
+    if doubts:
+        raise doubts[0]
+    return None
+
+
+def _is_target(item: Object, scaler: Object, name: str) -> bool:
+    """Whether a workload is the one of that `name` in the namespace of its autoscaler.
+
+    Raises:
+        Doubt: it may be.
+    """
+    called, here, there = _doubt(item, "name"), _doubt(item, "namespace"), _doubt(scaler, "namespace")
+    if (called is None and item.name != name) or (not (here or there) and item.namespace != scaler.namespace):
+        return False
+    if (doubt := called or here or there) is not None:
+        raise doubt
+    return True
+
+
+def _doubt(item: Object, key: str) -> Doubt | None:
+    """Why its name or namespace cannot be told; None where it can, or where nothing is said."""
+    try:
+        value = item.properties.get("metadata", key)
+        Value(value.raw, f"{value.path} of {item.kind} '{item.name}'", is_secret=value.is_secret).text()
+    except Doubt as doubt:
+        return doubt
+    return None
 
 
 def scaled(stack: Stack) -> dict[int, Object]:
