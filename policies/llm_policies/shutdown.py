@@ -11,7 +11,7 @@ from llm_policies.image_names import is_of, tag
 from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said
-from llm_policies.values import each
+from llm_policies.values import Undecided, each
 
 _DEFAULT_GRACE_SECONDS = 30
 """Kubernetes' own terminationGracePeriodSeconds."""
@@ -52,8 +52,16 @@ def _pre_stop_seconds(container: Container) -> Fraction | None:
 
 
 def _drain_seconds(container: Container) -> Fraction:
-    """What the engine itself gives requests in flight."""
-    return (container.number("--shutdown-timeout") if container.engine == "vllm" else None) or Fraction(0)
+    """What the engine itself gives requests in flight.
+
+    Raises:
+        Undecided: by what is put in when the pod starts, as from a ConfigMap.
+    """
+    if container.engine != "vllm":
+        return Fraction(0)
+    if container.is_substituted("--shutdown-timeout"):
+        raise Undecided(f"--shutdown-timeout of {container.name}")
+    return container.number("--shutdown-timeout") or Fraction(0)
 
 
 def _covered_seconds(container: Container) -> Fraction:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
 
+from llm_policies.models import is_on_disk
 from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Malformed, Value, each, hidden
+from llm_policies.values import Malformed, Value, each
 from llm_policies.waits import progress_seconds, waits
 
 _SAFETY = Fraction(3, 2)
@@ -66,14 +67,7 @@ def _fetches(container: Container) -> bool:
     offline = container.variable("HF_HUB_OFFLINE")
     if offline is not None and _YES.fullmatch(offline.text() or ""):
         return False
-    # `-m` is llama.cpp's: elsewhere it is Python's.
-    named = container.option("--model", "--model-id", *(["-m"] if container.engine == "llamacpp" else []))
-    if named is None:
-        words = " ".join(container.words).split()
-        after = words.index("serve") + 1 if "serve" in words else len(words)
-        arguments = [hidden(argument).text() for argument in container.value.get("args").items()]
-        named = next(iter(words[after:] or arguments), None)
-    return named is None or not named.startswith(("/", "."))
+    return not is_on_disk(container)
 
 
 def _compiles(container: Container) -> bool:
