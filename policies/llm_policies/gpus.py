@@ -18,9 +18,6 @@ _LOCAL = ("--data-parallel-size-local", "-dpl")
 _RANK = ("--data-parallel-rank", "-dpn")
 _PREFILL = ("--prefill-context-parallel-size", "-pcp")
 _ONE_NODE = ("", "mp", "uni")
-_NO_ACCELERATOR = re.compile(r"rdma|sriov|(?<![a-z])(nic|efa|hca|net|fuse|kvm|tun)(?![a-z])")
-"""In the names of devices for networks and files."""
-
 # Words by which a shell puts in what stands elsewhere: `vllm serve $MODEL $VLLM_ARGS`.
 _ELSEWHERE = re.compile(r"\$[({]?\w*(?:ARGS|OPTS|OPTIONS|FLAGS|PARAMS)|\$[@*]|\$\{[@*]", re.IGNORECASE)
 
@@ -37,12 +34,13 @@ def _parallelism(container: Container, _: Context) -> Iterator[Said]:
     if container.starts > 1 or any(container.is_substituted(*options) for options in sizes):
         return  # by what a shell finds out, or side by side
     if unread := [options[0] for options in sizes if not _is_count(container, options)]:
-        yield (
-            f"{container.name}: {' and '.join(unread)} is no whole number of at least 1, so the engine refuses to "
-            "start. Write one."
-        )
+        for option in unread:
+            yield (
+                f"{container.name}: {option} is no whole number of at least 1, so the engine refuses to start. "
+                "Write one."
+            )
         return
-    if gpus and (part := _part(container)):
+    if part := _part(container):
         if gpus > 1 or container.workers > 1:
             yield (
                 f"{container.name} asks for {gpus} of {part} for {container.workers} workers, but a process sees one "
@@ -97,13 +95,9 @@ def _gets_gpus_otherwise(container: Container) -> bool:
         bool(container.value.get("resources", "claims").items())
         or (visible is not None and visible.text() not in ("", "none", "void"))
         or is_on_cpu(container)
-        or any(_may_compute(name) for name, _ in container.value.get("resources", "limits").pairs())
+        # Another device may be what it computes on: a TPU, Gaudi, Neuron, a virtual GPU; but no network's.
+        or any("/" in name and "rdma" not in name for name, _ in container.value.get("resources", "limits").pairs())
     )
-
-
-def _may_compute(resource: str) -> bool:
-    """Whether a device that is no GPU may be what the engine computes on: a TPU, Gaudi, Neuron or a virtual GPU."""
-    return "/" in resource and not is_gpu(resource) and _NO_ACCELERATOR.search(resource) is None
 
 
 def is_on_cpu(container: Container) -> bool:
@@ -147,9 +141,10 @@ GPU_COUNT = Rule(
 
 
 def _asked(container: Container, key: str) -> dict[str, Value]:
+    asked: list[tuple[str, Value]] = []
     with suppress(Unsaid):  # a patch may say limits alone
-        return {name: value for name, value in container.value.get("resources", key).pairs() if is_gpu(name)}
-    return {}
+        asked = container.value.get("resources", key).pairs()
+    return {name: value for name, value in asked if is_gpu(name)}
 
 
 def _requests(container: Container, _: Context) -> Iterator[Said]:

@@ -185,7 +185,8 @@ def _instead(node: ast.AST, *, texts: bool) -> Iterator[ast.AST]:
         case ast.Constant(value=int() | float() as value):
             yield ast.Constant(value + 1)
         case ast.Constant(value=str() as value) if texts and value:
-            yield ast.Constant(f"{value}~")
+            # An option with something behind it is still the same to who takes options cut short.
+            yield ast.Constant(f"~{value}" if value.startswith("-") else f"{value}~")
 
 
 def _without(node: ast.AST, index: int) -> ast.AST:

@@ -39,3 +39,18 @@ def test_pods_whose_labels_are_left_out_may_have_a_network_policy_elsewhere() ->
         "no NetworkPolicy selects 'chat'; any pod can call the model API, past keys and limits of the edge. Add one "
         "that lets the gateway in."
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "limits", "says"),
+    [
+        ("gpu-count-matches-parallelism", {"nvidia.com/gpu": 1.0}, "asks for 1 GPU but TP 4"),
+        ("gpu-request-equals-limit", {"nvidia.com/gpu": "0.5"}, "GPUs are whole"),
+        ("gpu-request-equals-limit", {"nvidia.com/gpu": 1.0, "amd.com/gpu": 1.0}, "no node has both"),
+        ("gpu-request-equals-limit", {"nvidia.com/gpu": 1.0}, ""),
+    ],
+)
+def test_gpus_are_judged_by_limits_alone(rule: str, limits: Raw, says: str) -> None:
+    server = {**SERVER["containers"][0], "args": ["m", "-tp=4"], "resources": {"limits": limits}}
+    found = said(rule, DEPLOYMENT, {"template": {"spec": {"containers": [server]}}})
+    assert [says in message for message in found] == [True] * bool(says)
