@@ -79,7 +79,9 @@ PRIVILEGED = Rule(
 )
 
 _USER_OF: dict[str | None, str] = {
-    "vllm": "vllm/vllm-openai takes 2000 with runAsGroup 0 and caches under /home/vllm",
+    # https://github.com/vllm-project/vllm/pull/40275
+    "vllm": "vllm/vllm-openai has 2000 with runAsGroup 0 in images since May 2026 (caches, and what is mounted below "
+    "/root, then belong to /home/vllm); older ones need a user of your own making",
     "ollama": "Ollama takes any that may write to HOME and OLLAMA_MODELS",
 }
 
