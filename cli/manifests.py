@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +16,15 @@ import yaml
 from cli.kubectl_yaml import LOADER, MOST_VALUES, Wrong, check_depth, json_value, yaml_value
 
 ENDINGS = (".yaml", ".yml", ".json")
+STDIN = "<stdin>"
 
 _LARGEST = 64 * 2**20
 """Bytes of one file; a cluster's whole list of CRDs has a tenth of it."""
 
 _DOCUMENT = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 """Nothing else begins so at the margin, not even within a block of text; kubectl divides files by it, too."""
+
+_NO_FILE = "is a pipe or a device, to which nobody may ever write. Name it by itself."
 
 _TEMPLATE = re.compile(r"\{\{-?\s*(?:[.$\"(]|if |range |with |include |template |define |toYaml |/\*)")
 
@@ -93,29 +97,67 @@ Found = Manifest | Skipped | Unreadable
 
 
 def read(paths: list[str], stdin: BinaryIO) -> Iterator[Found]:
-    """Every document of files, of folders with all below them, and of `stdin` for `-`; one after the other."""
+    """Every document of files, of folders with all below them, and of `stdin` for `-`; one after the other.
+
+    A file counts once, by however many paths and links it is given: its objects would stand against themselves.
+    """
+    seen: set[str] = set()
     for path in paths:
         if path == "-":
-            yield from _of_stream(stdin, "<stdin>")
+            yield from _of_stream(stdin, STDIN)
             continue
-        files = _within(Path(path)) if Path(path).is_dir() else [Path(path)]
+        is_folder = os.path.isdir(path)  # noqa: PTH112  # Path's own raises where one may not look
+        files = list(_within(Path(path))) if is_folder else [Path(path)]
         if not files:
             yield Unreadable(file=path, line=None, why=f"has no file that ends in {', '.join(ENDINGS)}.")
         for file in files:
+            if isinstance(file, Unreadable):
+                yield file
+            elif (real := os.path.realpath(file)) not in seen:
+                seen.add(real)
+                yield from _of_file(file)
+
+
+def _within(folder: Path) -> Iterator[Path | Unreadable]:
+    """Manifests of a folder and those below it, also by links; hidden ones are left out."""
+    folders = [folder]
+    seen: set[str] = set()
+    while folders:
+        here = folders.pop()
+        if (real := os.path.realpath(here)) in seen:
+            continue  # links may lead in circles
+        seen.add(real)
+        try:
+            paths = sorted(path for path in here.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            yield _unreadable(here, error)
+            continue
+        below: list[Path] = []
+        for path in paths:
             try:
-                with file.open("rb") as stream:
-                    yield from _of_stream(stream, file.as_posix())
+                mode = path.stat().st_mode
             except OSError as error:
-                yield Unreadable(file=file.as_posix(), line=None, why=f"cannot be read: {error.strerror}.")
+                # A link to nothing is no folder. Of what else cannot be looked at nobody knows.
+                if path.name.endswith(ENDINGS) or not isinstance(error, FileNotFoundError):
+                    yield _unreadable(path, error)
+                continue
+            if stat.S_ISDIR(mode):
+                below.append(path)
+            elif path.name.endswith(ENDINGS):
+                yield path if stat.S_ISREG(mode) else Unreadable(file=path.as_posix(), line=None, why=_NO_FILE)
+        folders += reversed(below)
 
 
-def _within(folder: Path) -> list[Path]:
-    """Manifests of a folder and those below it, hidden ones left out."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in sorted(files) if name.endswith(ENDINGS) and not name.startswith(".")]
-    return found
+def _of_file(file: Path) -> Iterator[Found]:
+    try:
+        with file.open("rb") as stream:
+            yield from _of_stream(stream, file.as_posix())
+    except OSError as error:
+        yield _unreadable(file, error)
+
+
+def _unreadable(path: Path, error: OSError) -> Unreadable:
+    return Unreadable(file=path.as_posix(), line=None, why=f"cannot be read: {error.strerror}.")
 
 
 def _of_stream(stream: BinaryIO, file: str) -> Iterator[Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -16,6 +17,7 @@ import yaml
 from llm_policies.objects import Object
 from llm_policies.rule import Rule
 
+from cli.manifests import STDIN
 from cli.policy_check import Checked, Located, Weight
 from cli.policy_pages import page
 from toolchain.paths import REPOSITORY
@@ -166,9 +168,10 @@ def _sarif_result(found: Located, index: dict[str, int]) -> dict[str, Any]:
 
 def _place(file: str, line: int | None) -> dict[str, Any]:
     path = PurePath(file).as_posix()
-    uri = f"file://{quote(path)}" if path.startswith("/") else quote(path.removeprefix("./"), safe="/<>")
-    if path.startswith("<"):
-        uri = "stdin"
+    # Bytes: a file's name need not be UTF-8.
+    uri = "stdin" if file == STDIN else quote(os.fsencode(path))
+    if path.startswith("/"):
+        uri = f"file://{uri}"
     physical: dict[str, Any] = {"artifactLocation": {"uri": uri}}
     if line is not None:
         physical["region"] = {"startLine": line}
