@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from llm_policies.metrics_adapter import AdapterRule, adapter_rules
 from llm_policies.objects import Object, Stack
+from llm_policies.promql import is_of_each_pod
 from llm_policies.rule import Context, Rule, Said, Setting
 from llm_policies.scalers import HPA, KEDA, SCALERS, least_and_most, owners
 from llm_policies.values import Doubt, Value, each
-
-_AGGREGATES = re.compile(
-    r"\b(?:sum|avg|min|max|count|group|stddev|stdvar|quantile|topk|bottomk|scalar|absent|vector)\b", re.IGNORECASE
-)
 
 
 def _unserved(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
@@ -71,7 +67,7 @@ def _queries(scaler: Object) -> Iterator[Said]:
                 f"{trigger.path}: the trigger says no {', '.join(lacking)}, so KEDA makes no autoscaler of "
                 f"'{scaler.name}'. Write it."
             )
-        elif not _AGGREGATES.search(str(trigger.get("metadata", "query").text())):
+        elif is_of_each_pod(str(trigger.get("metadata", "query").text())):
             yield (
                 f"{trigger.path}: the query has a value for each pod, and KEDA takes one alone; '{scaler.name}' does "
                 "not scale. Wrap it in sum()."
@@ -109,7 +105,7 @@ HPA_METRIC_UNSERVED = Rule(
     description=(
         "Kubernetes itself serves CPU and memory alone, and so does the adapter that kube-prometheus ships. Without a "
         "rule for the metric, or with one that knows no pods, the autoscaler says FailedGetPodsMetric in its events, "
-        "and never scales. KEDA's query must come to one value."
+        "and never scales. KEDA's query must come to one value: not to one for each pod, nor to the topmost three."
     ),
     remediation=(
         "Add a rule to prometheus-adapter's configuration, with overrides for pod and namespace; or use a ScaledObject "
