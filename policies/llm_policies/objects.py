@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from llm_policies.pods import CONTAINER_LISTS, Container, Pod
-from llm_policies.values import Doubt, Value, secret_texts
+from llm_policies.secret_texts import secret_texts
+from llm_policies.values import Doubt, Value
 
 _TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
     "Pod": ((),),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, TypeVar
+
+from llm_policies.quantities import INFINITE, quantity
 
 UNKNOWNS = frozenset(
     {
@@ -30,16 +31,6 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # what marks a secret, and none itself
 
-# As apimachinery's resource.Quantity has it: `E` is a suffix, `E3` and `e3` are exponents.
-_QUANTITY = re.compile(
-    r"([+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40}))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,3}))?", re.ASCII
-)
-_MULTIPLIER = {
-    "": Fraction(1),
-    **{unit: Fraction(1, 1000**power) for power, unit in enumerate("mun", start=1)},
-    **{unit: Fraction(1000**power) for power, unit in enumerate("kMGTPE", start=1)},
-    **{f"{unit}i": Fraction(1024**power) for power, unit in enumerate("KMGTPE", start=1)},
-}
 _PERCENT = re.compile(r"([0-9]{1,9})%", re.ASCII)
 _LONGEST_SHOWN = 60
 
@@ -84,57 +75,6 @@ def shown(value: object) -> str:
             value = int(value)  # the engine sends all numbers as floats
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-
-
-_SHORTEST_SECRET = 3
-"""Characters; what is shorter is in any text by chance, and Pulumi's own output does not hide it either."""
-
-_SHORTEST_NEAR_SECRET = 8
-_FREE_TEXT = ("value", "args", "command", "data", "stringData")
-
-
-def secret_texts(raw: Any) -> Iterator[str]:
-    """The texts within `raw`, as JSON has it, that are secret or may be.
-
-    One secret variable makes the provider mark the whole list of containers. Of such a list only those texts count that
-    may hold a secret: the values of variables, words of commands, data. A container's name would be hidden otherwise.
-    """
-    match raw:
-        case str():  # nearly all: to ask first whether it is a mapping is slow
-            return
-        case {} if raw.get(SIGNATURE) == SECRET:
-            inner = raw.get("value")
-            if isinstance(inner, str):
-                yield from _long(inner, _SHORTEST_SECRET)
-            else:
-                yield from _near_secrets(inner, free=False)
-                yield from secret_texts(inner)
-        case {}:
-            for key, value in raw.items():
-                yield from secret_texts(value)
-                if key in ("data", "stringData") and isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET:
-                    yield from _near_secrets(value.get("value"), free=True)
-        case list() | tuple():
-            for value in raw:
-                yield from secret_texts(value)
-
-
-def _near_secrets(raw: Any, *, free: bool) -> Iterator[str]:
-    """The texts of a marked mapping or list that may be what it is marked for: all where it is `free` text."""
-    match raw:
-        case {}:
-            for key, value in raw.items():
-                yield from _near_secrets(value, free=free or key in _FREE_TEXT)
-        case list() | tuple():
-            for value in raw:
-                yield from _near_secrets(value, free=free)
-        case str() if free:
-            yield from _long(raw, _SHORTEST_NEAR_SECRET)
-
-
-def _long(text: str, shortest: int) -> Iterator[str]:
-    if len(text) >= shortest and text not in UNKNOWNS:
-        yield text
 
 
 def each(items: Iterable[_Item], judge: Callable[[_Item], Iterable[str | Doubt]]) -> Iterator[str | Doubt]:
@@ -219,6 +159,10 @@ class Value:
         """Whether it is known after the deployment only."""
         return isinstance(self.raw, str) and self.raw in UNKNOWNS
 
+    def malformed(self, expected: str) -> Malformed:
+        """Why it cannot be judged, to be raised: it is not `expected`. What may be secret is told by its kind alone."""
+        return Malformed(self.path, _Hidden(self.raw) if self.is_secret else self.raw, expected)
+
     def get(self, *keys: str) -> Value:
         """What is below `keys`; of nothing, nothing.
 
@@ -257,21 +201,21 @@ class Value:
         if raw is None:
             return []
         if not isinstance(raw, list | tuple):
-            raise Malformed(self.path, self._shown(), "a list")
+            raise hidden(self).malformed("a list")
         return [self._child(item, index) for index, item in enumerate(raw)]
 
     def text(self) -> str | None:
         """A text, or None."""
         raw = self._known()
         if raw is not None and not isinstance(raw, str):
-            raise Malformed(self.path, self._shown(), "a text")
+            raise self.malformed("a text")
         return raw
 
     def boolean(self) -> bool | None:
         """A truth value, or None."""
         raw = self._known()
         if raw is not None and not isinstance(raw, bool):
-            raise Malformed(self.path, self._shown(), "true or false")
+            raise self.malformed("true or false")
         return raw
 
     def integer(self, *, least: int | None = None) -> int | None:
@@ -283,10 +227,10 @@ class Value:
         raw = self._known()
         if raw is None:
             return None
-        if isinstance(raw, bool) or not isinstance(raw, int | float) or raw != raw or raw in _INFINITE or raw % 1:
-            raise Malformed(self.path, self._shown(), "a whole number")
+        if isinstance(raw, bool) or not isinstance(raw, int | float) or raw != raw or raw in INFINITE or raw % 1:
+            raise self.malformed("a whole number")
         if abs(raw) > _LARGEST:
-            raise Malformed(self.path, self._shown(), "a whole number")
+            raise self.malformed("a whole number")
         return int(self._at_least(raw, least))
 
     def quantity(self, *, least: int | None = None) -> Fraction | None:
@@ -301,12 +245,12 @@ class Value:
         try:
             found = max(Fraction(-_LARGEST), min(Fraction(_LARGEST), quantity(raw)))
         except ValueError:
-            raise Malformed(self.path, self._shown(), "a Kubernetes quantity") from None
+            raise self.malformed("a Kubernetes quantity") from None
         return self._at_least(found, least)
 
     def _at_least(self, number: _Number, least: int | None) -> _Number:
         if least is not None and number < least:
-            raise Malformed(self.path, self._shown(), f"{least} or more")
+            raise self.malformed(f"{least} or more")
         return number
 
     def share(self, of: int) -> Fraction | None:
@@ -316,7 +260,7 @@ class Value:
             return Fraction(int(percent[1]) * of, 100)
         number = self.integer() if not isinstance(raw, str) else None
         if raw is not None and (number is None or number < 0):
-            raise Malformed(self.path, self._shown(), "a number of pods or a percentage")
+            raise self.malformed("a number of pods or a percentage")
         return None if number is None else Fraction(number)
 
     def _mapping(self) -> Mapping[str, Any] | None:
@@ -324,7 +268,7 @@ class Value:
             return self.raw
         raw = self._known()
         if raw is not None and (not isinstance(raw, Mapping) or SIGNATURE in raw):
-            raise Malformed(self.path, self._shown(), "a mapping")
+            raise hidden(self).malformed("a mapping")
         return raw
 
     def _known(self) -> Any:
@@ -333,9 +277,6 @@ class Value:
         if self.raw is None and self.partial:
             raise Unsaid(self.path)
         return self.raw
-
-    def _shown(self) -> Any:
-        return _Hidden(self.raw) if self.is_secret else self.raw
 
 
 class _Hidden:
@@ -346,6 +287,8 @@ class _Hidden:
 
     def __repr__(self) -> str:
         match self._value:
+            case None:
+                return "nothing"
             case bool():
                 return "a truth value"
             case int() | float():
@@ -359,27 +302,3 @@ class _Hidden:
 
 _LARGEST = 2**63 - 1
 """Of numbers in Kubernetes: int64."""
-
-_INFINITE = (float("inf"), float("-inf"))
-
-
-def quantity(value: object) -> Fraction:
-    """The number that a Kubernetes quantity stands for, e.g. `2Gi` or 1.0.
-
-    Raises:
-        ValueError: `value` is none.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == value and value not in _INFINITE:
-        return Fraction(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{shown(value)} is not a Kubernetes quantity")
-    return _quantity(value)
-
-
-@lru_cache(maxsize=1024)  # a stack has few different ones
-def _quantity(text: str) -> Fraction:
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{shown(text)} is not a Kubernetes quantity")
-    number, unit, exponent = match.groups()
-    return Fraction(number) * _MULTIPLIER[unit or ""] * Fraction(10) ** int(exponent or 0)

@@ -102,7 +102,7 @@ def test_exceptions_and_namespaces_arrive_as_they_are_written(deployed: Deploy) 
         ("rules: {hostpath: off}", "rules.hostpath.level: False is not one of"),
         (
             "rules: {hostpath: {allowed: /models}}",
-            "rules.hostpath.allowed is '/models', not a list. Correct the setting.",
+            "rules.hostpath.allowed is a text, not a list. Correct the setting.",
         ),
         ("rules: {hostpath: {allowed: [/a, 1]}}", "rules.hostpath.allowed[1] is 1, not a text. Correct the setting."),
         ("rules: {hostpath: {allowed: [null]}}", "rules.hostpath.allowed[0] is nothing. Correct the setting."),
