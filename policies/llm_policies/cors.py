@@ -50,7 +50,7 @@ def _any_of_ollama(container: Container) -> str | None:
     return "OLLAMA_ORIGINS has '*'" if origins and any(map(_EVERY.fullmatch, origins.split(","))) else None
 
 
-def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
+def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Object | Doubt]]:
     """What leads in from outside: the object, how it is called from there, and to which Service."""
     for edge in edges(stack, *EDGES):
         for found in routes(edge):
@@ -65,20 +65,19 @@ def _public(stack: Stack) -> Iterator[tuple[Object, str, Backend | Doubt]]:
             yield service, "", doubt
         else:
             if outside:
-                backend = Backend(namespace=service.namespace, name=service.name, port=None)
-                yield service, f"Service {service.name}", backend
+                yield service, f"Service {service.name}", service
 
 
 def _any_page(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     told: set[int] = set()
     network = Network(stack)
-    for item, where, backend in _public(stack):
+    for item, where, way in _public(stack):
         try:
-            engines = [] if isinstance(backend, Doubt) else network.engines(backend)
+            engines = [] if isinstance(way, Doubt) else network.engines(way)
         except Doubt as doubt:
-            backend, engines = doubt, []
-        if isinstance(backend, Doubt):
-            yield item, backend
+            way, engines = doubt, []
+        if isinstance(way, Doubt):
+            yield item, way
         for workload, engine in engines:
             try:
                 why = _any_origin(engine)

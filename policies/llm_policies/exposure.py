@@ -14,7 +14,7 @@ from llm_policies.objects import Object, Stack
 from llm_policies.paths import is_below
 from llm_policies.pods import Container
 from llm_policies.reach import Network, services
-from llm_policies.routes import EDGES, LOCAL_HOSTS, WAYS_IN, Backend, Route, edges, is_local, routes
+from llm_policies.routes import EDGES, LOCAL_HOSTS, WAYS_IN, Route, edges, is_local, routes
 from llm_policies.rule import Context, Rule, Said, Setting
 from llm_policies.values import Doubt, Value, hidden
 
@@ -97,8 +97,7 @@ def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
     for service in services(stack):
         try:
             if _is_outside(service):
-                itself = Backend(namespace=service.namespace, name=service.name, port=None)
-                engines, doubts = network.reached(itself)
+                engines, doubts = network.reached(service)
                 yield from ((service, doubt) for doubt in doubts)
                 yield from ((service, said) for said in _open(f"Service {service.name}", engines, stack))
         except Doubt as doubt:

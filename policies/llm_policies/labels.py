@@ -2,41 +2,73 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Pod
-from llm_policies.values import UNKNOWNS, Doubt, Malformed, Value
+from llm_policies.values import UNKNOWNS, Doubt, Value
 
-_OF_ONE_POD = frozenset(
-    {
-        *("pod-template-hash", "controller-revision-hash", "pod-template-generation", "controller-uid"),
-        *("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"),
-        *("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-completion-index"),
-        *("leaderworkerset.sigs.k8s.io/worker-index", "leaderworkerset.sigs.k8s.io/group-index"),
-        "leaderworkerset.sigs.k8s.io/group-key",
-    }
-)
-"""Labels that a controller gives to each pod, which no template has."""
+_NUMBER = "[0-9]+"
+_ANY = ".+"
+_INDEX_OF_WORKER = "leaderworkerset.sigs.k8s.io/worker-index"
+"""0 is the leader's."""
 
-_OF_OWNER: dict[str, tuple[str, ...]] = {
-    "Job": ("job-name", "batch.kubernetes.io/job-name"),
-    "LeaderWorkerSet": ("leaderworkerset.sigs.k8s.io/name",),
+_OF_STATEFUL_SET = {
+    "statefulset.kubernetes.io/pod-name": "{name}-[0-9]+",
+    "apps.kubernetes.io/pod-index": _NUMBER,
+    "controller-revision-hash": _ANY,
 }
-"""Labels that a controller gives to all pods of an object: its name."""
+_OF_JOB = {
+    "job-name": "{name}",
+    "batch.kubernetes.io/job-name": "{name}",
+    "controller-uid": _ANY,
+    "batch.kubernetes.io/controller-uid": _ANY,
+    "batch.kubernetes.io/job-completion-index": _NUMBER,
+}
+_GIVEN: dict[str, dict[str, str]] = {
+    "Deployment": {"pod-template-hash": _ANY},
+    "StatefulSet": _OF_STATEFUL_SET,
+    "DaemonSet": {"controller-revision-hash": _ANY, "pod-template-generation": _NUMBER},
+    "Job": _OF_JOB,
+    "CronJob": {**_OF_JOB, "job-name": "{name}-[0-9]+", "batch.kubernetes.io/job-name": "{name}-[0-9]+"},
+    # Its pods are those of StatefulSets: one of all leaders, and one of the workers of each.
+    "LeaderWorkerSet": {
+        **_OF_STATEFUL_SET,
+        "statefulset.kubernetes.io/pod-name": "{name}-[0-9]+(-[0-9]+)?",
+        "leaderworkerset.sigs.k8s.io/name": "{name}",
+        "leaderworkerset.sigs.k8s.io/template-revision-hash": _ANY,
+        "leaderworkerset.sigs.k8s.io/group-index": _NUMBER,
+        "leaderworkerset.sigs.k8s.io/group-key": _ANY,
+        _INDEX_OF_WORKER: _NUMBER,
+    },
+}
+"""Labels that controllers give to the pods of an object, which no template has, and what they can be, by its kind."""
 
 
 @lru_cache(maxsize=4096)  # objects are equal to themselves alone; each selector asks for the same
 def of_pod(item: Object, pod: Pod) -> Value:
-    """The labels that a pod of `item` will have."""
-    written = pod.template.get("metadata", "labels")
-    made = dict.fromkeys(_OF_OWNER.get(item.kind, ()), item.name)
+    """The labels that a pod of `item` will have.
+
+    In the place of one that differs from pod to pod is the regular expression of all that it can be.
+    """
+    written, given = pod.written_labels, _GIVEN.get(item.kind, {})
     # Raw, only to add some: what is no mapping is told when it is read.
-    if not made or not (written.raw is None or isinstance(written.raw, Mapping)):
+    if not given or not (written.raw is None or isinstance(written.raw, Mapping)):
         return written
-    return Value({**(written.raw or {}), **made}, written.path, partial=written.partial)
+    if item.kind == "LeaderWorkerSet" and len(item.pods) > 1:
+        given = {**given, _INDEX_OF_WORKER: "0" if pod is item.pods[0] else "[1-9][0-9]*"}
+    name = item.properties.get("metadata", "name").raw
+    made = {key: _form(form, name) for key, form in given.items()}
+    return Value({**(written.raw or {}), **made}, written.path, partial=written.partial, is_secret=written.is_secret)
+
+
+def _form(form: str, name: Any) -> re.Pattern[str] | Any:
+    if "{name}" not in form:
+        return re.compile(form)
+    return re.compile(form.format(name=re.escape(name))) if isinstance(name, str) and name not in UNKNOWNS else name
 
 
 def has(labels: Value, wanted: Value) -> bool:
@@ -90,23 +122,28 @@ def selects_all(selector: Value) -> bool:
 
 def _holds(labels: Value, expression: Value) -> bool:
     key, operator = expression.get("key").text() or "", expression.get("operator")
-    label = labels.get(key).text() if operator.text() in ("In", "NotIn") else None
     values = [value.text() for value in expression.get("values").items()]
     match operator.text():
         case "In":
-            return label in values or (label is None and key in _OF_ONE_POD)
+            return _is_one_of(labels.get(key), values)
         case "NotIn":
-            return label not in values
+            # Of a label that differs from pod to pod, others have another.
+            return isinstance(labels.get(key).raw, re.Pattern) or not _is_one_of(labels.get(key), values)
         case "Exists":
-            return labels.get(key).raw is not None or key in _OF_ONE_POD  # of any value, known or not
+            return labels.get(key).raw is not None  # of any value, known or not
         case "DoesNotExist":
-            return labels.get(key).raw is None and key not in _OF_ONE_POD
-    raise Malformed(operator.path, operator.raw, "In, NotIn, Exists or DoesNotExist")
+            return labels.get(key).raw is None
+    raise operator.malformed("In, NotIn, Exists or DoesNotExist")
 
 
 def _is(labels: Value, key: str, wanted: Value) -> bool:
-    there = labels.get(key).text()
-    return there == wanted.text() or (there is None and key in _OF_ONE_POD)
+    return _is_one_of(labels.get(key), [wanted.text()])
+
+
+def _is_one_of(label: Value, wanted: Iterable[str | None]) -> bool:
+    if isinstance(label.raw, re.Pattern):
+        return any(text is not None and label.raw.fullmatch(text) for text in wanted)
+    return label.text() in wanted
 
 
 def _all(checks: Iterable[Callable[[], bool]]) -> bool:

@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from llm_policies.objects import POD_BEARING, Object, Stack
+from llm_policies.labels import has, of_pod
+from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
-from llm_policies.routes import Backend, edges, is_a, referred
-from llm_policies.values import Doubt, Undecided, Value
+from llm_policies.routes import Backend, edges, is_a, name_of, namespace_of, referred
+from llm_policies.values import UNKNOWNS, Doubt, Undecided, Value
 
-_Serving = tuple[Object, Pod, Mapping[str, str], list[Container]]
+_Serving = tuple[Object, Pod, Value, list[Container]]
+"""A workload, a pod of it, its labels, and its engines."""
+
+
+class _Selectable:
+    """The pods of a namespace that have engines, found by a pair of their labels: there are as many as Services."""
+
+    def __init__(self, workloads: Iterable[Object]) -> None:
+        self.doubts: list[Doubt] = []
+        """What cannot be read of them."""
+
+        self._all: list[_Serving] = []
+        self._by_pair: dict[tuple[str, str | None], list[_Serving]] = {}
+        for workload in workloads:
+            try:
+                for pod in workload.pods:
+                    if engines := [engine for engine in pod.engines if engine.serves]:
+                        self._add((workload, pod, of_pod(workload, pod), engines))
+            except Doubt as doubt:
+                self.doubts.append(doubt)
+
+    def _add(self, one: _Serving) -> None:
+        pairs = one[2].pairs()
+        self._all.append(one)
+        for key, value in pairs:
+            self._by_pair.setdefault((key, _plain(value)), []).append(one)
+
+    def by(self, selector: Value) -> list[_Serving]:
+        """Those that `selector` may select: as few as one of its pairs leaves."""
+        found = self._all
+        for key, value in selector.pairs():
+            if (text := _plain(value)) is not None:
+                # Those whose own is not known, or differs from pod to pod, are apart.
+                left = [*self._by_pair.get((key, text), []), *self._by_pair.get((key, None), [])]
+                found = min(found, left, key=len)
+        return found
+
+
+def _plain(value: Value) -> str | None:
+    return value.raw if isinstance(value.raw, str) and value.raw not in UNKNOWNS else None
 
 
 class Network:
@@ -17,122 +57,105 @@ class Network:
 
     def __init__(self, stack: Stack) -> None:
         """Sort them, since every route asks for some."""
-        self.stack = stack
-        kinds = ("Service", "TraefikService", "InferencePool")
-        self._targets = {
-            (item.kind, item.namespace, item.name): item
-            for item in stack.of(*kinds)
-            if item.kind == "InferencePool" or is_a(item, item.kind)
-        }
-        self._workloads: dict[str, list[Object]] = {}
-        self._read: dict[str, tuple[list[_Serving], list[Doubt]]] = {}
-        for item in stack.objects:
-            if item.kind in POD_BEARING:
-                self._workloads.setdefault(item.namespace, []).append(item)
+        self._targets: dict[tuple[str, str | None], list[Object]] = {}
+        self._workloads: dict[str | None, list[Object]] = {}
+        self._read: dict[str | None, _Selectable] = {}
+        for item in stack.of("Service", "TraefikService", "InferencePool"):
+            if item.kind == "InferencePool" or is_a(item, item.kind):
+                self._targets.setdefault((item.kind, name_of(item)), []).append(item)
+        for item in stack.workloads():
+            self._workloads.setdefault(namespace_of(item), []).append(item)
 
-    def engines(self, backend: Backend) -> list[tuple[Object, Container]]:
+    def engines(self, way: Backend | Object) -> list[tuple[Object, Container]]:
         """As `reached`.
 
         Raises:
             Doubt: something on the way cannot be read.
         """
-        found, doubts = self.reached(backend)
+        found, doubts = self.reached(way)
         if doubts:
             raise doubts[0]
         return found
 
-    def reached(self, *backends: Backend) -> tuple[list[tuple[Object, Container]], list[Doubt]]:
-        """The containers with an engine that backends lead to, each with its workload, and what cannot be read.
+    def reached(self, *ways: Backend | Object) -> tuple[list[tuple[Object, Container]], list[Doubt]]:
+        """The containers with an engine that ways lead to, each with its workload, and what cannot be read.
 
         Of what is not in the stack, nothing: it is judged with its own.
 
         Args:
-            backends: with the port that is meant, or None for any.
+            ways: Services themselves, or what names one, with the port that is meant, or None for any.
         """
         found: list[tuple[Object, Container]] = []
         doubts: list[Doubt] = []
-        for backend in backends:
+        for way in ways:
             try:
-                for target, one in self._services_of(backend, set()):
-                    found += self._behind(target, one, doubts)
+                if isinstance(way, Object):
+                    found += self._behind(way, None, doubts)
+                    continue
+                for target, port, unsure in self._services_of(way, set()):
+                    behind = self._behind(target, port, doubts)
+                    if behind and unsure is not None:
+                        raise unsure
+                    found += behind
             except Doubt as doubt:
                 doubts.append(doubt)
         return found, doubts
 
-    def _services_of(self, backend: Backend, seen: set[int]) -> Iterator[tuple[Object, Backend]]:
-        """What is behind TraefikServices, which may lead to others, also in circles."""
-        target = self._targets.get((backend.kind, backend.namespace, backend.name))
-        if target is None or (target.kind == "TraefikService" and id(target) in seen):
-            return
-        if target.kind != "TraefikService":
-            yield target, backend
-            return
-        seen.add(id(target))
-        for one in _of_traefik(target):
-            yield from self._services_of(one, seen)
+    def _meant(self, backend: Backend) -> list[tuple[Object, Undecided | None]]:
+        """The objects that a backend may mean, each with why it may be another."""
+        may_be: list[tuple[Object, Undecided | None]] = []
+        for name in (backend.name, None):
+            for item in self._targets.get((backend.kind, name), []):
+                namespace = namespace_of(item)
+                if None not in (name, namespace) and namespace == backend.namespace:
+                    return [(item, None)]
+                if None in (namespace, backend.namespace) or namespace == backend.namespace:
+                    may_be.append((item, Undecided(f"metadata.{'name' if name is None else 'namespace'}")))
+        return may_be
 
-    def _behind(self, target: Object, backend: Backend, doubts: list[Doubt]) -> list[tuple[Object, Container]]:
+    def _services_of(
+        self, backend: Backend, seen: set[int]
+    ) -> Iterator[tuple[Object, str | int | None, Undecided | None]]:
+        """What is behind TraefikServices, which may lead to others, also in circles."""
+        for target, unsure in self._meant(backend):
+            if target.kind != "TraefikService":
+                yield target, backend.port, unsure
+            elif id(target) not in seen:
+                seen.add(id(target))
+                for one in _of_traefik(target):
+                    for service, port, doubt in self._services_of(one, seen):
+                        yield service, port, unsure or doubt
+
+    def _behind(self, target: Object, port: str | int | None, doubts: list[Doubt]) -> list[tuple[Object, Container]]:
         spec = target.properties.get("spec")
         selector, ports = spec.get("selector"), None
         if target.kind == "InferencePool":
             inner = selector.get("matchLabels")
             selector = inner if inner.raw is not None else selector
         else:
-            ports = _target_ports(spec, backend.port)
-        wanted = {key: value.text() for key, value in selector.pairs()}
+            ports = _target_ports(spec, port)
         found: list[tuple[Object, Container]] = []
-        if not wanted:
+        if not selector.pairs():
             return found  # its endpoints come from elsewhere
-        serving, unread = self._serving(target.namespace)
-        doubts += unread
-        for workload, pod, labels, engines in serving:
-            # What is known first: there are as many Services as workloads.
-            if any(key in labels and labels[key] != text for key, text in wanted.items()):
-                continue
-            try:
-                if has_labels(pod, wanted):
-                    found += [(workload, engine) for engine in engines if _listens(engine, pod, ports)]
-            except Doubt as doubt:
-                doubts.append(doubt)
-        return found
-
-    def _serving(self, namespace: str) -> tuple[list[_Serving], list[Doubt]]:
-        """The pods of a namespace that have engines, read once, and what cannot be read."""
-        if namespace not in self._read:
-            serving: list[_Serving] = []
-            doubts: list[Doubt] = []
-            for workload in self._workloads.get(namespace, []):
+        namespace = namespace_of(target)
+        for where in [*self._workloads] if namespace is None else (namespace, None):
+            there = self._selectable(where)
+            doubts += there.doubts
+            for workload, pod, labels, engines in there.by(selector):
                 try:
-                    for pod in workload.pods:
-                        engines = [engine for engine in pod.engines if engine.serves]
-                        if engines:
-                            _ = (
-                                pod.labels
-                            )  # a doubt about them is told here, and keeps none beside it from being judged
-                            serving.append((workload, pod, pod.labels, engines))
+                    if has(labels, selector):
+                        listening = [(workload, engine) for engine in engines if _listens(engine, pod, ports)]
+                        if listening and None in (namespace, where):
+                            raise Undecided("metadata.namespace")
+                        found += listening
                 except Doubt as doubt:
                     doubts.append(doubt)
-            self._read[namespace] = serving, doubts
+        return found
+
+    def _selectable(self, namespace: str | None) -> _Selectable:
+        if namespace not in self._read:
+            self._read[namespace] = _Selectable(self._workloads.get(namespace, []))
         return self._read[namespace]
-
-
-def has_labels(pod: Pod, wanted: Mapping[str, str | None]) -> bool:
-    """Whether a pod has all of `wanted`.
-
-    Raises:
-        Undecided: one of them is not known yet, and all others fit.
-    """
-    own = pod.template.get("metadata", "labels")
-    unknown = None
-    for key, text in wanted.items():
-        value = own.get(key)
-        if value.is_unknown:
-            unknown = value
-        elif value.raw != text:
-            return False
-    if unknown is not None:
-        raise Undecided(unknown.path)
-    return True
 
 
 def _of_traefik(service: Object) -> Iterator[Backend]:

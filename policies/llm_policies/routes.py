@@ -9,7 +9,7 @@ from llm_policies.objects import Object, Stack
 from llm_policies.paths import starts_of
 from llm_policies.rule import Setting
 from llm_policies.traefik_matches import Matcher, UnreadableMatch, alternatives
-from llm_policies.values import Doubt, Malformed, Value
+from llm_policies.values import Doubt, Malformed, Undecided, Value
 
 _GROUPS = {
     "Ingress": ("networking.k8s.io", "extensions"),
@@ -41,7 +41,9 @@ _DEFAULT_ENTRY_POINTS = ("web", "websecure")
 class Backend:
     """What a route leads to."""
 
-    namespace: str
+    namespace: str | None
+    """None where it is known after the deployment only."""
+
     name: str
     port: str | int | None
     kind: str = "Service"
@@ -99,6 +101,25 @@ def is_a(item: Object, kind: str) -> bool:
 def edges(stack: Stack, *kinds: str) -> list[Object]:
     """Objects of `kinds`, in the API group that is meant."""
     return [item for item in stack.of(*kinds) if is_a(item, item.kind)]
+
+
+def namespace_of(item: Object) -> str | None:
+    """Its namespace; None where it is known after the deployment only."""
+    return None if _is_unknown(item, "namespace") else item.namespace
+
+
+def name_of(item: Object) -> str | None:
+    """Its name; None where it is known after the deployment only."""
+    return None if _is_unknown(item, "name") else item.name
+
+
+def _is_unknown(item: Object, key: str) -> bool:
+    try:
+        return item.properties.get("metadata", key).is_unknown
+    except Undecided:
+        return True
+    except Doubt:
+        return False
 
 
 def is_local(host: str, local: list[str]) -> bool:
@@ -162,7 +183,7 @@ def _service(edge: Object, backend: Value) -> tuple[Backend, ...]:
     # Until v1 an Ingress had both in the backend itself.
     name = service.get("name").text() or backend.get("serviceName").text()
     port = service.get("port", "name").text() or service.get("port", "number").integer()
-    return () if name is None else (Backend(namespace=edge.namespace, name=name, port=port),)
+    return () if name is None else (Backend(namespace=namespace_of(edge), name=name, port=port),)
 
 
 def _of_ingress_route(edge: Object) -> Iterator[Route | Doubt]:
@@ -228,7 +249,7 @@ def referred(edge: Object, service: Value) -> tuple[Backend, ...]:
         return ()
     raw = service.get("port").raw
     port = raw if isinstance(raw, str) else service.get("port").integer()
-    namespace = service.get("namespace").text() or edge.namespace
+    namespace = service.get("namespace").text() or namespace_of(edge)
     return (Backend(namespace=namespace, name=name, port=port, kind=service.get("kind").text() or "Service"),)
 
 
