@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from math import ceil
+from typing import NamedTuple
 
 from llm_policies.examples import POD
 from llm_policies.gpus import is_on_cpu
-from llm_policies.nodes import open_to, pools_of
+from llm_policies.nodes import chooses, open_to, pools_of
 from llm_policies.objects import Object, Stack
-from llm_policies.placing import PASSING, replicas
-from llm_policies.pods import GPU_RESOURCES, Container
+from llm_policies.placing import PASSING, Demand, Group, fit, groups, replicas
+from llm_policies.pods import Container, Pod
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import scaled
@@ -24,6 +27,20 @@ _OPTIONS: dict[str | None, tuple[str, ...]] = {
 }
 _DEFAULT = Fraction("0.90")
 """vLLM's own before it was 0.92: what it takes at least."""
+
+_UNITS = 10_000
+"""Of a card's memory, to count it by."""
+
+_SHARED = "nvidia.com/gpu.shared"
+"""A slice of a card, by a name of its own, as NVIDIA's device plugin advertises it where it is told to."""
+
+_FEWEST = 2
+"""Pods to a card that is shared, by however many."""
+
+_ASSUMED = {"": Pool(resource=_SHARED, time_slices=_FEWEST)}
+"""Where nobody has told of any."""
+
+_WHY = "slices have no memory of their own, so the last to start finds too little and fails."
 
 
 def _utilization(container: Container, context: Context) -> Iterator[Said]:
@@ -53,58 +70,119 @@ def _utilization(container: Container, context: Context) -> Iterator[Said]:
 
 def _may_share(container: Container, context: Context) -> bool:
     """Whether other pods may have the same card."""
-    if container.gpus_of(lambda resource: resource == "nvidia.com/gpu.shared"):
+    if container.gpus_of(_SHARED.__eq__):
         return True
     pools = open_to(container.pod, context.pools or {})
     return any(pool.time_slices > 1 for pool in pools.values())
 
 
+class _Taker(NamedTuple):
+    """Pods that take the same of each card that they have a slice of."""
+
+    item: Object
+    pods: int
+    shares: Counter[Fraction]
+    """Of one pod: how many slices are taken for how much of their card."""
+
+    @property
+    def share(self) -> Fraction:
+        """Of all cards together that one pod has a slice of."""
+        return sum((share * count for share, count in self.shares.items()), Fraction(0))
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"'{self.item.name}' {f'{self.pods} x ' if self.pods > 1 else ''}{float(self.share):g}"
+
+
 def _shared(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
-    pools = pools_of(stack, context) or {}
+    declared = pools_of(stack, context)
+    pools = _ASSUMED if declared is None else declared
     if all(pool.time_slices == 1 for pool in pools.values()):
         return
     by = scaled(stack)
-    takers: dict[frozenset[str], list[tuple[Object, int, Fraction]]] = {}
+    takers: dict[frozenset[str], list[_Taker]] = {}
     for item in stack.workloads():
         if item.kind in PASSING:
             continue
         try:
-            for pod in item.pods:
-                names = frozenset(open_to(pod, pools))
-                share = sum((_takes(container) for container in pod.main_containers), Fraction(0))
-                if share and names and all(pools[name].time_slices > 1 for name in names):
-                    takers.setdefault(names, []).append((item, replicas(item, by.get(id(item))), share))
+            for group, shares in _sharing(item, pools):
+                taker = _Taker(item, group.pods * replicas(item, by.get(id(item))), shares)
+                # Nobody has told where those are that choose: together with their own replicas at least.
+                alone = declared is None and chooses(group.pod)
+                takers.setdefault(frozenset({item.id}) if alone else group.pools, []).append(taker)
         except Doubt as doubt:
             yield item, doubt
-    for names in takers:
-        within = [taker for own, found in takers.items() if own <= names for taker in found]
-        yield from _too_much(within, [pools[name] for name in names])
+    if declared is None:
+        for found in takers.values():
+            yield from _two_on_a_card(found)
+    else:
+        yield from _too_much(takers, pools)
 
 
-def _takes(container: Container) -> Fraction:
-    """The share of one card that an engine takes for itself, of each slice that it has; 0 where that is not told."""
-    names = _OPTIONS.get(container.engine, ())
-    if container.has_flag("--kv-cache-memory-bytes"):
-        return Fraction(0)
-    value = container.number(*names)
-    if value is None:
-        value = _DEFAULT if container.engine == "vllm" and container.option(*names) is None else Fraction(0)
-    return value * container.gpus_of(GPU_RESOURCES.__contains__)
+def _sharing(item: Object, pools: Mapping[str, Pool]) -> Iterator[tuple[Group, Counter[Fraction]]]:
+    """The pods of one replica that can only be on cards with others, and what they take."""
+    if not any(container.engine in _OPTIONS for pod in item.pods for container in pod.engines):
+        return  # so that nothing else of it is in doubt
+    for group in groups(item, 1, pools):
+        shares = _shares(group.pod, group.resource)
+        if shares and group.pools and all(pools[name].time_slices > 1 for name in group.pools):
+            yield group, shares
 
 
-def _too_much(takers: list[tuple[Object, int, Fraction]], pools: list[Pool]) -> Iterator[tuple[Object, str]]:
-    cards = sum(pool.nodes * pool.gpus for pool in pools)
-    total = sum((count * share for _, count, share in takers), Fraction(0))
-    if total > _MOST * cards:
-        shown = " + ".join(
-            f"'{item.name}' {f'{count} x ' if count > 1 else ''}{float(share):g}" for item, count, share in takers
-        )
+def _shares(pod: Pod, resource: str) -> Counter[Fraction]:
+    """What engines take of each slice's card for themselves; nothing where that is not told."""
+    found: Counter[Fraction] = Counter()
+    for container in pod.main_containers:
+        if (names := _OPTIONS.get(container.engine)) is None or container.has_flag("--kv-cache-memory-bytes"):
+            continue
+        value = container.number(*names)
+        if value is None:
+            value = _DEFAULT if container.engine == "vllm" and container.option(*names) is None else Fraction(0)
+        if value > 0:
+            found[value] += container.gpus_of(resource.__eq__)
+    return +found
+
+
+def _two_on_a_card(takers: list[_Taker]) -> Iterator[tuple[Object, str]]:
+    """Of cards that nobody has told of: the two that take the most may meet."""
+    slices = [
+        (share, taker.item)
+        for taker in takers
+        for share, count in taker.shares.items()
+        for _ in range(min(_FEWEST, count * taker.pods))
+    ]
+    largest = sorted(slices, key=lambda slice: slice[0])[-_FEWEST:]
+    if len(largest) > 1 and (total := sum(share for share, _ in largest)) > _MOST:
+        shown = " + ".join(f"'{item.name}' {float(share):g}" for share, item in largest)
         yield (
-            takers[-1][0],
-            f"--gpu-memory-utilization of pods that share {cards} GPU: {shown} = {float(total):g}: slices have no "
-            f"memory of their own, so the last to start finds too little and fails. Keep the sum within "
-            f"{float(_MOST * cards):g}.",
+            largest[-1][1],
+            f"--gpu-memory-utilization of pods that may share a card ({_SHARED}): {shown} = {float(total):g}: "
+            f"{_WHY} Keep any two within {float(_MOST):g}, or declare the pool with its cards and timeSlices.",
         )
+
+
+def _too_much(takers: Mapping[frozenset[str], list[_Taker]], pools: Mapping[str, Pool]) -> Iterator[tuple[Object, str]]:
+    told: list[frozenset[str]] = []
+    for names in sorted(takers, key=len):
+        if any(names.issuperset(within) for within in told):
+            continue  # what is too much for some of them is so for all
+        there = [(where, taker) for where, found in takers.items() if where <= names for taker in found]
+        # As GPUs are placed on nodes, so is memory on cards.
+        wanted = Counter[Demand]()
+        for where, taker in there:
+            for share, count in taker.shares.items():
+                wanted[Demand(ceil(share * _UNITS), where)] += count * taker.pods
+        cards = {name: Pool(nodes=pools[name].nodes * pools[name].gpus, gpus=int(_MOST * _UNITS)) for name in names}
+        if not fit(wanted, cards):
+            told.append(names)
+            gpus = sum(card.nodes for card in cards.values())
+            shown = " + ".join(str(taker) for _, taker in there)
+            yield (
+                there[-1][1].item,
+                f"--gpu-memory-utilization of pods that share {gpus} GPU: {shown} = "
+                f"{float(sum(taker.pods * taker.share for _, taker in there)):g}, more than {float(_MOST):g} on one of "
+                f"them however they are placed: {_WHY} Keep what is on a card within {float(_MOST):g}.",
+            )
 
 
 GPU_MEMORY_UTILIZATION = Rule(

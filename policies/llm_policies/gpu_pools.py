@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from llm_policies.nodes import pools_of
-from llm_policies.objects import Object, Stack
-from llm_policies.placing import PASSING, Demand, Demands, capacity, demands, fit, largest, replicas
+from llm_policies.nodes import doubtful_nodes, pools_of
+from llm_policies.objects import POD_BEARING, Object, Stack
+from llm_policies.placing import PASSING, Demand, Demands, capacity, demands, fit, largest, of_one_kind, replicas
+from llm_policies.pods import GPU_RESOURCES
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import SCALERS, least_and_most, owners, scaled, scalers
@@ -51,6 +52,12 @@ def _gpus(wanted: Demands) -> int:
     return sum(demand.gpus * count for demand, count in wanted.items())
 
 
+def _shown(wanted: Demands) -> str:
+    """How many GPUs of one kind; what few sites have by the name of its resource."""
+    resource = next(iter(wanted)).resource
+    return f"{_gpus(wanted)} {'GPUs' if resource == GPU_RESOURCES[0] else resource}"
+
+
 def _within(wanted: Demands, names: frozenset[str]) -> Demands:
     return Counter({demand: count for demand, count in wanted.items() if demand.pools <= names})
 
@@ -69,6 +76,7 @@ def _named(names: list[str]) -> str:
 
 
 def _oversubscribed(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    yield from doubtful_nodes(stack, context)
     pools = pools_of(stack, context)
     if pools is None:
         return  # nobody has told what there is
@@ -81,7 +89,7 @@ def _oversubscribed(stack: Stack, context: Context) -> Iterator[tuple[Object, Sa
         if (said := next(_alone(item, wanted, pools), None)) is not None:
             yield item, said
         else:
-            fitting.append((item, wanted))
+            fitting += ((item, own) for own in of_one_kind(wanted))
     for item, wanted in fitting:
         if item.kind in PASSING:
             continue
@@ -90,37 +98,42 @@ def _oversubscribed(stack: Stack, context: Context) -> Iterator[tuple[Object, Sa
         else:
             pending.setdefault(frozenset().union(*(demand.pools for demand in wanted)), []).append(item)
     for names, items in pending.items():
-        total = sum((wanted for item, wanted in fitting if item.kind not in PASSING), Demands())
-        gpus = _gpus(_within(total, names))
-        enough = "" if gpus > capacity(names, pools) else ", but no node has enough of them left in one piece"
+        total = _within(sum((wanted for item, wanted in fitting if item.kind not in PASSING), Demands()), names)
+        enough = "" if _gpus(total) > capacity(names, pools) else ", but no node has enough of them left in one piece"
         yield (
             items[0],
-            f"stack wants {gpus} GPUs, {_have(names, pools)}{enough}: {_named([item.name for item in items])} will "
+            f"stack wants {_shown(total)}, {_have(names, pools)}{enough}: {_named([item.name for item in items])} will "
             "stay Pending. Run fewer replicas, ask for fewer GPUs, or add a node.",
         )
     for item, wanted in fitting:
         if item.kind in PASSING and not fit(placed + wanted, pools):
             yield (
                 item,
-                f"'{item.name}' wants {_gpus(wanted)} GPUs, and the servers of the stack leave it none: it will stay "
+                f"'{item.name}' wants {_shown(wanted)}, and the servers of the stack leave it none: it will stay "
                 "Pending as long as they run. Run fewer replicas, or add a node.",
             )
 
 
 def _alone(item: Object, wanted: Demands, pools: Mapping[str, Pool]) -> Iterator[str]:
     """What is wrong whatever else there is: a pod that an empty site has no place for."""
+    having = {pool.resource for pool in pools.values()}
     for demand in +wanted:
-        most = largest(demand.pools, pools)
-        if not demand.pools:
+        most, shown = largest(demand.pools, pools), _shown(Counter({demand: 1}))
+        if demand.resource not in having:
             yield (
-                f"stack wants {demand.gpus} GPUs for each pod of '{item.name}', and no pool takes them, by their "
-                "labels and taints: it will stay Pending. Choose and tolerate a pool's nodes."
+                f"stack wants {shown} for each pod of '{item.name}', and no pool has any: it will stay Pending. Ask "
+                "for what a pool has, or add a node that has them: a pool is declared with its `resource`."
+            )
+        elif not demand.pools:
+            yield (
+                f"stack wants {shown} for each pod of '{item.name}', and no pool takes them, by their labels and "
+                "taints: it will stay Pending. Choose and tolerate a pool's nodes."
             )
         elif most < demand.gpus:
             yield (
-                f"stack wants {demand.gpus} GPUs for one pod of '{item.name}', and the largest node that takes it has "
-                f"{most}: it will stay Pending. The GPUs of a pod are of one node: ask for fewer, or divide the model "
-                "over several pods."
+                f"stack wants {shown} for one pod of '{item.name}', and the largest node that takes it has {most}: it "
+                "will stay Pending. The GPUs of a pod are of one node: ask for fewer, or divide the model over several "
+                "pods."
             )
 
 
@@ -148,13 +161,15 @@ GPU_POOL_OVERSUBSCRIBED = Rule(
     description=(
         "A pod whose GPUs no node has free stays Pending, without an error and for ever. GPUs of one pod are of one "
         "node, which its selector, affinity and tolerations allow; time slices count. What there is comes from the "
-        "declared pools, or from Nodes among the objects; without either nothing is counted. Jobs are counted one by "
-        "one beside the servers, since they may wait for one another."
+        "declared pools, or from Nodes among the objects; without either nothing is counted. Each resource is counted "
+        "for itself: GPUs of each vendor, and parts of a GPU (MIG) by their profile. Jobs are counted one by one "
+        "beside the servers, since they may wait for one another."
     ),
     remediation="Run fewer replicas, ask for fewer GPUs, or add a node.",
     severity="error",
     references=("Kubernetes: extended resources",),
     of_stack=_oversubscribed,
+    kinds=POD_BEARING | {"Node"},
     bad=f"{_NODE}{_SERVER}  replicas: 3\n",
     good=f"{_NODE}{_SERVER}  replicas: 2\n",
 )
@@ -179,26 +194,41 @@ def _exceeds(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
 
 def _beyond(scaler: Object, target: Object, others: Demands, pools: Mapping[str, Pool]) -> Iterator[str]:
     least, most = least_and_most(scaler)
-    one = demands(target, 1, pools)
-    if fit(others + demands(target, most, pools), pools) or not fit(others + demands(target, least, pools), pools):
-        return  # too many from the first is told of the workload
+    for one in of_one_kind(demands(target, 1, pools)):
+        fits = _fitting(one, least, most, others, pools)
+        if fits is None:
+            continue
+        names = frozenset[str]().union(*(demand.pools for demand in one))
+        taken = _gpus(_within(others, names))
+        besides = f", of which others take {taken}" if taken else ""
+        repair = f"Set the most to {fits}" if fits > least else "Run it without the autoscaler"
+        kind = "HPA" if scaler.kind != "ScaledObject" else "ScaledObject"
+        yield (
+            f"{kind} '{scaler.name}' may ask {most}x{_gpus(one)}={_shown(_times(one, most))}, {_have(names, pools)}"
+            f"{besides}: the pods beyond stay Pending just when there is load. {repair}, or add a node."
+        )
+
+
+def _fitting(one: Demands, least: int, most: int, others: Demands, pools: Mapping[str, Pool]) -> int | None:
+    """The most replicas that fit beside the others; None where all do, or not even the least.
+
+    Too many from the first is told of the workload.
+    """
+    if fit(others + _times(one, most), pools) or not fit(others + _times(one, least), pools):
+        return None
     # The most that fits lies between the two.
     fits, too_many = least, most
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if fit(others + demands(target, middle, pools), pools):
+        if fit(others + _times(one, middle), pools):
             fits = middle
         else:
             too_many = middle
-    names = frozenset[str]().union(*(demand.pools for demand in one))
-    taken = _gpus(_within(others, names))
-    besides = f", of which others take {taken}" if taken else ""
-    repair = f"Set the most to {fits}" if fits > least else "Run it without the autoscaler"
-    yield (
-        f"{'HPA' if scaler.kind != 'ScaledObject' else 'ScaledObject'} '{scaler.name}' may ask {most}x{_gpus(one)}="
-        f"{most * _gpus(one)} GPUs, {_have(names, pools)}{besides}: the pods beyond stay Pending just when there is "
-        f"load. {repair}, or add a node."
-    )
+    return fits
+
+
+def _times(one: Demands, replicas: int) -> Demands:
+    return Counter({demand: count * replicas for demand, count in one.items()})
 
 
 _HPA = """\

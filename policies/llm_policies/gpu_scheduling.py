@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from llm_policies.examples import POD_HEAD
-from llm_policies.nodes import blocking, chooses, chosen
+from llm_policies.nodes import blocking, chooses, chosen, gpus_by_resource, tolerations
 from llm_policies.objects import Object
-from llm_policies.placing import gpus_of
-from llm_policies.pods import Pod
+from llm_policies.pods import Pod, is_gpu
 from llm_policies.pools import Pool, Taint
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.values import each
@@ -16,10 +15,16 @@ from llm_policies.values import each
 
 def _scheduling(item: Object, context: Context) -> Iterator[Said]:
     def judge(pod: Pod) -> Iterator[Said]:
-        if pod.gpus == 0:
+        if not (asked := gpus_by_resource(pod)):
             return
+        tolerations(pod)  # a wrong one is told, whether or not it decides
         if context.pools is None:
-            yield from _undeclared(item, pod)
+            yield from _undeclared(item, pod, asked)
+        elif missing := sorted(asked.keys() - {pool.resource for pool in context.pools.values()}):
+            yield (
+                f"'{item.name}' asks for {', '.join(missing)}, which no pool has, so it stays Pending. Ask for what a "
+                "pool has, or declare its pool with that `resource`."
+            )
         elif not (allowed := chosen(pod, context.pools)):
             yield (
                 f"'{item.name}' chooses nodes that no pool has, by its nodeSelector or affinity, so it stays Pending. "
@@ -33,19 +38,34 @@ def _scheduling(item: Object, context: Context) -> Iterator[Said]:
                 "it stays Pending. Add the toleration."
             )
         elif item.kind != "DaemonSet":  # that is on all of them
-            yield from _mixed(item, pod, allowed)
+            yield from _mixed(item, pod, asked, allowed)
 
     yield from each(item.pods, judge)
 
 
-def _undeclared(item: Object, pod: Pod) -> Iterator[str]:
+def _undeclared(item: Object, pod: Pod, asked: Collection[str]) -> Iterator[str]:
     """Strictly: GPU nodes may be tainted, and may differ, so a pod says something of one or the other."""
-    if not chooses(pod) and not pod.spec.get("tolerations").items():
+    usual = sorted({_usual_taint(resource) for resource in asked})
+    tolerated = (toleration.get("key").text() or "" for toleration in tolerations(pod))
+    if not chooses(pod) and not any(_may_be_of_gpus(key, usual) for key in tolerated):
+        often = ", ".join(f"{key}:NoSchedule" for key in usual)
         yield (
             f"'{item.name}' says nothing of the GPU nodes: where they are tainted it stays Pending, and where their "
-            "cards differ it gets any of them. Tolerate the taint (often nvidia.com/gpu:NoSchedule), choose the nodes "
-            "by nodeSelector, or declare the pools."
+            f"cards differ it gets any of them. Tolerate the taint (often {often}), choose the nodes by nodeSelector, "
+            "or declare the pools."
         )
+
+
+def _usual_taint(resource: str) -> str:
+    """The key of the taint that is usual for the nodes with a resource."""
+    vendor = resource.partition("/")[0]
+    return f"{vendor}/gpu" if vendor in ("nvidia.com", "amd.com") else resource
+
+
+def _may_be_of_gpus(key: str, usual: Collection[str]) -> bool:
+    """Whether a taint of that key may be of the GPU nodes that are meant."""
+    # The first are the cluster's own, which every pod of a cluster's own list tolerates for a while.
+    return not key.startswith("node.kubernetes.io/") and (not is_gpu(key) or _usual_taint(key) in usual)
 
 
 def _in_the_way(pod: Pod, allowed: Mapping[str, Pool]) -> list[Taint]:
@@ -54,10 +74,12 @@ def _in_the_way(pod: Pod, allowed: Mapping[str, Pool]) -> list[Taint]:
     return taints[0] if all(taints) else []
 
 
-def _mixed(item: Object, pod: Pod, allowed: Mapping[str, Pool]) -> Iterator[str]:
+def _mixed(item: Object, pod: Pod, asked: Mapping[str, int], allowed: Mapping[str, Pool]) -> Iterator[str]:
     """What a pod that chooses nothing may land on."""
     takes = {
-        name: pool for name, pool in allowed.items() if pool.advertised >= gpus_of(pod) and not blocking(pod, pool)
+        name: pool
+        for name, pool in allowed.items()
+        if pool.advertised >= asked[pool.resource] and not blocking(pod, pool)
     }
     memories = {pool.memory_mib for pool in takes.values() if pool.memory_mib is not None}
     slices = {pool.time_slices for pool in takes.values()}

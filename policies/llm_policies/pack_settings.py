@@ -45,7 +45,7 @@ _RULE = partial(
         ),
         "namespaces": Setting(default={}, description="Levels by namespace, then by rule or `all`."),
         "pools": Setting(
-            default={}, description="GPU nodes by pool: nodes, gpus, memoryMiB, timeSlices, labels, taints."
+            default={}, description="GPU nodes by pool: resource, nodes, gpus, memoryMiB, timeSlices, labels, taints."
         ),
     },
     bad="""\

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from llm_policies.nodes import open_to
+from llm_policies.nodes import gpus_by_resource, open_to
 from llm_policies.objects import Object
 from llm_policies.pods import GPU_RESOURCES, Pod
 from llm_policies.pools import Pool
@@ -27,29 +27,50 @@ class Demand(NamedTuple):
     """Of one pod."""
 
     pools: frozenset[str]
-    """Names of those that it may be on."""
+    """Names of those that it may be on; all of them have its resource."""
+
+    resource: str = GPU_RESOURCES[0]
+    """What it asks for its GPUs as."""
 
 
 Demands = Counter[Demand]
 """How many pods there are of each."""
 
 
-def gpus_of(pod: Pod) -> int:
-    """GPUs of a pod as a pool counts them: parts of a GPU (MIG) are none of these."""
-    return pod.gpus_of(lambda resource: resource in GPU_RESOURCES)
+class Group(NamedTuple):
+    """Pods of a workload that are on the same pools, with their GPUs of one kind."""
+
+    pod: Pod
+    resource: str
+    gpus: int
+    """Of one pod."""
+
+    pools: frozenset[str]
+    pods: int
+    """How many of them."""
+
+
+def groups(item: Object, replicas: int, pools: Mapping[str, Pool]) -> Iterator[Group]:
+    """The pods with GPUs that `replicas` of a workload come to; of a DaemonSet one on every node.
+
+    One with several kinds of GPUs counts for each.
+    """
+    for pod, each in templates(item):
+        asked = gpus_by_resource(pod)
+        names = open_to(pod, pools) if asked else {}
+        for resource, gpus in asked.items():
+            having = frozenset(name for name, pool in names.items() if pool.resource == resource)
+            if item.kind == "DaemonSet":
+                yield from (Group(pod, resource, gpus, frozenset({n}), pools[n].nodes) for n in sorted(having))
+            else:
+                yield Group(pod, resource, gpus, having, each * replicas)
 
 
 def demands(item: Object, replicas: int, pools: Mapping[str, Pool]) -> Demands:
-    """The pods with GPUs that `replicas` of a workload come to; of a DaemonSet those of every node."""
+    """What all of them ask for."""
     found: Demands = Counter()
-    for pod, each in templates(item):
-        if (gpus := gpus_of(pod)) == 0:
-            continue
-        names = frozenset(open_to(pod, pools))
-        if item.kind == "DaemonSet":
-            found += Counter({Demand(gpus, frozenset({name})): pools[name].nodes for name in names})
-        else:
-            found[Demand(gpus, names)] += each * replicas
+    for group in groups(item, replicas, pools):
+        found[Demand(group.gpus, group.pools, group.resource)] += group.pods
     return found
 
 
@@ -63,6 +84,12 @@ def templates(item: Object) -> Iterator[tuple[Pod, int]]:
     leaders, workers = item.pods[:-1], item.pods[-1:]
     yield from ((leader, 1) for leader in leaders)
     yield from ((worker, max(0, (1 if size is None else size) - len(leaders))) for worker in workers)
+
+
+def of_one_kind(wanted: Demands) -> list[Demands]:
+    """What is asked for, each kind of GPU for itself: a node that has none of one has nothing to do with it."""
+    kinds = sorted({demand.resource for demand in wanted})
+    return [Counter({d: count for d, count in wanted.items() if d.resource == kind}) for kind in kinds]
 
 
 def replicas(item: Object, scaler: Object | None) -> int:

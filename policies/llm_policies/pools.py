@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llm_policies.pods import GPU_RESOURCES, is_gpu
+
 
 class PoolError(ValueError):
     """A pool that says something wrong."""
@@ -26,11 +28,14 @@ class Taint:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Equal nodes with GPUs."""
+    """Equal nodes with GPUs of one kind."""
+
+    resource: str = GPU_RESOURCES[0]
+    """What pods ask for to have one, e.g. `amd.com/gpu`, or a part of a card (`nvidia.com/mig-1g.10gb`)."""
 
     nodes: int = 1
     gpus: int = 1
-    """Of one node, in whole cards."""
+    """Of one node, in whole cards, or in parts where those are the resource."""
 
     memory_mib: int | None = None
     """Of one card; None where it is not told."""
@@ -43,22 +48,29 @@ class Pool:
 
     taints: tuple[Taint, ...] = ()
 
+    node: str | None = None
+    """Name of its only node, where it is a Node among the objects; None where it is declared."""
+
+    has_all_labels: bool = False
+    """Whether its nodes have no labels but `labels`."""
+
     @property
     def advertised(self) -> int:
-        """What one node advertises as `nvidia.com/gpu`."""
+        """What one node advertises of its resource."""
         return self.gpus * self.time_slices
 
     def written(self) -> dict[str, Any]:
         """As `read_pools` reads it."""
         said = {"nodes": self.nodes, "gpus": self.gpus, "memoryMiB": self.memory_mib, "timeSlices": self.time_slices}
         return {
+            "resource": self.resource,
             **{key: value for key, value in said.items() if value is not None},
             "labels": dict(self.labels),
             "taints": [str(taint) for taint in self.taints],
         }
 
 
-_KEYS = {"nodes", "gpus", "memoryMiB", "timeSlices", "labels", "taints"}
+_KEYS = {"resource", "nodes", "gpus", "memoryMiB", "timeSlices", "labels", "taints"}
 
 
 def read_pools(written: Mapping[str, Any]) -> dict[str, Pool]:
@@ -101,8 +113,16 @@ def _pool(name: str, said: Any, mistakes: list[str]) -> Pool:
     if taints is not None and not isinstance(taints, list | tuple):
         mistakes.append(f"pools.{name}.taints: expected a list such as [nvidia.com/gpu=present:NoSchedule].")
         taints = None
+    resource = said.get("resource")
+    if resource is not None and not (isinstance(resource, str) and is_gpu(resource)):
+        mistakes.append(
+            f"pools.{name}.resource: {resource!r} is no GPU that rules count. Write one of {', '.join(GPU_RESOURCES)}, "
+            "or a part of a GPU such as nvidia.com/mig-1g.10gb."
+        )
+        resource = None
     nodes, gpus, slices = number("nodes"), number("gpus", 0), number("timeSlices")
     return Pool(
+        resource=GPU_RESOURCES[0] if resource is None else resource,
         nodes=1 if nodes is None else nodes,
         gpus=1 if gpus is None else gpus,
         memory_mib=number("memoryMiB"),

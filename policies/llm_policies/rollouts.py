@@ -9,7 +9,7 @@ from math import ceil, floor
 
 from llm_policies.gpu_pools import asked, lasting
 from llm_policies.objects import Object, Stack
-from llm_policies.placing import demands, fit, gpus_of
+from llm_policies.placing import demands, fit
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Doubt, Value
 
@@ -49,8 +49,7 @@ def _spare(item: Object, context: Context) -> int | None:
     if (told := _named(item, context)) is not None:
         return told
     spare: int = context.settings["spareGpus"]
-    is_counted = context.pools is not None and any(gpus_of(pod) for pod in item.pods)
-    return None if is_counted and spare == 0 else spare
+    return None if context.pools is not None and spare == 0 else spare
 
 
 def _named(item: Object, context: Context) -> int | None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from llm_policies.labels import matches, may_be_in, of_pod
 from llm_policies.nodes import open_to, pools_of
 from llm_policies.objects import POD_BEARING, Object, Stack
-from llm_policies.placing import PASSING, gpus_of, largest
+from llm_policies.placing import PASSING, largest
 from llm_policies.pods import Pod
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said, Setting
@@ -78,7 +78,7 @@ def _why_spread(workload: Object, pod: Pod, pods: int, pools: Mapping[str, Pool]
         if over_nodes and pods > (1 if skew is None else skew) and _is_of_its_own(labels, constraint):
             yield "keep apart (topologySpreadConstraints)"
     if pools is not None:
-        wanted, room = pods * gpus_of(pod), largest(open_to(pod, pools), pools)
+        wanted, room = pods * pod.gpus, largest(open_to(pod, pools), pools)
         if 0 < room < wanted:
             yield f"want {wanted} GPUs, of which no node has more than {room}"
 
