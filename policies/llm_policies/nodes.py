@@ -10,7 +10,7 @@ from llm_policies.objects import Object, Stack
 from llm_policies.pods import Pod, is_gpu
 from llm_policies.pools import Pool, Taint
 from llm_policies.rule import Context
-from llm_policies.values import Doubt, Malformed, Unsaid, Value
+from llm_policies.values import Doubt, Unsaid, Value
 
 _NAME = "metadata.name"
 """Of a node: the only field that an affinity chooses by."""
@@ -84,7 +84,7 @@ def _advertised_by(node: Object) -> dict[str, Pool]:
 def _count(value: Value) -> int:
     count = value.quantity(least=0) or 0
     if count % 1:
-        raise Malformed(value.path, value.raw, "a number of GPUs")
+        raise value.malformed("a number of GPUs")
     return int(count)
 
 
@@ -182,7 +182,7 @@ def _holds(expression: Value, label: str | None) -> bool:
             return label is None
         case "Gt" | "Lt":
             return True  # of numbers that a pool's labels hardly are
-    raise Malformed(operator.path, operator.raw, "In, NotIn, Exists, DoesNotExist, Gt or Lt")
+    raise operator.malformed("In, NotIn, Exists, DoesNotExist, Gt or Lt")
 
 
 def tolerations(pod: Pod) -> list[Value]:
@@ -195,7 +195,7 @@ def tolerations(pod: Pod) -> list[Value]:
     for toleration in found:
         for key, known in _ENUMERATIONS.items():
             if (said := toleration.get(key)).text() not in (None, "", *known):
-                raise Malformed(said.path, said.raw, f"{', '.join(known[:-1])} or {known[-1]}")
+                raise said.malformed(f"{', '.join(known[:-1])} or {known[-1]}")
     return found
 
 

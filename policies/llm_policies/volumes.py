@@ -13,7 +13,7 @@ from llm_policies.pods import Pod
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said, Setting
 from llm_policies.scalers import least_and_most, scaled
-from llm_policies.values import Doubt, Malformed, Value, each
+from llm_policies.values import Doubt, Value, each
 
 _CLAIM = "PersistentVolumeClaim"
 _GIB = 2**30
@@ -122,7 +122,7 @@ def _mode(claim: Object) -> str | None:
     modes = set()
     for mode in claim.properties.get("spec", "accessModes").items():
         if mode.text() not in _OF_ONE_NODE | _OF_MANY_NODES:
-            raise Malformed(mode.path, mode.raw, "ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod")
+            raise mode.malformed("ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod")
         modes.add(mode.text())
     if not modes or modes & _OF_MANY_NODES:
         return None
