@@ -5,133 +5,74 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
-from llm_policies.image_names import is_of
-from llm_policies.objects import Object
+from llm_policies.config_maps import from_config_map, readable_containers
+from llm_policies.models import is_on_disk
+from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import REMOVE, Context, Edit, Rule, Said
 from llm_policies.values import Unsaid, Value, each, hidden
 
-_LOOPBACK = re.compile(
-    r"(?:https?://)?(?P<address>(?:127(?:\.\d+){1,3}|localhost|\[?::1\]?)(?::\d+)?)(?:/.*)?", re.IGNORECASE
-)
-_OFFICIAL = "ollama/ollama"
-"""The image that sets OLLAMA_HOST itself."""
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_OLLAMA_HOST = "0.0.0.0:11434"  # inside a pod: NetworkPolicy and Service decide who reaches it
 
 _POD = """\
 apiVersion: v1
 kind: Pod
-metadata: {{name: chat}}
+metadata: {name: chat}
 spec:
   containers:
-  - name: {name}
-    image: {image}
+  - name: vllm
+    image: vllm/vllm-openai:v0.33.0
 """
-_VLLM = _POD.format(name="vllm", image="vllm/vllm-openai:v0.33.0")
-_OLLAMA = _POD.format(name="ollama", image="docker.io/ollama/ollama:0.32.15")
+
+_OPENED = {
+    "VLLM_SERVER_DEV_MODE": "/collective_rpc (arbitrary RPC), /sleep and /pause",
+    "VLLM_TORCH_PROFILER_DIR": "/start_profile",
+    "VLLM_TORCH_CUDA_PROFILE": "/start_profile",
+}
+"""What variables open."""
 
 
-def _serves(container: Container) -> bool:
-    """Whether it is Ollama's server: its clients take OLLAMA_HOST for where they ask, loopback too."""
-    if container.engine != "ollama" or not (container.role == "main" or container.is_sidecar):
-        return False
-    if container.pod.owner_kind in ("Job", "CronJob"):
-        return False  # a server that it starts is for itself
-    # The image's own entrypoint is `/bin/ollama`, its argument `serve`.
-    words = [part for word in container.words for part in word.split()]
-    return not words or "serve" in words
+def _opens(value: str) -> bool:
+    """Whether vLLM takes it for yes; it reads them as numbers, but for the folder of the profiler."""
+    return value.strip() not in ("", "0")
 
 
-def _is_behind_another(container: Container) -> bool:
-    """Whether another container of the pod is what its Service asks: a proxy that checks keys, on loopback."""
-    listening = [c.value.get("ports").items() for c in container.pod.main_containers]
-    return not container.value.get("ports").items() and any(listening)
-
-
-def _told_host(container: Container) -> tuple[int, Value] | None:
-    """Place and entry of the variable OLLAMA_HOST; of several the last, which wins."""
-    entries = list(enumerate(container.value.get("env").items()))
-    return next((pair for pair in reversed(entries) if pair[1].get("name").text() == "OLLAMA_HOST"), None)
-
-
-def _on_loopback(container: Container) -> str | None:
-    """The host that Ollama listens on, where that is loopback."""
-    if not _serves(container):
-        return None
-    told = _told_host(container)
-    if told is None:
-        # From elsewhere it may be set all the same.
-        elsewhere = bool(container.value.get("envFrom").items())
-        host = "" if elsewhere or is_of(container.image, _OFFICIAL) else "127.0.0.1"
-    elif told[1].get("valueFrom").exists:
-        host = ""
-    else:
-        # An empty one counts as none to Ollama, and hides the image's.
-        host = (hidden(told[1].get("value")).text() or "").strip().strip("\"'").strip() or "127.0.0.1"
-    match = _LOOPBACK.fullmatch(host)
-    return match["address"] if match is not None and not _is_behind_another(container) else None
-
-
-def _host(container: Container, _: Context) -> Iterator[Said]:
-    if (host := _on_loopback(container)) is not None:
-        yield (
-            f"{container.name}: OLLAMA_HOST {host} listens on loopback, so the Service gets connection refused. Set "
-            f"OLLAMA_HOST to {_OLLAMA_HOST}."
-        )
-
-
-def _listen(item: Object, _: Context) -> Iterator[Edit]:
-    for path, container in item.containers_with_paths():
-        if _on_loopback(container) is not None:
-            told = _told_host(container)
-            index = len(container.value.get("env").items()) if told is None else told[0]
-            yield Edit((*path, "env", index), {"name": "OLLAMA_HOST", "value": _OLLAMA_HOST})
-
-
-OLLAMA_HOST = Rule(
-    name="ollama-host",
-    title="Ollama listens where its Service asks.",
-    description=(
-        "Ollama itself listens on 127.0.0.1; its own image changes that, images made from scratch do not. The pod is "
-        "healthy, and every request is refused."
-    ),
-    remediation=f"Set OLLAMA_HOST to {_OLLAMA_HOST}.",
-    severity="error",
-    references=("ollama envconfig/config.go",),
-    of_container=_host,
-    remediate=_listen,
-    bad=_OLLAMA + "    env: [{name: OLLAMA_HOST, value: 127.0.0.1}]\n",
-    good=_OLLAMA + f"    env: [{{name: OLLAMA_HOST, value: '{_OLLAMA_HOST}'}}]\n",
-)
-
-_DEV_MODE = "VLLM_SERVER_DEV_MODE"
-_PROFILER = ("VLLM_TORCH_PROFILER_DIR", "VLLM_TORCH_CUDA_PROFILE")
+def _may_be_vllm(container: Container) -> bool:
+    """Whether it is vLLM, or an image of one's own."""
+    return container.engine in ("vllm", None)
 
 
 def _development(container: Container) -> Iterator[tuple[int, str, bool]]:
     """Variables that open endpoints for developers: place, name, and whether they may, their value being elsewhere."""
-    if container.engine not in ("vllm", None):
+    if not _may_be_vllm(container):
         return
     for index, entry in enumerate(container.value.get("env").items()):
         name = entry.get("name").text()
-        if name == _DEV_MODE or name in _PROFILER:
+        if name in _OPENED:
             value = hidden(entry.get("value")).text()
             if value is None:
                 if entry.get("valueFrom").exists:
                     yield index, name, True
-            elif value.strip() not in ("", "0"):  # vLLM reads them as numbers, but for the folder of the profiler
+            elif _opens(value):
                 yield index, name, False
+
+
+def _exposed(container: Container, name: str, exposes: str, repair: str = "Leave the variable out.") -> str:
+    return f"{container.name}: {name} {exposes} {_OPENED[name]} to whoever reaches the port. {repair}"
 
 
 def _dev(container: Container, _: Context) -> Iterator[Said]:
     def variables() -> Iterator[Said]:
         for name, elsewhere in {name: elsewhere for _, name, elsewhere in _development(container)}.items():
-            opened = "/collective_rpc (arbitrary RPC), /sleep and /pause" if name == _DEV_MODE else "/start_profile"
-            exposes = "comes from elsewhere, and may expose" if elsewhere else "exposes"
-            yield f"{container.name}: {name} {exposes} {opened} to whoever reaches the port. Leave the variable out."
+            yield _exposed(container, name, "comes from elsewhere, and may expose" if elsewhere else "exposes")
+
+    def command_line() -> Iterator[Said]:
+        if _may_be_vllm(container):
+            for name in _OPENED:
+                if _opens(container.assigned.get(name, "")):
+                    yield _exposed(container, name, "on the command line exposes")
 
     def flags() -> Iterator[Said]:
         # Also `--profiler-config.profiler=torch`, as vLLM has parts of a JSON option.
@@ -141,7 +82,22 @@ def _dev(container: Container, _: Context) -> Iterator[Said]:
                 f"{container.name}: --profiler-config exposes /start_profile to whoever reaches the port. Leave it out."
             )
 
-    yield from each((variables, flags), lambda check: check())
+    yield from each((variables, command_line, flags), lambda check: check())
+
+
+def _dev_in_stack(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
+    for item in stack.workloads():
+        judge = partial(_mapped, item=item, stack=stack)
+        yield from ((item, said) for said in each(readable_containers(item), judge))
+
+
+def _mapped(container: Container, item: Object, stack: Stack) -> Iterator[Said]:
+    """What ConfigMaps of the stack set; the container by itself has been judged."""
+    for name in _OPENED:
+        found = from_config_map(stack, item, container, name)
+        if found is not None and _opens(found[1]) and _may_be_vllm(container):
+            repair = f"Leave it out of ConfigMap '{found[0].name}'."
+            yield _exposed(container, name, "exposes", repair)
 
 
 def _close(item: Object, _: Context) -> Iterator[Edit]:
@@ -156,25 +112,26 @@ DEV_ENDPOINTS = Rule(
     title="Endpoints for developers of vLLM are closed.",
     description=(
         "VLLM_SERVER_DEV_MODE=1 adds /collective_rpc, which runs any method of the workers, /sleep and /pause; none of "
-        "them asks for a key. A profiler writes prompts to disk."
+        "them asks for a key. A profiler writes prompts to disk. What envFrom sets is read of the ConfigMaps that are "
+        "deployed with it."
     ),
     remediation="Leave VLLM_SERVER_DEV_MODE and the profiler's settings out.",
     severity="error",
     references=("vLLM docs/usage/security.md",),
     of_container=_dev,
+    of_stack=_dev_in_stack,
     remediate=_close,
-    bad=_VLLM + '    env: [{name: VLLM_SERVER_DEV_MODE, value: "1"}]\n',
-    good=_VLLM,
+    bad=_POD + '    env: [{name: VLLM_SERVER_DEV_MODE, value: "1"}]\n',
+    good=_POD,
 )
 
 
 def _remote_code(container: Container, _: Context) -> Iterator[Said]:
-    if not container.has_flag("--trust-remote-code"):
-        return
-    unpinned = [
-        name for name in ("--revision", "--code-revision") if not _COMMIT.fullmatch(container.option(name) or "")
-    ]
-    if unpinned:
+    if not container.has_flag("--trust-remote-code") or is_on_disk(container):
+        return  # what is on disk is what somebody has put there
+    # vLLM alone may take the code of another revision than the weights.
+    options = ("--revision", "--code-revision") if container.engine == "vllm" else ("--revision",)
+    if unpinned := [name for name in options if not _COMMIT.fullmatch(container.option(name) or "")]:
         yield (
             f"{container.name}: --trust-remote-code runs code of the model's repository in the pod, whatever is there "
             f"at each start; pin {' and '.join(unpinned)} to a commit that someone has read."
@@ -186,14 +143,17 @@ TRUST_REMOTE_CODE = Rule(
     title="Code that comes with a model is not run, or is known.",
     description=(
         "With --trust-remote-code Python of the model's repository runs with the pod's rights, at every start in the "
-        "version that the repository has then. Of a branch or a tag nobody knows what it will be; a commit stays."
+        "version that the repository has then. Of a branch or a tag nobody knows what it will be; a commit stays. A "
+        "model that is a path is not looked at: its code is what somebody has put there."
     ),
-    remediation="Choose a model that the engine knows itself, or read the code and pin --revision and --code-revision.",
+    remediation=(
+        "Choose a model that the engine knows itself, or read the code and pin --revision (and --code-revision)."
+    ),
     severity="warn",
     references=("vLLM docs/usage/security.md",),
     of_container=_remote_code,
-    bad=_VLLM + "    args: [org/model, --trust-remote-code]\n",
-    good=_VLLM + "    args: [org/model]\n",
+    bad=_POD + "    args: [org/model, --trust-remote-code]\n",
+    good=_POD + "    args: [org/model]\n",
 )
 
 
@@ -238,8 +198,8 @@ SERVICE_ENV_CLASH = Rule(
     references=("vLLM envs.py ('appears to be a URI')",),
     of_pod=_service_env,
     remediate=_unlink,
-    bad=_VLLM,
-    good=_VLLM.replace("spec:\n", "spec:\n  enableServiceLinks: false\n"),
+    bad=_POD,
+    good=_POD.replace("spec:\n", "spec:\n  enableServiceLinks: false\n"),
 )
 
-RULES = (OLLAMA_HOST, DEV_ENDPOINTS, TRUST_REMOTE_CODE, SERVICE_ENV_CLASH)
+RULES = (DEV_ENDPOINTS, TRUST_REMOTE_CODE, SERVICE_ENV_CLASH)
