@@ -40,6 +40,7 @@ def _tls(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
                     continue
                 if _is_served(found, middlewares) and _is_clear(found, stack, context):
                     shown = f"host '{found.host}'" if found.host else "every host"
+                    shown = found.shown if found.is_secret else shown
                     yield (
                         item,
                         f"{shown} is served without TLS; API keys and prompts travel in clear. {_REPAIRS[item.kind]}",

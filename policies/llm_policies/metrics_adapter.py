@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from llm_policies.objects import Stack
-from llm_policies.values import Doubt, Malformed, Value
+from llm_policies.values import Doubt, Value, hidden
 
 try:
     from yaml import CBaseLoader as Loader
@@ -159,11 +159,11 @@ def _rules_of(file: Value) -> Iterator[AdapterRule]:
     if "seriesQuery" not in text:
         return
     if len(text) > _LONGEST_CONFIG or _depth(text) > _DEEPEST_CONFIG or _DEEP_LINE.search(text):
-        raise Malformed(file.path, _Unshown(), f"a configuration of at most {_LONGEST_CONFIG} characters, not nested")
+        raise hidden(file).malformed(f"a configuration of at most {_LONGEST_CONFIG} characters, not nested")
     try:
         config: Any = yaml.load(text, Loader=Loader)  # noqa: S506  # makes texts, lists and mappings only
     except (yaml.YAMLError, RecursionError):
-        raise Malformed(file.path, _Unshown(), "YAML") from None
+        raise hidden(file).malformed("YAML") from None
     if isinstance(config, dict):
         read = Value(config, file.path, is_secret=file.is_secret)
         for key in ("rules", "externalRules"):
@@ -186,10 +186,3 @@ def _get(value: Value, *keys: str) -> Value:
         if value.raw == "":
             value = Value(None, value.path)
     return value
-
-
-class _Unshown:
-    """Stands for a file in a message."""
-
-    def __repr__(self) -> str:
-        return "a text"

@@ -10,7 +10,7 @@ from llm_policies.image_names import is_of
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Malformed, Unsaid, Value, each
+from llm_policies.values import Unsaid, Value, each
 
 _CONFINED = ("RuntimeDefault", "Localhost")
 _ROOT_IMAGES = ("vllm/vllm-openai", "ollama/ollama")
@@ -90,7 +90,7 @@ def _root(container: Container, _: Context) -> Iterator[Said]:
     setting = _setting(container, "runAsUser")
     user = setting.integer()
     if user is not None and user < 0:
-        raise Malformed(setting.path, user, "a user's number")
+        raise setting.malformed("a user's number")
     if user:
         return  # whatever runAsNonRoot says: this is not root's number
     hint = _USER_OF.get(container.engine, "any but 0 that may write to its volumes (fsGroup)")

@@ -9,7 +9,7 @@ from llm_policies.objects import Object, Stack
 from llm_policies.paths import starts_of
 from llm_policies.rule import Setting
 from llm_policies.traefik_matches import Matcher, UnreadableMatch, alternatives
-from llm_policies.values import Doubt, Malformed, Undecided, Value
+from llm_policies.values import Doubt, Undecided, Value
 
 _GROUPS = {
     "Ingress": ("networking.k8s.io", "extensions"),
@@ -87,9 +87,14 @@ class Route:
     is_encrypted: bool = False
     """Whether the route itself takes TLS alone (Traefik)."""
 
+    is_secret: bool = False
+    """Whether host and path are parts of a secret, of which no message may have one."""
+
     @property
     def shown(self) -> str:
         """For messages: host and path as they are written."""
+        if self.is_secret:
+            return f"a secret match of {self.edge.name}"
         return f"{self.host}{self.path}" if self.path.startswith("/") else f"{self.host} {self.path}".strip()
 
 
@@ -213,6 +218,7 @@ def _of_ingress_route(edge: Object) -> Iterator[Route | Doubt]:
                     places=places,
                     conditions=conditions,
                     is_encrypted=encrypted,
+                    is_secret=route.get("match").is_secret,
                 )
         except Doubt as doubt:
             yield doubt
@@ -222,9 +228,7 @@ def _alternatives(match: Value) -> list[tuple[Matcher, ...]]:
     try:
         return alternatives(match.text() or "")
     except UnreadableMatch:
-        raise Malformed(
-            match.path, match.raw, "a rule of Traefik, e.g. Host(`a.example`) && PathPrefix(`/v1`)"
-        ) from None
+        raise match.malformed("a rule of Traefik, e.g. Host(`a.example`) && PathPrefix(`/v1`)") from None
 
 
 def _of_way(way: tuple[Matcher, ...]) -> tuple[str, str, bool, tuple[str, ...], frozenset[str]]:

@@ -11,7 +11,7 @@ from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import CONTAINER_LISTS, Container
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.secret_names import is_reference, looks_secret, names_secret, value_may_be_secret
-from llm_policies.values import Doubt, Malformed, Value, each, hidden
+from llm_policies.values import Doubt, Value, each, hidden
 
 
 def _holds_secret(name: str, value: Value) -> bool:
@@ -22,10 +22,11 @@ def _holds_secret(name: str, value: Value) -> bool:
 
 
 def _name(entry: Value) -> str:
-    name = entry.get("name").text()
-    if name is None:
-        raise Malformed(f"{entry.path}.name", None, "a text")
-    return name
+    name = entry.get("name")
+    text = name.text()
+    if text is None:
+        raise name.malformed("a text")
+    return text
 
 
 def _in_env(item: Object, _: Context) -> Iterator[Said]:

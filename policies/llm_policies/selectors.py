@@ -9,7 +9,7 @@ from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Pod
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import SCALERS, owners
-from llm_policies.values import Doubt, Malformed, Undecided, Value
+from llm_policies.values import Doubt, Undecided, Value
 
 _MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 _KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy", *_MONITORS, *sorted(SCALERS))
@@ -196,7 +196,7 @@ def _of_monitor(item: Object, stack: Stack) -> Iterator[Said | None]:
 def _written(value: Value) -> str:
     text = value.text()
     if text is None:
-        raise Malformed(value.path, None, "a text")
+        raise value.malformed("a text")
     return text
 
 

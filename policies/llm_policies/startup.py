@@ -11,7 +11,7 @@ from llm_policies.models import is_on_disk
 from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Malformed, Value, each
+from llm_policies.values import Value, each
 from llm_policies.waits import progress_seconds, waits
 
 _SAFETY = Fraction(3, 2)
@@ -58,7 +58,7 @@ def _speed(context: Context, rule: str, key: str) -> Fraction:
     said = Value(context.settings[key], f"rules.{rule}.{key}")
     speed = said.quantity()
     if speed is None or speed <= 0:
-        raise Malformed(said.path, said.raw, "a speed above 0")
+        raise said.malformed("a speed above 0")
     return speed * 10**6
 
 

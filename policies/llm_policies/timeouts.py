@@ -13,7 +13,7 @@ from llm_policies.paths import normalised
 from llm_policies.reach import Network
 from llm_policies.routes import EDGES, Route, annotation, class_of, edges, is_a, routes
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Doubt, Malformed, Value
+from llm_policies.values import Doubt, Value
 
 _INGRESS_NGINX = "nginx.ingress.kubernetes.io/"
 _F5_NGINX = "nginx.org/"
@@ -99,7 +99,7 @@ def _duration(value: Value, text: str | None) -> Fraction:
     if re.fullmatch(r"[0-9]{1,9}", str(text), re.ASCII):
         return Fraction(str(text))
     if _DURATION.fullmatch(str(text)) is None:
-        raise Malformed(value.path, text, "a duration such as 120s")
+        raise value.malformed("a duration such as 120s")
     return sum((Fraction(number) * _SECONDS[unit] for number, unit in _PARTS.findall(str(text))), Fraction(0))
 
 
@@ -115,7 +115,7 @@ def _read_timeout(edge: Object, prefix: str, context: Context) -> tuple[Fraction
         return Fraction(context.settings["defaultReadTimeoutSeconds"]), False
     if prefix == _INGRESS_NGINX and not text.isdecimal():
         # The controller takes no unit, and ignores what it does not take.
-        raise Malformed(value.path, text, "a whole number of seconds")
+        raise value.malformed("a whole number of seconds")
     return _duration(value, text), True
 
 
@@ -220,7 +220,7 @@ def _buffers(route: Route) -> Iterator[Said]:
                 f"'{off}'."
             )
         elif word != off:
-            raise Malformed(value.path, text, f"{on} or {off}")
+            raise value.malformed(f"{on} or {off}")
 
 
 def _holds_back(item: Object, context: Context) -> Iterator[Said]:

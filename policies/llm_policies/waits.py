@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from llm_policies.objects import Object
-from llm_policies.values import Malformed
 
 _PROGRESS_SECONDS = 600
 """Kubernetes' own progressDeadlineSeconds."""
@@ -50,7 +49,7 @@ def waits(item: Object) -> Iterator[Wait]:
             yield Wait(f"custom_timeouts.{name}", int(seconds), f"custom_timeouts.{name}")
     elif (told := annotations.get(_TIMEOUT).text()) is not None:
         if not told.isdecimal() or len(told) > _MOST_DIGITS:
-            raise Malformed(f"metadata.annotations.{_TIMEOUT}", told, "a number of seconds")
+            raise annotations.get(_TIMEOUT).malformed("a number of seconds")
         yield Wait(_TIMEOUT, int(told), _TIMEOUT)
     elif item.timeouts is not None:
         yield Wait("Pulumi's own wait", _PULUMI_SECONDS, f"{_TIMEOUT}, or custom_timeouts,")
