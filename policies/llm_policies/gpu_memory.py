@@ -191,9 +191,10 @@ GPU_MEMORY_UTILIZATION = Rule(
     description=(
         "An engine takes the part of the memory that it is told, at the start. Peaks of activations come on top: above "
         "0.95 it runs out in use, not at the start. Less than 0.80 is only right where others share the GPU, by time "
-        "slices of a declared pool; together they then keep within 0.95, as slices have no memory of their own."
+        "slices of a declared pool; on each card they then keep within 0.95 together, as slices have no memory of "
+        "their own. Of pods that ask for nvidia.com/gpu.shared, of which nobody has declared a pool, any two may meet."
     ),
-    remediation="Keep 0.80 to 0.95 (0.88 to 0.92 is safe), or within 0.95 over all pods that share a card.",
+    remediation="Keep 0.80 to 0.95 (0.88 to 0.92 is safe), or within 0.95 over the pods of each shared card.",
     severity="warn",
     references=("vLLM --gpu-memory-utilization", "NVIDIA k8s-device-plugin: time-slicing"),
     of_container=_utilization,

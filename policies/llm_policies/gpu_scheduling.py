@@ -125,7 +125,8 @@ GPU_SCHEDULING = Rule(
     description=(
         "GPU nodes are often tainted, to keep other pods away: one that does not tolerate that stays Pending. Where "
         "cards differ, a pod that chooses none gets any: a model for 80 GB starts on 24 GB, and fails. Without "
-        "declared pools a pod must say something of its nodes: a toleration, or a choice."
+        "declared pools a pod must say something of its nodes: a toleration, or a choice. Tolerations of the cluster's "
+        "own taints (node.kubernetes.io/...) and of another vendor's GPUs say nothing of them."
     ),
     remediation="Tolerate the pool's taints, and choose its nodes by nodeSelector or affinity.",
     severity="warn",
