@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,9 @@ class Part:
     text: str | None
     """Of a text, number or truth value; None of a mapping or a list."""
 
+    below: dict[str, Part] = field(default_factory=dict)
+    """By key, in a list by index: `[0]`."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest:
@@ -60,9 +63,9 @@ class Manifest:
             node = yaml.compose(self.text, Loader=LOADER)
         except yaml.YAMLError:
             node = None  # JSON with what YAML does not know, such as halves of a character
-        found = {"": Part(line=self.line, text=None)}
+        found = {"": (whole := Part(line=self.line, text=None))}
         if node is not None:
-            _collect(node, "", self.first_line, found)
+            _collect(node, "", whole, self.first_line, found)
         return found
 
 
@@ -231,21 +234,22 @@ def _judged(data: Any, file: str, text: str, first_line: int) -> Found:
     return Manifest(file=file, data=data, text=text, first_line=first_line)
 
 
-def _collect(node: yaml.Node, path: str, first_line: int, found: dict[str, Part]) -> None:
-    """Put the parts of `node` into `found`; what comes by an alias has the line where it is written."""
+def _collect(node: yaml.Node, path: str, part: Part, first_line: int, found: dict[str, Part]) -> None:
+    """Put what is below `node` into its `part` and into `found`; what comes by an alias has the line of its own."""
     if len(found) > MOST_VALUES:
         return
-    pairs: list[tuple[yaml.Node, str, yaml.Node]] = []
+    pairs: list[tuple[yaml.Node, str, str, yaml.Node]] = []
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value == "<<" and not key.style:
                 for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                    _collect(other, path, first_line, found)
+                    _collect(other, path, part, first_line, found)
             elif isinstance(key, yaml.ScalarNode):
-                pairs.append((key, f"{path}.{key.value}" if path else key.value, value))
+                pairs.append((key, key.value, f"{path}.{key.value}" if path else key.value, value))
     elif isinstance(node, yaml.SequenceNode):
-        pairs = [(item, f"{path}[{index}]", item) for index, item in enumerate(node.value)]
-    for mark, below, value in pairs:
+        pairs = [(item, f"[{index}]", f"{path}[{index}]", item) for index, item in enumerate(node.value)]
+    for mark, name, where, value in pairs:
         text = value.value if isinstance(value, yaml.ScalarNode) else None
-        found[below] = Part(line=first_line + mark.start_mark.line, text=text)
-        _collect(value, below, first_line, found)
+        below = Part(line=first_line + mark.start_mark.line, text=text)
+        found[where] = part.below[name] = below
+        _collect(value, where, below, first_line, found)

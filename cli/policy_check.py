@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,12 +12,11 @@ from llm_policies.environment import Environment, PackSettingsError, read_enviro
 from llm_policies.judging import Finding, judge, judge_stack
 from llm_policies.objects import Object, Stack, of_manifest
 from llm_policies.pack import RULES
-from llm_policies.pods import Container
 from llm_policies.rule import Rule
-from llm_policies.values import Doubt
 
 from cli.levels import read_levels
-from cli.manifests import Found, Manifest, Part, Skipped, Unreadable
+from cli.manifests import Found, Manifest, Skipped, Unreadable
+from cli.policy_lines import Lines
 from toolchain.steps import StepFailed
 
 Weight = Literal["error", "warning", "excepted"]
@@ -110,7 +108,7 @@ def check(
     """
     skipped: list[Skipped] = []
     unreadable: list[Unreadable] = []
-    written: dict[int, Manifest] = {}
+    written: dict[int, Lines] = {}
     objects: list[Object] = []
     for document in documents:
         match document:
@@ -121,7 +119,8 @@ def check(
             case Manifest():
                 made = of_manifest(document.data, where=f"{document.file}:{document.first_line}")
                 objects += made
-                written |= {id(item): document for item in made}
+                lines = Lines(document)
+                written |= {id(item): lines for item in made}
     if not objects and not unreadable:
         unreadable.append(Unreadable(file="input", line=None, why="has no Kubernetes object, so nothing was checked."))
     found = [
@@ -133,7 +132,7 @@ def check(
     located.sort(key=lambda one: (order[id(one.finding.item)], _WEIGHTS[one.weight], one.line, one.finding.rule.name))
     return Checked(
         rules=rules,
-        objects=[(item, written[id(item)].file, _own_line(item, written[id(item)])) for item in objects],
+        objects=[(item, (own := written[id(item)]).manifest.file, own.of_object(item)) for item in objects],
         findings=located,
         passed_over=_passed_over(objects),
         skipped=skipped,
@@ -154,66 +153,12 @@ def _passed_over(objects: Iterable[Object]) -> list[str]:
 _WEIGHTS: dict[Weight, int] = {"error": 0, "warning": 1, "excepted": 2}
 
 
-def _located(finding: Finding, manifest: Manifest) -> Located:
+def _located(finding: Finding, lines: Lines) -> Located:
     weight: Weight = "warning" if finding.level == "advisory" else "error"
     return Located(
         finding=finding,
         weight="excepted" if finding.verdict == "excepted" else weight,
-        file=manifest.file,
-        object_line=_own_line(finding.item, manifest),
-        line=_line(finding, manifest.parts),
+        file=lines.manifest.file,
+        object_line=lines.of_object(finding.item),
+        line=lines.of(finding),
     )
-
-
-def _own_line(item: Object, manifest: Manifest) -> int:
-    if not item.properties.path:
-        return manifest.line
-    return manifest.parts.get(item.properties.path, manifest.parts[""]).line
-
-
-_DOUBTED = re.compile(r"cannot be judged: (.+?) is ")
-_NAMED = re.compile(r"'([^']+)'|(--[a-z][a-z-]+)|\b([A-Z][A-Z0-9]*_[A-Z0-9_]+)\b")
-_FIELD = re.compile(r"\b(?:[a-z]+(?:[A-Z][a-zA-Z]*)+|privileged)\b")
-"""A field's name within a message: other words, such as `requests`, are English as well."""
-
-
-def _line(finding: Finding, parts: dict[str, Part]) -> int:
-    """The line of what the message names: a field, a value, a container; else of the object."""
-    base = finding.item.properties.path
-    if doubted := _DOUBTED.match(finding.message):
-        return _nearest(doubted[1], parts)
-    container = _container(finding)
-    within = base if container is None else container.value.path
-    below = {path: part for path, part in parts.items() if not within or path.startswith((f"{within}.", f"{within}["))}
-    for named in _NAMED.finditer(finding.message):
-        wanted = named[1] or named[2] or named[3]
-        for part in below.values():
-            if part.text == wanted or (named[2] and part.text is not None and part.text.startswith(wanted)):
-                return part.line
-    for field in _FIELD.findall(finding.message):
-        if ends := [path for path in below if path.endswith(f".{field}")]:
-            return below[min(ends, key=len)].line
-    return _nearest(within, parts)
-
-
-def _container(finding: Finding) -> Container | None:
-    """The container with whose name the message begins."""
-    for container in _containers(finding.item):
-        if finding.message.startswith((f"{container.name}:", f"{container.name} ")):
-            return container
-    return None
-
-
-def _containers(item: Object) -> Iterator[Container]:
-    try:
-        for pod in item.pods:
-            yield from pod.containers
-    except Doubt:
-        return  # the finding is of that very field
-
-
-def _nearest(path: str, parts: dict[str, Part]) -> int:
-    """The line of `path`, or of what it would be in."""
-    while path not in parts and path:
-        path = path[: max(path.rfind("."), path.rfind("["), 0)]
-    return parts[path].line

@@ -12,12 +12,8 @@ from described_manifests import FOLDER as MANIFESTS
 from described_manifests import described
 from on_mocks import Raw
 
-from cli.policy_check import Checked
-
-
-def lines_of(checked: Checked) -> dict[str, int]:
-    """The line of the first finding of each rule."""
-    return {found.finding.rule.name: found.line for found in reversed(checked.findings)}
+from cli.manifests import Manifest, Part, of_text
+from cli.policy_lines import _Names
 
 
 # --- real manifests ---
@@ -44,16 +40,16 @@ def test_a_manifest_of_others_says_where_it_is_from(file: Path) -> None:
 
 
 def test_a_finding_stands_on_the_line_of_what_it_names() -> None:
-    lines = lines_of(found_in(SERVER))
+    lines = {(found.finding.rule.name, found.line) for found in found_in(SERVER).findings}
     assert {
-        "image-tag-mutable": 10,
-        "privileged": 12,
-        "secret-in-env": 14,
-        "gpu-request-equals-limit": 18,
-        "gpu-memory-utilization": 19,
-        "run-as-non-root": 9,  # nothing is written of it: the container
-        "sa-token": 2,  # nor of this: the object, after the remark
-    }.items() <= lines.items()
+        ("image-tag-mutable", 10),
+        ("privileged", 12),
+        ("secret-in-env", 14),
+        ("gpu-request-equals-limit", 18),
+        ("gpu-memory-utilization", 19),
+        ("run-as-non-root", 9),  # nothing is written of it: the container
+        ("sa-token", 2),  # nor of this: the object, after the remark
+    } <= lines
 
 
 def test_documents_of_a_file_and_objects_of_a_list_are_counted_on() -> None:
@@ -74,6 +70,66 @@ def test_json_has_lines_too() -> None:
     [found] = found_in(text, rules="image-tag-mutable").findings
     assert found.line == 1 + text[: text.index('"image"')].count("\n")
     assert found_in('{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "\\ud83d"}}').unreadable == []
+
+
+def test_a_variable_or_key_stands_where_its_name_is() -> None:
+    """Whatever it is called: also where others have fields of which the message speaks."""
+    text = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: chat}
+spec:
+  containers:
+  - name: web
+    image: x:v1
+    env:
+    - name: A_KEY
+      valueFrom: {secretKeyRef: {name: a, key: b}}
+    - name: TOKEN
+      value: hunter2hunter2
+    - value: hunter2hunter2
+      name: password
+    - {name: API, value: a}
+    - {name: API, value: b}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: chat}
+data:
+  a: b
+  db.password: hunter2hunter2
+"""
+    found = found_in(text, rules="secret-in-env duplicate-env").findings
+    assert [(one.line, one.finding.message[:19]) for one in found] == [
+        (11, "web: env TOKEN hold"),
+        (14, "web: env password h"),
+        (15, "web: API is set twi"),
+        (23, "key db.password hol"),
+    ]
+
+
+def test_what_is_written_is_sorted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each finding, whether these are of many objects in one List or of one object."""
+    noted = 0
+    add = _Names.add
+
+    def counted(names: _Names, part: Part, depth: int) -> None:
+        nonlocal noted
+        noted += 1
+        add(names, part, depth)
+
+    monkeypatch.setattr(_Names, "add", counted)
+    variables = [{"name": f"A{number}_TOKEN", "value": "hunter2hunter2"} for number in range(200)]
+    container = {"name": "web", "image": "x:v1", "env": variables}
+    pod = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container]}}
+    listed = {"apiVersion": "v1", "kind": "List", "items": [pod] * 4}
+    text = json.dumps(listed, indent=1)
+    found = found_in(text, rules="secret-in-env sa-token").findings
+    assert len(found) == 4 * 201
+    assert len({one.line for one in found}) == len(found)
+    [manifest] = of_text(text, "a.json")
+    assert isinstance(manifest, Manifest)
+    assert noted <= 2 * len(manifest.parts)  # in the container, and in the object
 
 
 # --- what no one may take for clean ---
