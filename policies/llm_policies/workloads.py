@@ -70,7 +70,8 @@ RESOURCES_SET = Rule(
 )
 
 
-_HANDLERS = ("httpGet", "exec", "grpc", "tcpSocket")
+_HANDLERS = {"httpGet": "port", "exec": "command", "grpc": "port", "tcpSocket": "port"}
+"""Ways to ask, and what Kubernetes demands of each."""
 
 
 def _probes(item: Object, _: Context) -> Iterator[Said]:
@@ -109,8 +110,17 @@ def _has_port(container: Container) -> bool:
 
 
 def _asks_something(probe: Value) -> bool:
-    """Whether it is there, and says what to ask."""
-    return any(probe.get(handler).exists for handler in _HANDLERS)
+    """Whether it is there, and says what to ask.
+
+    Raises:
+        Doubt: it lacks what Kubernetes demands.
+    """
+    way = next((way for way in _HANDLERS if probe.get(way).exists), None)
+    if way is not None and not probe.get(way).is_unknown:
+        demanded = probe.get(way, _HANDLERS[way])
+        if not demanded.exists:
+            raise demanded.malformed(f"a {_HANDLERS[way]}")
+    return way is not None
 
 
 PROBES_SET = Rule(
@@ -149,10 +159,9 @@ def _has_key(container: Container) -> bool:
 def _refused(container: Container, probe: Value) -> str | None:
     """The path that a probe asks, where the engine's own key refuses it."""
     request = probe.get("httpGet")
-    path = request.get("path").text()
-    if path is None or not any(
-        path == prefix or path.startswith((f"{prefix}/", f"{prefix}?")) for prefix in _NEED_A_KEY
-    ):
+    # The kubelet puts the slash before it that is left out.
+    path = "/" + (request.get("path").text() or "").removeprefix("/")
+    if not any(path == prefix or path.startswith((f"{prefix}/", f"{prefix}?")) for prefix in _NEED_A_KEY):
         return None
     headers = [(header.get("name").text() or "").lower() for header in request.get("httpHeaders").items()]
     return path if "authorization" not in headers and _has_key(container) else None
