@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from math import ceil, floor
 
 from llm_policies.gpu_pools import asked, lasting
 from llm_policies.objects import Object, Stack
-from llm_policies.placing import demands, fit
+from llm_policies.placing import demands, fit, replicas
+from llm_policies.pools import Pool
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Doubt, Value
+from llm_policies.scalers import scaled, scalers, written_replicas
+from llm_policies.values import Doubt, Undecided, Value
 
 _DEFAULT = Fraction(1, 4)
 """Kubernetes' own maxSurge and maxUnavailable, of the replicas."""
@@ -21,27 +22,43 @@ _BY_WORKLOAD = "spareGpusByWorkload"
 
 def _deadlock(item: Object, context: Context) -> Iterator[str]:
     """By the number of spare GPUs that somebody has told; strictly, none, where nobody has declared pools either."""
-    gpus, spare = _surging_gpus(item), _spare(item, context)
+    written = written_replicas(item).integer()
+    if written is None:
+        return  # an autoscaler may say how many: the stack tells
+    gpus, spare = _surging_gpus(item, written), _spare(item, context)
     if spare is not None and spare < gpus:
         yield _message(item)
 
 
-def _deadlock_in_pools(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
-    """By what the declared pools have left for one more pod, when all of the stack is placed."""
-    if context.pools is None:
-        return
-    found, _ = asked(stack, context.pools)
-    total = lasting(found)
-    if not fit(total, context.pools):
-        return  # then not even the old pods run: gpu-pool-oversubscribed
+def _deadlock_in_stack(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
+    """By what the declared pools have left for one more pod, and of those whose number an autoscaler may say."""
+    pools: Mapping[str, Pool] = {} if context.pools is None else context.pools
+    total = lasting(asked(stack, pools)[0])
+    # Where not even the old pods run, gpu-pool-oversubscribed tells.
+    is_counted = fit(total, pools)
+    by = scaled(stack)
+    unsure = [target for _, target in scalers(stack) if isinstance(target, Undecided)]
     for item in stack.of("Deployment"):
-        with suppress(Doubt):  # told of the single object
-            if (
-                _spare(item, context) is None
-                and _surging_gpus(item)
-                and not fit(total + demands(item, 1, context.pools), context.pools)
-            ):
-                yield item, _message(item)
+        is_told = True  # of the single object
+        try:
+            is_told = written_replicas(item).raw is not None
+            scaler = by.get(id(item))
+            counted = replicas(item, scaler)
+            # One that is scaled to nothing has one pod before it has none.
+            live = counted if scaler is None else max(1, counted)
+            gpus, spare = _surging_gpus(item, live), _spare(item, context)
+            if spare is not None:
+                is_stuck = not is_told and spare < gpus
+            else:
+                more = demands(item, live - counted + 1, pools)
+                is_stuck = is_counted and gpus > 0 and not fit(total + more, pools)
+            if is_stuck:
+                # One of the autoscalers of which it cannot be told may be this one's, and keep more pods.
+                may_be_scaled = unsure and scaler is None and not is_told
+                yield item, unsure[0] if may_be_scaled else _message(item)
+        except Doubt as doubt:
+            if not is_told:
+                yield item, doubt
 
 
 def _spare(item: Object, context: Context) -> int | None:
@@ -58,12 +75,10 @@ def _named(item: Object, context: Context) -> int | None:
     return told.get(f"{item.namespace}/{item.name}").integer()
 
 
-def _surging_gpus(item: Object) -> int:
+def _surging_gpus(item: Object, pods: int) -> int:
     """GPUs of a pod that a rollout starts before an old one goes; 0 where it has none, or an old one goes first."""
     gpus = sum(pod.gpus for pod in item.pods)
-    written = item.properties.get("spec", "replicas").integer()
-    replicas = 1 if written is None else written
-    in_place = gpus == 0 or replicas == 0 or _replaces_in_place(item.properties.get("spec", "strategy"), replicas)
+    in_place = gpus == 0 or pods == 0 or _replaces_in_place(item.properties.get("spec", "strategy"), pods)
     return 0 if in_place else gpus
 
 
@@ -87,11 +102,12 @@ def _message(item: Object) -> str:
 
 def _take_over_in_place(item: Object, context: Context) -> Iterator[Edit]:
     """Only where somebody knows of this workload's GPUs: with one to spare, an outage would be for nothing."""
-    if _named(item, context) is None:
+    written = written_replicas(item).integer()
+    if written is None or _named(item, context) is None:
         return
-    if item.properties.get("spec", "replicas").integer() == 1:
+    if written == 1:
         yield Edit(("spec", "strategy"), {"type": "Recreate"})
-    else:  # also where an autoscaler says how many
+    else:
         in_place = {"maxSurge": 0, "maxUnavailable": 1}
         yield Edit(("spec", "strategy"), {"type": "RollingUpdate", "rollingUpdate": in_place})
 
@@ -114,13 +130,14 @@ GPU_ROLLOUT_DEADLOCK = Rule(
     description=(
         "With RollingUpdate the new pod starts before the old one ends. Where all GPUs are taken it stays Pending, and "
         "the rollout hangs for ever. With declared pools the GPUs of the stack are counted; without, none is spare "
-        "unless a setting says so. It is mended for workloads that spareGpusByWorkload names: of others nobody knows."
+        "unless a setting says so. Of an autoscaled server its fewest pods count. It is mended for workloads that "
+        "spareGpusByWorkload names and that say how many pods they have: of others nobody knows."
     ),
     remediation="Use Recreate with one replica, and maxSurge 0 with maxUnavailable 1 with more.",
     severity="error",
     references=("LLMKube#196", "airunway#400", "kserve#4618"),
     of_object=_deadlock,
-    of_stack=_deadlock_in_pools,
+    of_stack=_deadlock_in_stack,
     kinds=frozenset({"Deployment"}),
     remediate=_take_over_in_place,
     settings={
