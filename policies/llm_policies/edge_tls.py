@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
+from llm_policies.gateways import Parent, parents_of
+from llm_policies.kinds import EDGES, edges
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
-from llm_policies.routes import EDGES, LOCAL_HOSTS, Route, annotation, edges, is_local, parents_of, routes
+from llm_policies.routes import LOCAL_HOSTS, Route, annotation, is_local, routes
 from llm_policies.rule import Context, Rule, Said, Setting
 from llm_policies.values import Doubt, Value
 
@@ -93,18 +95,11 @@ def _forces(edge: Object) -> bool:
     return annotation(edge, f"{_NGINX}force-ssl-redirect").text() == "true"
 
 
-def _has_clear_listener(parent: Value, route: Route, stack: Stack) -> bool:
-    """Whether a Gateway of the stack takes requests of a route without TLS; of those of others nobody knows."""
-    name, section = parent.get("name").text(), parent.get("sectionName").text()
-    namespace, port = parent.get("namespace").text() or route.edge.namespace, parent.get("port").integer()
+def _has_clear_listener(parent: Parent, route: Route, stack: Stack) -> bool:
+    """Whether a listener of the stack takes requests of a route without TLS; of those of others nobody knows."""
     return any(
-        section in (None, listener.get("name").text())
-        and port in (None, listener.get("port").integer())
-        and listener.get("protocol").text() == "HTTP"
-        and _meet(listener.get("hostname").text() or "", route.host)
-        for gateway in edges(stack, "Gateway")
-        if (gateway.namespace, gateway.name) == (namespace, name)
-        for listener in gateway.properties.get("spec", "listeners").items()
+        listener.get("protocol").text() == "HTTP" and _meet(listener.get("hostname").text() or "", route.host)
+        for listener in parent.listeners(stack)
     )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
+from llm_policies.kinds import EDGES, WAYS_IN, edges
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import is_below
 from llm_policies.pods import Container
 from llm_policies.reach import Network, services
-from llm_policies.routes import EDGES, LOCAL_HOSTS, WAYS_IN, Route, edges, is_local, routes
+from llm_policies.routes import LOCAL_HOSTS, Route, is_local, routes
 from llm_policies.rule import Context, Rule, Said, Setting
 from llm_policies.values import Doubt, Value, hidden
 
@@ -27,6 +28,10 @@ _KEYS: dict[str | None, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Variables and options that make an engine ask for a key; Ollama has none."""
 
 
+_REFERENCES = {"Secret": ("secretKeyRef", "secretRef"), "ConfigMap": ("configMapKeyRef", "configMapRef")}
+"""What variables come from: how one of them names it, and how all of them do."""
+
+
 def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
     """Whether the engine itself asks for a key under its public API; an empty one is none.
 
@@ -36,11 +41,7 @@ def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
     variables, options = _KEYS.get(engine.engine, ((), ()))
     checks: list[Callable[[], bool]] = [
         *((lambda option=option: bool(engine.option(option))) for option in options),
-        *((lambda entry=entry: _is_key(entry, variables)) for entry in engine.value.get("env").items() if variables),
-        *(
-            (lambda source=source: not _keys_of(source, workload, stack).isdisjoint(variables))
-            for source in engine.value.get("envFrom").items()
-        ),
+        *((lambda name=name: _is_set(name, engine, workload, stack)) for name in variables),
     ]
     answers: list[bool] = []
     doubts: list[Doubt] = []
@@ -54,27 +55,44 @@ def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
     return any(answers)
 
 
-def _is_key(entry: Value, variables: tuple[str, ...]) -> bool:
-    """Whether a variable is one of `variables`, and is sure to be set to something."""
-    if entry.get("name").text() not in variables:
-        return False
+def _is_set(name: str, engine: Container, workload: Object, stack: Stack) -> bool:
+    """Whether a variable is sure to be set to something: the last of that name counts, and those of env first."""
+    entries = engine.value.get("env").items()
+    if own := [entry for entry in entries if entry.get("name").raw == name]:
+        return _has_value(own[-1], workload, stack)
+    given: list[bool] = []
+    for source in engine.value.get("envFrom").items():
+        prefix = source.get("prefix").text() or ""
+        for kind, (_, key) in _REFERENCES.items():
+            named = source.get(key, "name").text()
+            if named is not None and name.startswith(prefix):
+                given += _of_stack(kind, named, name.removeprefix(prefix), workload, stack)
+    if not any(given[-1:]):
+        for entry in entries:
+            entry.get("name").text()  # one that is not known yet may be it
+    return any(given[-1:])
+
+
+def _has_value(entry: Value, workload: Object, stack: Stack) -> bool:
     value = hidden(entry.get("value"))
-    references = [entry.get("valueFrom", kind) for kind in ("secretKeyRef", "configMapKeyRef")]
-    return bool(value.is_unknown or value.text()) or any(
-        reference.raw is not None and reference.get("optional").boolean() is not True for reference in references
-    )
+    for kind, (key, _) in _REFERENCES.items():
+        reference = entry.get("valueFrom", key)
+        if reference.raw is not None:
+            # Raw: what is not known yet is no less a reference.
+            known = _of_stack(kind, reference.get("name").raw, reference.get("key").raw, workload, stack)
+            return known[-1] if known else reference.get("optional").boolean() is not True
+    return value.is_unknown or bool(value.text())
 
 
-def _keys_of(source: Value, workload: Object, stack: Stack) -> set[str]:
-    """The variables that a Secret of the stack becomes as a whole; none of one that is not there."""
-    name, prefix = source.get("secretRef", "name").text(), source.get("prefix").text() or ""
-    return {
-        f"{prefix}{key}"
-        for secret in stack.of("Secret")
-        if (secret.namespace, secret.name) == (workload.namespace, name)
+def _of_stack(kind: str, name: str, key: str, workload: Object, stack: Stack) -> list[bool]:
+    """Whether `key` of a Secret or ConfigMap of the stack is something, wherever it is written; the last one counts."""
+    values = [
+        hidden(item.properties.get(part, key))
+        for item in stack.of(kind)
+        if (item.namespace, item.name) == (workload.namespace, name)
         for part in ("data", "stringData")
-        for key, _ in secret.properties.get(part).pairs()
-    }
+    ]
+    return [value.is_unknown or bool(value.text()) for value in values if value.raw is not None]
 
 
 def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
@@ -120,10 +138,14 @@ def _repair(engine: Container, workload: Object, stack: Stack) -> str:
     variables, options = _KEYS[engine.engine]
     for source in engine.value.get("envFrom").items():
         name = source.get("secretRef", "name").text()
-        if variables and name is not None and not _keys_of(source, workload, stack):
+        if variables and name is not None and not _is_there(name, workload, stack):
             return f"If the Secret '{name}' has {variables[0]}, name that one under env, so that it is seen"
     wanted = variables[0] if variables else options[0]
     return f"Give {engine.name} a key from a Secret ({wanted}), or put an authentication before it"
+
+
+def _is_there(secret: str, workload: Object, stack: Stack) -> bool:
+    return any((item.namespace, item.name) == (workload.namespace, secret) for item in stack.of("Secret"))
 
 
 def _is_outside(service: Object) -> bool:

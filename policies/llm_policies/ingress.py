@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
+from llm_policies.kinds import EDGES, edges
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import normalised
-from llm_policies.routes import EDGES, Route, annotation, edges, routes
+from llm_policies.routes import Route, annotation, routes
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.values import Doubt
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from llm_policies.gateways import Parent, parents_of
+from llm_policies.kinds import edges
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import is_below, normalised
-from llm_policies.routes import Route, annotation, class_of, edges, parents_of
+from llm_policies.routes import Route, annotation, class_of
 from llm_policies.values import Value
 
 _ON_INGRESS = "traefik.ingress.kubernetes.io/router.middlewares"
@@ -15,8 +18,10 @@ _DEEPEST = 10
 """Chains of middlewares in chains; more is a circle."""
 
 _ASKING = ("basicAuth", "digestAuth", "forwardAuth")
-_ASKING_PLUGINS = ("auth", "key", "jwt", "oidc", "hmac", "ldap", "token")
-"""What names of plugins contain that ask who is there: what they do is not to be seen."""
+_ASKING_PLUGINS = re.compile(
+    r"(?i:auth|jwt|oidc|openid|hmac|ldap|saml|api-?key)|(?<![A-Za-z])(?:key|token)s?(?![a-z])|(?:Key|Token)s?(?![a-z])"
+)
+"""What names of plugins have that ask who is there (what they do is not to be seen): `key` as a word of its own."""
 
 _ASKING_ANNOTATIONS = (
     f"{_NGINX}auth-url",
@@ -28,6 +33,8 @@ _ASKING_ANNOTATIONS = (
     "haproxy-ingress.github.io/auth-url",
     "alb.ingress.kubernetes.io/auth-type",
 )
+_ADDRESSES = ("whitelist-source-range", "allowlist-source-range")
+_EVERY_ADDRESS = ("0.0.0.0/0", "::/0")
 _LETS_IN = ("", "none", "off")
 _POLICIES = {
     "SecurityPolicy": (("apiKeyAuth",), ("basicAuth",), ("extAuth",), ("jwt",), ("oidc",)),  # Envoy Gateway
@@ -66,11 +73,34 @@ class Middlewares:
                 return True
         if any(one.get("type").text() == "ExternalAuth" for one in route.filters):
             return True
-        return edge.kind == "HTTPRoute" and any(
-            _is_attached(policy, edge) and any(policy.properties.get("spec", *keys).raw for keys in asking)
+        return edge.kind == "HTTPRoute" and self._is_asked_by_a_policy(route)
+
+    def _is_asked_by_a_policy(self, route: Route) -> bool:
+        """Whether policies ask at the route itself, or wherever it is attached."""
+        targets = [
+            (policy, target)
             for kind, asking in _POLICIES.items()
             for policy in self._stack.of(kind)
+            if any(policy.properties.get("spec", *keys).raw for keys in asking)
+            for target in _targets(policy)
+        ]
+        if any(_is_of_route(policy, target, route) for policy, target in targets):
+            return True
+        parents = parents_of(route.edge)
+        return bool(parents) and all(
+            any(self._is_of_parent(policy, target, parent) for policy, target in targets) for parent in parents
         )
+
+    def _is_of_parent(self, policy: Object, target: Value, parent: Parent) -> bool:
+        named = (target.get("kind").text(), policy.namespace, target.get("name").text())
+        if named != (parent.kind, parent.namespace, parent.name):
+            return False
+        section = target.get("sectionName").text()
+        if section in (None, parent.section):
+            return True
+        # A route that names no listener comes in by all.
+        names = [listener.get("name").text() for listener in parent.listeners(self._stack)]
+        return bool(names) and all(name == section for name in names)
 
     def of(self, route: Route) -> list[tuple[str, Value | None]]:
         """Traefik's middlewares of a route in their order, by name; without what they do where they are elsewhere."""
@@ -120,8 +150,18 @@ def _ingress_asks(edge: Object) -> bool:
                 verified = annotation(edge, f"{_NGINX}auth-tls-verify-client").text()
                 if verified not in (None, "on"):
                     continue  # whoever has no certificate is let in too
+            elif vendor == "nginx" and _is_address_enough(edge):
+                continue
             return True
     return False
+
+
+def _is_address_enough(edge: Object) -> bool:
+    """Whether ingress-nginx asks nobody, since one of address and key is enough, and it takes every address."""
+    if annotation(edge, f"{_NGINX}satisfy").text() != "any":
+        return False
+    listed = (annotation(edge, f"{_NGINX}{key}").text() or "" for key in _ADDRESSES)
+    return any(part.strip() in _EVERY_ADDRESS for text in listed for part in text.split(","))
 
 
 def _may_be(edge: Object, vendor: str) -> bool:
@@ -133,22 +173,20 @@ def _may_be(edge: Object, vendor: str) -> bool:
 def _middleware_asks(spec: Value) -> bool:
     if any(spec.get(kind).raw is not None for kind in _ASKING):
         return True
-    plugins = (name.lower() for name, _ in spec.get("plugin").pairs())
-    return any(part in name for name in plugins for part in _ASKING_PLUGINS)
+    return any(_ASKING_PLUGINS.search(name) for name, _ in spec.get("plugin").pairs())
 
 
-def _is_attached(policy: Object, edge: Object) -> bool:
+def _targets(policy: Object) -> list[Value]:
+    """What a policy is attached to."""
     spec = policy.properties.get("spec")
     single = spec.get("targetRef")
-    targets = [*spec.get("targetRefs").items(), *([single] if single.raw is not None else [])]
-    gateways = {(p.get("namespace").text() or edge.namespace, p.get("name").text()) for p in parents_of(edge)}
-    for target in targets:
-        kind, name = target.get("kind").text(), target.get("name").text()
-        if kind == edge.kind and (policy.namespace, name) == (edge.namespace, edge.name):
-            return True
-        if kind == "Gateway" and (policy.namespace, name) in gateways:
-            return True
-    return False
+    return [*spec.get("targetRefs").items(), *([single] if single.raw is not None else [])]
+
+
+def _is_of_route(policy: Object, target: Value, route: Route) -> bool:
+    named = (target.get("kind").text(), policy.namespace, target.get("name").text())
+    is_whole = named == (route.edge.kind, route.edge.namespace, route.edge.name)
+    return is_whole and target.get("sectionName").text() in (None, route.rule_name)
 
 
 def _rewritten(start: str, spec: Value) -> str:

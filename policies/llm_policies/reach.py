@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from llm_policies.kinds import edges, is_a, name_of, namespace_of
 from llm_policies.labels import has, of_pod
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
-from llm_policies.routes import Backend, edges, is_a, name_of, namespace_of, referred
+from llm_policies.routes import Backend, referred
 from llm_policies.values import UNKNOWNS, Doubt, Undecided, Value
 
 _Serving = tuple[Object, Pod, Value, list[Container]]

@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from llm_policies.objects import Object, Stack
+from llm_policies.gateways import parents_of
+from llm_policies.kinds import namespace_of
+from llm_policies.objects import Object
 from llm_policies.paths import starts_of
 from llm_policies.rule import Setting
 from llm_policies.traefik_matches import Matcher, UnreadableMatch, alternatives
-from llm_policies.values import Doubt, Undecided, Value
-
-_GROUPS = {
-    "Ingress": ("networking.k8s.io", "extensions"),
-    **dict.fromkeys(
-        ("IngressRoute", "IngressRouteTCP", "Middleware", "ServersTransport", "TraefikService"),
-        ("traefik.io", "traefik.containo.us"),
-    ),
-    **dict.fromkeys(("HTTPRoute", "TCPRoute", "TLSRoute", "Gateway"), ("gateway.networking.k8s.io",)),
-    "Service": ("",),
-    "NetworkPolicy": ("networking.k8s.io",),
-}
-"""API groups of kinds whose names others have too: Knative has an Ingress and a Service, Istio a Gateway."""
-
-EDGES = ("Ingress", "IngressRoute", "HTTPRoute")
-"""What leads by host and path."""
-
-WAYS_IN = (*EDGES, "IngressRouteTCP", "TCPRoute", "TLSRoute")
-"""What leads to a Service at all."""
+from llm_policies.values import Doubt, Value
 
 LOCAL_HOSTS = Setting(
     default=["localhost"], description="Hosts that never leave the machine; names below them are local too."
@@ -81,6 +65,9 @@ class Route:
     filters: tuple[Value, ...] = ()
     """Of the Gateway API."""
 
+    rule_name: str | None = None
+    """Of the Gateway API."""
+
     timeouts: Value = field(default_factory=lambda: Value(None))
     """Of the Gateway API."""
 
@@ -96,35 +83,6 @@ class Route:
         if self.is_secret:
             return f"a secret match of {self.edge.name}"
         return f"{self.host}{self.path}" if self.path.startswith("/") else f"{self.host} {self.path}".strip()
-
-
-def is_a(item: Object, kind: str) -> bool:
-    """Whether an object is of `kind`, in the API group that is meant."""
-    return item.kind == kind and (item.group in _GROUPS[kind] or not item.api_version)
-
-
-def edges(stack: Stack, *kinds: str) -> list[Object]:
-    """Objects of `kinds`, in the API group that is meant."""
-    return [item for item in stack.of(*kinds) if is_a(item, item.kind)]
-
-
-def namespace_of(item: Object) -> str | None:
-    """Its namespace; None where it is known after the deployment only."""
-    return None if _is_unknown(item, "namespace") else item.namespace
-
-
-def name_of(item: Object) -> str | None:
-    """Its name; None where it is known after the deployment only."""
-    return None if _is_unknown(item, "name") else item.name
-
-
-def _is_unknown(item: Object, key: str) -> bool:
-    try:
-        return item.properties.get("metadata", key).is_unknown
-    except Undecided:
-        return True
-    except Doubt:
-        return False
 
 
 def is_local(host: str, local: list[str]) -> bool:
@@ -257,27 +215,17 @@ def referred(edge: Object, service: Value) -> tuple[Backend, ...]:
     return (Backend(namespace=namespace, name=name, port=port, kind=service.get("kind").text() or "Service"),)
 
 
-def parents_of(edge: Object) -> list[Value]:
-    """The Gateways that a route of the Gateway API is attached to; what is attached to a Service is no edge."""
-    parents = edge.properties.get("spec", "parentRefs").items()
-    return [parent for parent in parents if parent.get("kind").text() in (None, "Gateway", "ListenerSet")]
-
-
 def _of_gateway_route(edge: Object) -> Iterator[Route | Doubt]:
     spec = edge.properties.get("spec")
     parents = parents_of(edge)
     if spec.get("parentRefs").items() and not parents:
         return  # a mesh's, between pods
-    places = tuple(
-        f"{parent.get('namespace').text() or edge.namespace}/{parent.get('name').text()}"
-        f"/{parent.get('sectionName').text()}/{parent.get('port').integer()}"
-        for parent in parents
-    )
+    places = tuple(f"{p.kind}/{p.namespace}/{p.name}/{p.section}/{p.port}" for p in parents)
     hosts = [host.text() or "" for host in spec.get("hostnames").items()] or [""]
     for rule in spec.get("rules").items():
         try:
             backends = tuple(b for item in rule.get("backendRefs").items() for b in referred(edge, item))
-            filters = tuple(rule.get("filters").items())
+            filters, name = tuple(rule.get("filters").items()), rule.get("name").text()
             for host in hosts:
                 # A rule that matches nothing in particular matches everything.
                 for path, kind, conditions in [_matched(m) for m in rule.get("matches").items()] or [_EVERYTHING]:
@@ -291,6 +239,7 @@ def _of_gateway_route(edge: Object) -> Iterator[Route | Doubt]:
                         places=places or ("",),
                         conditions=conditions,
                         filters=filters,
+                        rule_name=name,
                         timeouts=rule.get("timeouts"),
                     )
         except Doubt as doubt:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from fractions import Fraction
 
+from llm_policies.kinds import EDGES, edges, is_a
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import normalised
 from llm_policies.reach import Network
-from llm_policies.routes import EDGES, Route, annotation, class_of, edges, is_a, routes
+from llm_policies.routes import Route, annotation, class_of, routes
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Doubt, Value
 

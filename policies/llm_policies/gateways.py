@@ -1,0 +1,54 @@
+"""What routes of the Gateway API are attached to: Gateways, and the sets of listeners beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llm_policies.kinds import edges
+from llm_policies.objects import Object, Stack
+from llm_policies.values import Value
+
+_OF_A_MESH = ("Service", "ServiceEntry")
+"""Parents of routes between pods."""
+
+_LISTENING = ("Gateway", "ListenerSet", "XListenerSet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """One of a route's `parentRefs`."""
+
+    kind: str
+    namespace: str
+    name: str | None
+    section: str | None
+    """Name of the listener that is meant; None for all."""
+
+    port: int | None
+    """Of the listeners that are meant; None for all."""
+
+    def listeners(self, stack: Stack) -> list[Value]:
+        """The listeners that are meant, of those in the stack; of others nobody knows."""
+        return [
+            listener
+            for item in edges(stack, *_LISTENING)
+            if (item.kind, item.namespace, item.name) == (self.kind, self.namespace, self.name)
+            for listener in item.properties.get("spec", "listeners").items()
+            if self.section in (None, listener.get("name").text())
+            and self.port in (None, listener.get("port").integer())
+        ]
+
+
+def parents_of(route: Object) -> list[Parent]:
+    """What a route is attached to; what is attached to a Service is no edge."""
+    found = [
+        Parent(
+            kind=parent.get("kind").text() or "Gateway",
+            namespace=parent.get("namespace").text() or route.namespace,
+            name=parent.get("name").text(),
+            section=parent.get("sectionName").text(),
+            port=parent.get("port").integer(),
+        )
+        for parent in route.properties.get("spec", "parentRefs").items()
+    ]
+    return [parent for parent in found if parent.kind not in _OF_A_MESH]
