@@ -21,7 +21,7 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from llm_policies.environment import PACK, Environment, PackSettingsError, read_environment
 from llm_policies.judging import Finding, judge, judge_stack
-from llm_policies.objects import Stack, of_pulumi
+from llm_policies.objects import Object, Stack, of_pulumi
 from llm_policies.remediation import Refused, apply
 from llm_policies.rule import Rule
 from llm_policies.values import Doubt
@@ -96,6 +96,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
             request.type,
             _plain(request.properties),
             urn=request.urn,
+            ignores_changes=request.options.ignoreChanges,
             # What is not set is 0.
             timeouts={name: value for name in ("create", "update") if (value := getattr(waits, name))},
         )
@@ -119,15 +120,16 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def Remediate(self, request: analyzer_pb2.AnalyzeRequest, context: object) -> analyzer_pb2.RemediateResponse:  # noqa: ARG002  # gRPC's own signature
         """Mend what rules of the level `remediate` may mend; what they may not stays a violation."""
         properties = _plain(request.properties)
+        ignored = request.options.ignoreChanges
         response = analyzer_pb2.RemediateResponse()
         for rule in self._rules:
-            for item in of_pulumi(request.type, properties, urn=request.urn):
+            for item in of_pulumi(request.type, properties, urn=request.urn, ignores_changes=ignored):
                 if (
                     rule.remediate is None
                     or not rule.looks_at(item.kind)
                     or item.properties.path
                     or self._environment.level(rule, item.namespace) != "remediate"
-                    or not any(f.verdict == "violation" for f in self._judged(rule, request.type, properties))
+                    or not self._violates(item, rule)
                 ):
                     continue
                 mended = copy.deepcopy(properties)
@@ -140,8 +142,8 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
                     response.remediations.append(self._remediation(rule, mended))
         return response
 
-    def _judged(self, rule: Rule, resource_type: str, properties: Mapping[str, Any]) -> list[Finding]:
-        return list(judge([rule], of_pulumi(resource_type, properties), self._environment, today=self._today))
+    def _violates(self, item: Object, rule: Rule) -> bool:
+        return any(f.verdict == "violation" for f in judge([rule], [item], self._environment, today=self._today))
 
     def _remediation(self, rule: Rule, properties: Mapping[str, Any]) -> analyzer_pb2.Remediation:
         made = analyzer_pb2.Remediation(

@@ -68,11 +68,13 @@ def pack() -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
         process.communicate()
 
 
-def ask(pack: analyzer_pb2_grpc.AnalyzerStub, properties: Raw) -> list[analyzer_pb2.AnalyzeDiagnostic]:
+def ask(
+    pack: analyzer_pb2_grpc.AnalyzerStub, properties: Raw, options: analyzer_pb2.AnalyzerResourceOptions | None = None
+) -> list[analyzer_pb2.AnalyzeDiagnostic]:
     sent = struct_pb2.Struct()
     sent.update(as_sent(properties))
     urn = f"urn:pulumi:test::llm-serving::{DEPLOYMENT}::chat"
-    request = analyzer_pb2.AnalyzeRequest(type=DEPLOYMENT, properties=sent, urn=urn, name="chat")
+    request = analyzer_pb2.AnalyzeRequest(type=DEPLOYMENT, properties=sent, urn=urn, name="chat", options=options)
     return list(pack.Analyze(request, timeout=20).diagnostics)
 
 
@@ -169,6 +171,15 @@ def test_what_a_rule_cannot_read_is_a_violation(pack: analyzer_pb2_grpc.Analyzer
         "cannot be judged: spec.template.spec.containers[0].resources.limits.nvidia.com/gpu"
     )
     assert found.enforcementLevel == analyzer_pb2.MANDATORY
+
+
+def test_a_number_that_pulumi_leaves_to_an_autoscaler_is_judged_with_the_stack(
+    pack: analyzer_pb2_grpc.AnalyzerStub,
+) -> None:
+    configure(pack, {})
+    left = analyzer_pb2.AnalyzerResourceOptions(ignoreChanges=["spec.replicas"])
+    assert "gpu-rollout-deadlock" in {d.policyName for d in ask(pack, server())}
+    assert "gpu-rollout-deadlock" not in {d.policyName for d in ask(pack, server(), options=left)}
 
 
 def test_what_is_right_passes(pack: analyzer_pb2_grpc.AnalyzerStub) -> None:
