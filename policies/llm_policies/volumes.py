@@ -21,6 +21,13 @@ _SPARE = Fraction(11, 10)
 """Of the model's size: a file system keeps some for itself, and a download has files of its own."""
 
 _HOSTNAME = "kubernetes.io/hostname"
+_ONE_POD = {
+    "Job": "a parallelism of 1",
+    "CronJob": "a parallelism of 1",
+    "LeaderWorkerSet": "one replica of size 1",
+}
+"""How a workload comes to a single pod, where it is not by its replicas alone."""
+
 _OF_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 _OF_MANY_NODES = frozenset({"ReadOnlyMany", "ReadWriteMany"})
 
@@ -100,10 +107,10 @@ def _judged(
         yield f"'{claim.name}' is {mode}; the pods of {where}, one on each node, cannot mount it. Use ReadWriteMany."
     elif mode == "ReadWriteOncePod":
         if pods > 1:
-            recreated = " with Recreate" if _surges(workload) else ""
+            single = "one replica with Recreate" if _surges(workload) else _ONE_POD.get(workload.kind, "one replica")
             yield (
                 f"'{claim.name}' is ReadWriteOncePod; {pods} pods of {where} cannot mount it, and all but one stay "
-                f"Pending. Use ReadWriteMany, or one replica{recreated}."
+                f"Pending. Use ReadWriteMany, or {single}."
             )
         elif pods == 1 and _surges(workload):
             yield (
