@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 
-from llm_policies.labels import matches, selected
 from llm_policies.objects import Object, Stack
 from llm_policies.placing import templates
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.scalers import least_and_most, owners, scaled
+from llm_policies.selection import meant_by, selected
 from llm_policies.values import Doubt, Undecided, Value, each
 
 _PDB = "PodDisruptionBudget"
@@ -105,7 +105,7 @@ def _selected_pods(item: Object, stack: Stack, by: Mapping[int, Object]) -> int 
         return None  # of no pods
     namespace = item.properties.get("metadata", "namespace")
     where = None if namespace.is_unknown else item.namespace
-    found, doubts = selected(stack, where, lambda labels: matches(labels, selector))
+    found, doubts = selected(stack, where, meant_by(selector))
     if doubts:
         raise doubts[0]
     if found and where is None:

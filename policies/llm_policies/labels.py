@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
-from llm_policies.objects import Object, Stack
+from llm_policies.objects import Object
 from llm_policies.pods import Pod
 from llm_policies.values import UNKNOWNS, Doubt, Value
 
@@ -158,27 +158,6 @@ def _all(checks: Iterable[Callable[[], bool]]) -> bool:
     if doubts:
         raise doubts[0]
     return True
-
-
-Selected = tuple[list[tuple[Object, Pod]], list[Doubt]]
-"""Pods that are selected, with what makes them, and why it cannot be told of others."""
-
-
-def selected(stack: Stack, namespace: str | None, is_meant: Callable[[Value], bool]) -> Selected:
-    """The pods of a namespace, or of any where it is None, whose labels `is_meant` accepts."""
-    found: list[tuple[Object, Pod]] = []
-    doubts: list[Doubt] = []
-    for item in stack.workloads():
-        if namespace is not None and not may_be_in(item, namespace):
-            continue
-        try:
-            mine = [(item, pod) for pod in item.pods if is_meant(of_pod(item, pod))]
-            if mine and namespace is not None:
-                item.properties.get("metadata", "namespace").text()  # not known yet: a doubt
-            found += mine
-        except Doubt as doubt:
-            doubts.append(doubt)
-    return found, doubts
 
 
 def may_be_in(item: Object, namespace: str) -> bool:

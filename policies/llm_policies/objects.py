@@ -193,16 +193,6 @@ class Stack:
     def _workloads(self) -> list[Object]:
         return [item for item in self.objects if item.kind in POD_BEARING]
 
-    def selected(self, namespace: str, selector: Mapping[str, str]) -> list[Object]:
-        """Workloads of `namespace` whose pods have all labels of `selector`; none by an empty one."""
-        return [
-            item
-            for item in self.workloads()
-            if item.namespace == namespace
-            and selector
-            and any(selector.items() <= pod.labels.items() for pod in item.pods)
-        ]
-
 
 def of_pulumi(
     resource_type: str,

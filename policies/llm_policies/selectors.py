@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from llm_policies.labels import has, matches, may_be_in, selected, selects_all
+from llm_policies.labels import matches, may_be_in, selects_all
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Pod
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import SCALERS, owners
+from llm_policies.selection import NOTHING, Meant, meant_by, meant_by_pairs, selected
 from llm_policies.values import Doubt, Undecided, Value
 
 _MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
@@ -35,8 +36,6 @@ _MAKE_PODS = frozenset(
     }
 )
 """What pods are made of among them: Istio and Envoy Gateway deploy a proxy for each Gateway."""
-
-_Meant = Callable[[Value], bool]
 
 
 def _makes_unseen_pods(item: Object) -> bool:
@@ -76,9 +75,9 @@ def _unless_unseen(namespaces: Iterable[str], kinds: Iterable[str], stack: Stack
     return said if is_seen else None
 
 
-def _nothing(item: Object, stack: Stack, is_meant: _Meant, what: str) -> Said | None:
+def _nothing(item: Object, stack: Stack, meant: Meant, what: str) -> Said | None:
     """What to say of an object that selects no pod in its namespace."""
-    elsewhere, _ = selected(stack, None, is_meant)
+    elsewhere, _ = selected(stack, None, meant)
     if elsewhere:
         return (
             f"{item.kind}/{item.name} selects nothing in namespace '{item.namespace}', so {what}; such pods are in "
@@ -88,13 +87,13 @@ def _nothing(item: Object, stack: Stack, is_meant: _Meant, what: str) -> Said | 
     return _unless_unseen([item.namespace], POD_BEARING, stack, said)
 
 
-def _pods(item: Object, stack: Stack, is_meant: _Meant) -> list[Pod]:
+def _pods(item: Object, stack: Stack, meant: Meant) -> list[Pod]:
     """The pods that it selects in its namespace.
 
     Raises:
         Doubt: it may select some.
     """
-    found, doubts = selected(stack, _namespace(item), is_meant)
+    found, doubts = selected(stack, _namespace(item), meant)
     if not found and doubts:
         raise doubts[0]
     return [pod for _, pod in found]
@@ -126,12 +125,9 @@ def _of(item: Object, stack: Stack) -> Iterator[Said | None]:
         # A policy of all pods is for whatever comes; a budget without any selector is one of none.
         if selects_all(selector) and (item.kind == "NetworkPolicy" or selector.exists):
             return
-
-        def is_meant(labels: Value) -> bool:
-            return selector.exists and matches(labels, selector)
-
-        if not _pods(item, stack, is_meant):
-            yield _nothing(item, stack, is_meant, what)
+        meant = meant_by(selector) if selector.exists else NOTHING
+        if not _pods(item, stack, meant):
+            yield _nothing(item, stack, meant, what)
 
 
 def _of_service(item: Object, stack: Stack) -> Iterator[Said | None]:
@@ -139,13 +135,10 @@ def _of_service(item: Object, stack: Stack) -> Iterator[Said | None]:
     selector = spec.get("selector")
     if not selector.pairs() or spec.get("type").text() == "ExternalName":
         return  # its endpoints come from elsewhere
-
-    def is_meant(labels: Value) -> bool:
-        return has(labels, selector)
-
-    pods = _pods(item, stack, is_meant)
+    meant = meant_by_pairs(selector)
+    pods = _pods(item, stack, meant)
     if not pods:
-        yield _nothing(item, stack, is_meant, "it refuses every connection")
+        yield _nothing(item, stack, meant, "it refuses every connection")
         return
     names = {name for pod in pods for name in _port_names(pod)}
     for port in spec.get("ports").items():
@@ -173,7 +166,7 @@ def _of_monitor(item: Object, stack: Stack) -> Iterator[Said | None]:
                 ports.append({port.get("name").text() for port in service.properties.get("spec", "ports").items()})
     else:
         for namespace in [None] if anywhere else namespaces:
-            found, doubts = selected(stack, namespace, lambda labels: matches(labels, spec.get("selector")))
+            found, doubts = selected(stack, namespace, meant_by(spec.get("selector")))
             if not found and doubts:
                 raise doubts[0]
             ports += [_port_names(pod) for _, pod in found]

@@ -15,7 +15,6 @@ from on_mocks import Raw
 from cli.manifests import Manifest, Part, of_text
 from cli.policy_lines import _Names
 
-
 # --- real manifests ---
 
 
