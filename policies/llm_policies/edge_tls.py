@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
 from llm_policies.gateways import Parent, parents_of
+from llm_policies.ingress_classes import may_be
 from llm_policies.kinds import EDGES, edges
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
@@ -27,6 +28,7 @@ _REPAIRS = {
     "IngressRoute": "Write tls with a secretName or a certResolver.",
     "HTTPRoute": "Attach the route to a listener with HTTPS alone (sectionName).",
 }
+_UNREDIRECTED = f"Take the annotation {_NGINX}ssl-redirect: 'false' away."
 
 
 def _tls(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
@@ -40,12 +42,13 @@ def _tls(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
             try:
                 if is_local(found.host, local):
                     continue
-                if _is_served(found, middlewares) and _is_clear(found, stack, context):
+                repair = _repair(found, stack, context) if _is_served(found, middlewares) else None
+                if repair is not None:
                     shown = f"host '{found.host}'" if found.host else "every host"
                     shown = found.shown if found.is_secret else shown
                     yield (
                         item,
-                        f"{shown} is served without TLS; API keys and prompts travel in clear. {_REPAIRS[item.kind]}",
+                        f"{shown} is served without TLS; API keys and prompts travel in clear. {repair}",
                     )
             except Doubt as doubt:
                 yield item, doubt
@@ -64,24 +67,35 @@ def _is_served(route: Route, middlewares: Middlewares) -> bool:
     return True
 
 
-def _is_clear(route: Route, stack: Stack, context: Context) -> bool:
-    """Whether a host is answered without TLS."""
+def _repair(route: Route, stack: Stack, context: Context) -> str | None:
+    """What to do where a host is answered without TLS; None where it is not."""
     encrypted: list[str] = context.settings["tlsEntryPoints"]
     if route.edge.kind == "HTTPRoute":
-        return any(_has_clear_listener(parent, route, stack) for parent in parents_of(route.edge))
-    if route.edge.kind == "IngressRoute":
+        is_clear = any(_has_clear_listener(parent, route, stack) for parent in parents_of(route.edge))
+    elif route.edge.kind == "IngressRoute":
         points = [point.text() for point in route.edge.properties.get("spec", "entryPoints").items()]
-        return not route.is_encrypted and not (points and all(point in encrypted for point in points))
-    return _is_clear_ingress(route.edge, route.host, encrypted)
+        is_clear = not route.is_encrypted and not (points and all(point in encrypted for point in points))
+    elif _has_certificate(route.edge, route.host):
+        return _UNREDIRECTED if _is_answered_in_clear(route.edge, stack) else None
+    else:
+        is_clear = _is_clear_ingress(route.edge, encrypted)
+    return _REPAIRS[route.edge.kind] if is_clear else None
 
 
-def _is_clear_ingress(edge: Object, host: str, encrypted: list[str]) -> bool:
+def _has_certificate(edge: Object, host: str) -> bool:
     entries = edge.properties.get("spec", "tls").items()
     # An entry without hosts is for all of the controller's.
     hosts = {name.text() for entry in entries for name in entry.get("hosts").items() or [Value(None)]}
-    if None in hosts or host in hosts or f"*.{host.partition('.')[2]}" in hosts:
-        # ingress-nginx sends plain requests on to https, unless it is told not to.
-        return annotation(edge, f"{_NGINX}ssl-redirect").text() == "false" and not _forces(edge)
+    return None in hosts or host in hosts or f"*.{host.partition('.')[2]}" in hosts
+
+
+def _is_answered_in_clear(edge: Object, stack: Stack) -> bool:
+    """Whether a host is answered in both ways: ingress-nginx sends plain requests on to https, unless told not to."""
+    is_told = annotation(edge, f"{_NGINX}ssl-redirect").text() == "false"
+    return is_told and not _forces(edge) and may_be(edge, "nginx", stack)
+
+
+def _is_clear_ingress(edge: Object, encrypted: list[str]) -> bool:
     points = (annotation(edge, f"{_TRAEFIK}entrypoints").text() or "").split(",")
     return not (
         _forces(edge)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
+from llm_policies.ingress_classes import is_default
 from llm_policies.kinds import EDGES, edges
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import normalised
@@ -12,7 +13,6 @@ from llm_policies.routes import Route, annotation, routes
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.values import Doubt
 
-_DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _BY_ANNOTATION = "use-annotation"
 """The port of a backend that stands for an action in an annotation (AWS)."""
 
@@ -24,7 +24,7 @@ def _duplicates(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     default = ""
     for item in stack.of("IngressClass"):
         try:
-            default = item.name if annotation(item, _DEFAULT_CLASS).text() == "true" else default
+            default = item.name if is_default(item) else default
         except Doubt as doubt:
             yield item, doubt
     for item in edges(stack, *EDGES):

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from llm_policies.gateways import Parent, parents_of
+from llm_policies.ingress_classes import may_be
 from llm_policies.kinds import edges
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import is_below, normalised
-from llm_policies.routes import Route, annotation, class_of
+from llm_policies.routes import Route, annotation
 from llm_policies.values import Value
 
 _ON_INGRESS = "traefik.ingress.kubernetes.io/router.middlewares"
@@ -66,7 +67,7 @@ class Middlewares:
             elsewhere: middlewares that ask, and are in no stack of Pulumi, as routes name them.
         """
         edge = route.edge
-        if edge.kind == "Ingress" and _ingress_asks(edge):
+        if edge.kind == "Ingress" and self._ingress_asks(edge):
             return True
         for name, spec in self.of(route):
             if name in elsewhere or (spec is not None and _middleware_asks(spec)):
@@ -74,6 +75,21 @@ class Middlewares:
         if any(one.get("type").text() == "ExternalAuth" for one in route.filters):
             return True
         return edge.kind == "HTTPRoute" and self._is_asked_by_a_policy(route)
+
+    def _ingress_asks(self, edge: Object) -> bool:
+        for key in _ASKING_ANNOTATIONS:
+            value = annotation(edge, key).text()
+            # Traefik does not read nginx's annotations: there they ask nobody.
+            vendor = "nginx" if key.startswith(("nginx.", _NGINX)) else key.partition(".")[0].partition("-")[0]
+            if value is not None and value.strip() not in _LETS_IN and may_be(edge, vendor, self._stack):
+                if key == f"{_NGINX}auth-tls-secret":
+                    verified = annotation(edge, f"{_NGINX}auth-tls-verify-client").text()
+                    if verified not in (None, "on"):
+                        continue  # whoever has no certificate is let in too
+                elif vendor == "nginx" and _is_address_enough(edge):
+                    continue
+                return True
+        return False
 
     def _is_asked_by_a_policy(self, route: Route) -> bool:
         """Whether policies ask at the route itself, or wherever it is attached."""
@@ -106,7 +122,7 @@ class Middlewares:
         """Traefik's middlewares of a route in their order, by name; without what they do where they are elsewhere."""
         names = [*route.middlewares]
         if route.edge.kind == "Ingress":
-            written = annotation(route.edge, _ON_INGRESS).text() if _may_be(route.edge, "traefik") else None
+            written = annotation(route.edge, _ON_INGRESS).text() if may_be(route.edge, "traefik", self._stack) else None
             names += [name.strip() for name in (written or "").split(",") if name.strip()]
         for one in route.filters:
             if one.get("extensionRef", "kind").text() == "Middleware":
@@ -125,7 +141,7 @@ class Middlewares:
     def seen(self, route: Route) -> tuple[str, ...]:
         """What the paths begin with that the Service sees: an edge may take something away, or put it before."""
         starts = route.starts
-        if route.edge.kind == "Ingress" and _may_be(route.edge, "nginx"):
+        if route.edge.kind == "Ingress" and may_be(route.edge, "nginx", self._stack):
             target = annotation(route.edge, f"{_NGINX}rewrite-target").text()
             starts = starts if target is None else (target.partition("$")[0] or "/",)
         for one in route.filters:
@@ -140,34 +156,12 @@ class Middlewares:
         return starts
 
 
-def _ingress_asks(edge: Object) -> bool:
-    for key in _ASKING_ANNOTATIONS:
-        value = annotation(edge, key).text()
-        # Traefik does not read nginx's annotations: there they ask nobody.
-        vendor = "nginx" if key.startswith(("nginx.", _NGINX)) else key.partition(".")[0].partition("-")[0]
-        if value is not None and value.strip() not in _LETS_IN and _may_be(edge, vendor):
-            if key == f"{_NGINX}auth-tls-secret":
-                verified = annotation(edge, f"{_NGINX}auth-tls-verify-client").text()
-                if verified not in (None, "on"):
-                    continue  # whoever has no certificate is let in too
-            elif vendor == "nginx" and _is_address_enough(edge):
-                continue
-            return True
-    return False
-
-
 def _is_address_enough(edge: Object) -> bool:
     """Whether ingress-nginx asks nobody, since one of address and key is enough, and it takes every address."""
     if annotation(edge, f"{_NGINX}satisfy").text() != "any":
         return False
     listed = (annotation(edge, f"{_NGINX}{key}").text() or "" for key in _ADDRESSES)
     return any(part.strip() in _EVERY_ADDRESS for text in listed for part in text.split(","))
-
-
-def _may_be(edge: Object, vendor: str) -> bool:
-    """Whether the class of an Ingress may be of that controller: a name without one of them may be anybody's."""
-    name = class_of(edge).lower()
-    return vendor in name or not any(other in name for other in ("traefik", "nginx", "haproxy", "alb"))
 
 
 def _middleware_asks(spec: Value) -> bool:

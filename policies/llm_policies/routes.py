@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from llm_policies.gateways import parents_of
+from llm_policies.ingress_classes import class_of
 from llm_policies.kinds import namespace_of
 from llm_policies.objects import Object
 from llm_policies.paths import starts_of
@@ -99,12 +100,6 @@ def routes(edge: Object) -> list[Route | Doubt]:
     except Doubt as doubt:
         found.append(doubt)
     return found
-
-
-def class_of(edge: Object) -> str:
-    """The ingress class of an Ingress; empty where it leaves it to the cluster's default."""
-    named = edge.properties.get("spec", "ingressClassName").text()
-    return named or edge.properties.get("metadata", "annotations", "kubernetes.io/ingress.class").text() or ""
 
 
 def annotation(edge: Object, key: str) -> Value:

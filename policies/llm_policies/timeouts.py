@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from fractions import Fraction
 
+from llm_policies.ingress_classes import class_of, controller_of, may_be
 from llm_policies.kinds import EDGES, edges, is_a
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import normalised
 from llm_policies.reach import Network
-from llm_policies.routes import Route, annotation, class_of, routes
+from llm_policies.routes import Route, annotation, routes
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Doubt, Value
 
 _INGRESS_NGINX = "nginx.ingress.kubernetes.io/"
 _F5_NGINX = "nginx.org/"
+_CONTROLLERS = {"k8s.io/ingress-nginx": _INGRESS_NGINX, "nginx.org/ingress-controller": _F5_NGINX}
 _SWITCH = {_INGRESS_NGINX: ("on", "off"), _F5_NGINX: ("true", "false")}
 _MODEL_PATHS = ("/v1", "/api/generate", "/api/chat", "/api/embed", "/completion")
 _OLLAMA_PORT = 11434
@@ -45,43 +47,62 @@ def _is_for_models(route: Route, context: Context) -> bool:
     )
 
 
-def _of_object(item: Object, context: Context, judge: Callable[[Route], Iterator[Said]]) -> Iterator[Said]:
+_Judge = Callable[[Route, tuple[str, ...]], Iterator[Said]]
+"""Of a route, and of the beginnings of the annotations by which its edge speaks to an nginx."""
+
+
+def _of_object(item: Object, context: Context, judge: _Judge) -> Iterator[Said]:
     """What `judge` says of the routes that are seen to be a model's."""
     for found in routes(item):
         if isinstance(found, Doubt):
             yield found
         elif _is_for_models(found, context):
-            yield from judge(found)
+            yield from judge(found, _nginx(item))
 
 
-def _of_stack(
-    stack: Stack, context: Context, judge: Callable[[Route], Iterator[Said]]
-) -> Iterator[tuple[Object, Said]]:
-    """What `judge` says of the routes that only the whole stack shows to be a model's."""
+def _of_stack(stack: Stack, context: Context, judge: _Judge) -> Iterator[tuple[Object, Said]]:
+    """What `judge` says of the routes that only the whole stack shows to be a model's, or to come through an nginx."""
     network = Network(stack)
     for item in edges(stack, *EDGES):
         for found in routes(item):
-            if isinstance(found, Doubt) or _is_for_models(found, context):
+            if isinstance(found, Doubt):
                 continue  # told for the object already
             try:
-                engines, doubts = network.reached(*found.backends)
-                yield from ((item, doubt) for doubt in doubts)
-                if engines:
-                    yield from ((item, said) for said in judge(found))
+                if _is_for_models(found, context):
+                    is_shown = _nginx_of_stack(item, stack) != _nginx(item)
+                else:
+                    engines, doubts = network.reached(*found.backends)
+                    yield from ((item, doubt) for doubt in doubts)
+                    is_shown = bool(engines)
+                if is_shown:
+                    yield from ((item, said) for said in judge(found, _nginx_of_stack(item, stack)))
             except Doubt as doubt:
                 yield item, doubt
 
 
 def _nginx(edge: Object) -> tuple[str, ...]:
-    """The beginning of the annotations by which an Ingress speaks to its nginx; none where it is seen to have none."""
+    """The beginning of the annotations by which an Ingress speaks to its nginx; none where it shows none itself."""
     if edge.kind != "Ingress":
         return ()
-    keys = [key for key, _ in edge.properties.get("metadata", "annotations").pairs()]
-    if any(key.startswith(_F5_NGINX) for key in keys):
+    if _speaks(edge, _F5_NGINX):
         return (_F5_NGINX,)
     name = class_of(edge).lower()
-    speaks = any(key.startswith(_INGRESS_NGINX) for key in keys)
-    return (_INGRESS_NGINX,) if "nginx" in name or (speaks and not name) else ()
+    return (_INGRESS_NGINX,) if "nginx" in name or (not name and _speaks(edge, _INGRESS_NGINX)) else ()
+
+
+def _nginx_of_stack(edge: Object, stack: Stack) -> tuple[str, ...]:
+    """The same; of a class whose name does not tell, by what the class says, or else by the annotations."""
+    own = _nginx(edge)
+    if own or edge.kind != "Ingress":
+        return own
+    controller = controller_of(edge, stack)
+    if controller is not None:
+        return tuple(prefix for name, prefix in _CONTROLLERS.items() if controller == name)
+    return (_INGRESS_NGINX,) if _speaks(edge, _INGRESS_NGINX) and may_be(edge, "nginx", stack) else ()
+
+
+def _speaks(edge: Object, prefix: str) -> bool:
+    return any(key.startswith(prefix) for key, _ in edge.properties.get("metadata", "annotations").pairs())
 
 
 def seconds(value: Value) -> Fraction | None:
@@ -120,9 +141,9 @@ def _read_timeout(edge: Object, prefix: str, context: Context) -> tuple[Fraction
     return _duration(value, text), True
 
 
-def _cuts(route: Route, context: Context) -> Iterator[Said]:
+def _cuts(route: Route, nginx: tuple[str, ...], context: Context) -> Iterator[Said]:
     needed = Fraction(context.settings["requestTimeoutSeconds"])
-    for prefix in _nginx(route.edge):
+    for prefix in nginx:
         given, said = _read_timeout(route.edge, prefix, context)
         if given < needed:
             shown = _told(given) if said else f"{_told(given)} (the controller's default)"
@@ -156,7 +177,7 @@ def _times_out(item: Object, context: Context) -> Iterator[Said]:
                 f"at its end, and gets 504. Set it to {_told(needed)} or more, or to 0s."
             )
     elif is_a(item, item.kind):
-        yield from _of_object(item, context, lambda route: _cuts(route, context))
+        yield from _of_object(item, context, lambda route, nginx: _cuts(route, nginx, context))
 
 
 def _longer(item: Object, context: Context) -> Iterator[Edit]:
@@ -192,7 +213,7 @@ INGRESS_TIMEOUT = Rule(
     severity="error",
     references=("ingress-nginx proxy-read-timeout", "gateway.networking.k8s.io HTTPRouteTimeouts"),
     of_object=_times_out,
-    of_stack=lambda stack, context: _of_stack(stack, context, lambda route: _cuts(route, context)),
+    of_stack=lambda stack, context: _of_stack(stack, context, lambda route, nginx: _cuts(route, nginx, context)),
     kinds=frozenset({*EDGES, "ServersTransport"}),
     settings={
         "requestTimeoutSeconds": Setting(default=120, description="Seconds that the longest request may take."),
@@ -207,8 +228,8 @@ INGRESS_TIMEOUT = Rule(
 )
 
 
-def _buffers(route: Route) -> Iterator[Said]:
-    for prefix in _nginx(route.edge):
+def _buffers(route: Route, nginx: tuple[str, ...]) -> Iterator[Said]:
+    for prefix in nginx:
         value = annotation(route.edge, f"{prefix}proxy-buffering")
         text = value.text()
         on, off = _SWITCH[prefix]
