@@ -174,7 +174,7 @@ def _has_port(container: Container) -> bool:
 def _service_env(pod: Pod, _: Context) -> Iterator[Said]:
     if _links(pod):
         yield (
-            "enableServiceLinks is not false: a Service 'vllm' in the namespace injects VLLM_PORT=tcp://... and "
+            "enableServiceLinks is not false: a Service 'vllm' in the namespace would inject VLLM_PORT=tcp://... and "
             "vLLM refuses to start. Set enableServiceLinks: false."
         )
 
