@@ -64,13 +64,14 @@ def _is_set(name: str, engine: Container, workload: Object, stack: Stack) -> boo
     for source in engine.value.get("envFrom").items():
         prefix = source.get("prefix").text() or ""
         for kind, (_, key) in _REFERENCES.items():
-            named = source.get(key, "name").text()
-            if named is not None and name.startswith(prefix):
+            if name.startswith(prefix):
+                named = source.get(key, "name").text()
                 given += _of_stack(kind, named, name.removeprefix(prefix), workload, stack)
-    if not any(given[-1:]):
+    is_set = any(given[-1:])
+    if not is_set:
         for entry in entries:
             entry.get("name").text()  # one that is not known yet may be it
-    return any(given[-1:])
+    return is_set
 
 
 def _has_value(entry: Value, workload: Object, stack: Stack) -> bool:
@@ -84,7 +85,7 @@ def _has_value(entry: Value, workload: Object, stack: Stack) -> bool:
     return value.is_unknown or bool(value.text())
 
 
-def _of_stack(kind: str, name: str, key: str, workload: Object, stack: Stack) -> list[bool]:
+def _of_stack(kind: str, name: str | None, key: str, workload: Object, stack: Stack) -> list[bool]:
     """Whether `key` of a Secret or ConfigMap of the stack is something, wherever it is written; the last one counts."""
     values = [
         hidden(item.properties.get(part, key))
