@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from math import floor
 from typing import NamedTuple
 
 from llm_policies.nodes import open_to, pools_of
@@ -16,6 +17,9 @@ from llm_policies.values import Doubt, Value
 
 _DEFAULT_MAX_NUM_SEQS, _LARGE_MAX_NUM_SEQS, _LARGE_MIB = 256, 1024, 70 * 1024
 """vLLM's own --max-num-seqs where nothing is said: 1024 on cards of 70 GiB or more (but the A100: 256 there too)."""
+
+_TOLERANCE = Fraction(1, 10)
+"""Of the cluster's autoscaler, where nothing is said."""
 
 _SCALER = """\
 apiVersion: autoscaling/v2
@@ -156,14 +160,28 @@ def _beyond_reach(scaler: Object, target: Object, pools: Mapping[str, Pool]) -> 
         return
     most = sum(_most_running(container, pools) for container in engines)
     pods = max(1, least_and_most(scaler)[0])
+    tolerance = _tolerance(scaler)
     for wanted, is_average in _targets(scaler):
         reached = most if is_average else most * pods
-        if wanted >= reached:
+        if wanted * (1 + tolerance) >= reached:
             own = "" if engines[0].has_flag("--max-num-seqs") else " (vLLM's own)"
             yield (
                 f"running requests are capped at max-num-seqs {reached}{own}; target {float(wanted):g} is never "
-                "passed, so no pod is ever added. Use waiting requests, or lower it."
+                f"passed by the {float(100 * tolerance):g} % that the HPA tolerates, so no pod is ever added. Use "
+                f"waiting requests, or a target below {_rounded_down(reached / (1 + tolerance)):g}."
             )
+
+
+def _tolerance(scaler: Object) -> Fraction:
+    """How far, as a share of it, a metric may be above its target before pods are added."""
+    spec = scaler.properties.get("spec")
+    rules = spec if scaler.kind == HPA else spec.get("advanced", "horizontalPodAutoscalerConfig")
+    own = rules.get("behavior", "scaleUp", "tolerance").quantity(least=0)
+    return _TOLERANCE if own is None else own
+
+
+def _rounded_down(number: Fraction) -> float:
+    return floor(number * 10) / 10
 
 
 def _most_running(container: Container, pools: Mapping[str, Pool]) -> int:
@@ -190,12 +208,13 @@ HPA_TARGET_UNREACHABLE = Rule(
     name="hpa-target-unreachable",
     title="The metric can pass its target.",
     description=(
-        "An engine never runs more requests than --max-num-seqs; the others wait. An average of running requests at or "
-        "above that is never passed, however long the queue is."
+        "An engine never runs more requests than --max-num-seqs; the others wait. A target for the average of running "
+        "requests at or above that is never passed, however long the queue is; nor is one less than a tenth below, as "
+        "an autoscaler adds pods only beyond its tolerance (10 % unless behavior.scaleUp.tolerance says otherwise)."
     ),
-    remediation="Lower the target below --max-num-seqs, or scale on waiting requests.",
+    remediation="Lower the target to nine tenths of --max-num-seqs or less, or scale on waiting requests.",
     severity="error",
-    references=("vLLM --max-num-seqs",),
+    references=("vLLM --max-num-seqs", "Kubernetes: --horizontal-pod-autoscaler-tolerance"),
     of_stack=_unreachable,
     kinds=SCALERS,
     bad=_SCALER + _METRIC.format(target=300) + _TARGET,

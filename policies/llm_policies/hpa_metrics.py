@@ -38,8 +38,11 @@ def _unserved(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
 
 
 def _of_metric(metric: Value, rules: Sequence[AdapterRule], context: Context, least: int) -> str | None:
-    kind = metric.get("type").text()
+    written = metric.get("type")
+    kind = written.text()
     if kind not in ("Pods", "External"):
+        if kind not in ("Resource", "ContainerResource", "Object"):
+            raise written.malformed("Pods, External, Object, Resource or ContainerResource")
         return None
     name = metric.get("pods" if kind == "Pods" else "external", "metric", "name").text() or ""
     if any(fnmatchcase(name, pattern) for pattern in context.settings["servedMetrics"]):

@@ -14,13 +14,18 @@ SCALERS = frozenset({HPA, KEDA})
 
 
 def least_and_most(scaler: Object) -> tuple[int, int]:
-    """Fewest and most pods of an autoscaler: what is written, else Kubernetes' own defaults, or KEDA's."""
+    """Fewest and most pods of an autoscaler: what is written, else Kubernetes' own defaults, or KEDA's.
+
+    Raises:
+        Doubt: a number is unknown, or one that Kubernetes refuses.
+    """
     spec = scaler.properties.get("spec")
     if scaler.kind == HPA:
-        least, most = spec.get("minReplicas").integer(), spec.get("maxReplicas").integer()
+        least, most = spec.get("minReplicas").integer(least=0), spec.get("maxReplicas").integer(least=1)
         least = 1 if least is None else least
         return least, (least if most is None else most)  # Kubernetes refuses one without a most
-    idle, least, most = (spec.get(key).integer() for key in ("idleReplicaCount", "minReplicaCount", "maxReplicaCount"))
+    idle, least = (spec.get(key).integer(least=0) for key in ("idleReplicaCount", "minReplicaCount"))
+    most = spec.get("maxReplicaCount").integer(least=1)
     if idle is not None:
         least = idle  # between idle and the least it has the least
     return (0 if least is None else least), (100 if most is None else most)
