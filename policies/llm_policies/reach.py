@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from llm_policies.kinds import edges, is_a, name_of, namespace_of
 from llm_policies.labels import has, of_pod
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.routes import Backend, referred
-from llm_policies.values import UNKNOWNS, Doubt, Undecided, Value
-
-_Serving = tuple[Object, Pod, Value, list[Container]]
-"""A workload, a pod of it, its labels, and its engines."""
-
-
-class _Selectable:
-    """The pods of a namespace that have engines, found by a pair of their labels: there are as many as Services."""
-
-    def __init__(self, workloads: Iterable[Object]) -> None:
-        self.doubts: list[Doubt] = []
-        """What cannot be read of them."""
-
-        self._all: list[_Serving] = []
-        self._by_pair: dict[tuple[str, str | None], list[_Serving]] = {}
-        for workload in workloads:
-            try:
-                for pod in workload.pods:
-                    if engines := [engine for engine in pod.engines if engine.serves]:
-                        self._add((workload, pod, of_pod(workload, pod), engines))
-            except Doubt as doubt:
-                self.doubts.append(doubt)
-
-    def _add(self, one: _Serving) -> None:
-        pairs = one[2].pairs()
-        self._all.append(one)
-        for key, value in pairs:
-            self._by_pair.setdefault((key, _plain(value)), []).append(one)
-
-    def by(self, selector: Value) -> list[_Serving]:
-        """Those that `selector` may select: as few as one of its pairs leaves."""
-        found = self._all
-        for key, value in selector.pairs():
-            if (text := _plain(value)) is not None:
-                # Those whose own is not known, or differs from pod to pod, are apart.
-                left = [*self._by_pair.get((key, text), []), *self._by_pair.get((key, None), [])]
-                found = min(found, left, key=len)
-        return found
-
-
-def _plain(value: Value) -> str | None:
-    return value.raw if isinstance(value.raw, str) and value.raw not in UNKNOWNS else None
+from llm_policies.selection import candidates
+from llm_policies.values import Doubt, Undecided, Value
 
 
 class Network:
@@ -58,14 +18,11 @@ class Network:
 
     def __init__(self, stack: Stack) -> None:
         """Sort them, since every route asks for some."""
+        self._stack = stack
         self._targets: dict[tuple[str, str | None], list[Object]] = {}
-        self._workloads: dict[str | None, list[Object]] = {}
-        self._read: dict[str | None, _Selectable] = {}
         for item in stack.of("Service", "TraefikService", "InferencePool"):
             if item.kind == "InferencePool" or is_a(item, item.kind):
                 self._targets.setdefault((item.kind, name_of(item)), []).append(item)
-        for item in stack.workloads():
-            self._workloads.setdefault(namespace_of(item), []).append(item)
 
     def engines(self, way: Backend | Object) -> list[tuple[Object, Container]]:
         """As `reached`.
@@ -139,24 +96,26 @@ class Network:
         if not selector.pairs():
             return found  # its endpoints come from elsewhere
         namespace = namespace_of(target)
-        for where in [*self._workloads] if namespace is None else (namespace, None):
-            there = self._selectable(where)
-            doubts += there.doubts
-            for workload, pod, labels, engines in there.by(selector):
-                try:
-                    if has(labels, selector):
-                        listening = [(workload, engine) for engine in engines if _listens(engine, pod, ports)]
-                        if listening and None in (namespace, where):
-                            raise Undecided("metadata.namespace")
-                        found += listening
-                except Doubt as doubt:
-                    doubts.append(doubt)
+        for workload in candidates(self._stack, namespace, selector):
+            try:
+                behind = [
+                    (workload, engine)
+                    for pod in workload.pods
+                    for engine in _serving(workload, pod, selector)
+                    if _listens(engine, ports)
+                ]
+                if behind and None in (namespace, namespace_of(workload)):
+                    raise Undecided("metadata.namespace")
+                found += behind
+            except Doubt as doubt:
+                doubts.append(doubt)
         return found
 
-    def _selectable(self, namespace: str | None) -> _Selectable:
-        if namespace not in self._read:
-            self._read[namespace] = _Selectable(self._workloads.get(namespace, []))
-        return self._read[namespace]
+
+def _serving(workload: Object, pod: Pod, selector: Value) -> list[Container]:
+    """The engines of a pod that answer requests, if it is selected: what the labels of others are need not be known."""
+    engines = [engine for engine in pod.engines if engine.serves]
+    return engines if engines and has(of_pod(workload, pod), selector) else []
 
 
 def _of_traefik(service: Object) -> Iterator[Backend]:
@@ -183,13 +142,13 @@ def _target_ports(spec: Value, port: str | int | None) -> list[Value] | None:
     return found or None
 
 
-def _listens(engine: Container, pod: Pod, ports: list[Value] | None) -> bool:
+def _listens(engine: Container, ports: list[Value] | None) -> bool:
     """Whether one of `ports` is the engine's: not one of another container, as of a proxy that asks for a key."""
     if ports is None:
         return True
     for port in ports:
         wanted = port.raw if isinstance(port.raw, str) and not port.raw.isdecimal() else _number(port)
-        owners = {id(container) for container in pod.main_containers if wanted in _ports(container)}
+        owners = {id(container) for container in engine.pod.main_containers if wanted in _ports(container)}
         # Containers need not say where they listen.
         if not owners or id(engine) in owners:
             return True

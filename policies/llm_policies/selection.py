@@ -51,7 +51,7 @@ def selected(stack: Stack, namespace: str | None, meant: Meant) -> Selected:
     """The pods of a namespace, or of any where it is None, whose labels are meant."""
     found: list[tuple[Object, Pod]] = []
     doubts: list[Doubt] = []
-    for item in _index(stack).workloads(namespace, meant.demands):
+    for item in candidates(stack, namespace, meant.demands):
         try:
             mine = [(item, pod) for pod in item.pods if meant.by(of_pod(item, pod))]
             if mine and namespace is not None:
@@ -60,6 +60,11 @@ def selected(stack: Stack, namespace: str | None, meant: Meant) -> Selected:
         except Doubt as doubt:
             doubts.append(doubt)
     return found, doubts
+
+
+def candidates(stack: Stack, namespace: str | None, pairs: Value) -> list[Object]:
+    """The workloads that may be in a namespace, or in any where it is None, with pods that may have all `pairs`."""
+    return _index(stack).workloads(namespace, pairs)
 
 
 class _Index:
