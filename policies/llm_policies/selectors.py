@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from llm_policies.labels import matches, may_be_in, selects_all
 from llm_policies.objects import POD_BEARING, Object, Stack
@@ -58,7 +59,18 @@ def _namespace(item: Object) -> str:
     return item.namespace
 
 
-def _unless_unseen(namespaces: Iterable[str], kinds: Iterable[str], stack: Stack, said: str) -> Said | None:
+@lru_cache(maxsize=1)  # each object that finds nothing asks for the same
+def _makers(stack: Stack) -> list[Object]:
+    return [item for item in stack.objects if _makes_unseen_pods(item)]
+
+
+@lru_cache(maxsize=2)
+def _made(stack: Stack, kinds: frozenset[str]) -> set[str]:
+    """Namespaces that the stack makes, or in which it has something of `kinds`."""
+    return {namespace.name for namespace in stack.of("Namespace")} | {item.namespace for item in stack.of(*kinds)}
+
+
+def _unless_unseen(namespaces: Iterable[str], kinds: frozenset[str], stack: Stack, said: str) -> Said | None:
     """`said` of an object that finds nothing; None where what it means may be none of the stack's.
 
     Args:
@@ -66,11 +78,10 @@ def _unless_unseen(namespaces: Iterable[str], kinds: Iterable[str], stack: Stack
         kinds: what it looks for.
     """
     there = set(namespaces)
-    for maker in stack.objects:
-        if _makes_unseen_pods(maker) and _namespace(maker) in there:
+    for maker in _makers(stack):
+        if _namespace(maker) in there:
             return Undecided(f"what {maker.kind} '{maker.name}' makes")
-    own = {namespace.name for namespace in stack.of("Namespace")}
-    own |= {other.namespace for kind in kinds for other in stack.of(kind)}
+    own = _made(stack, kinds)
     is_seen = all(name in own and not name.startswith(_OF_THE_CLUSTER) for name in there)
     return said if is_seen else None
 
@@ -171,7 +182,7 @@ def _of_monitor(item: Object, stack: Stack) -> Iterator[Said | None]:
                 raise doubts[0]
             ports += [_port_names(pod) for _, pod in found]
     if not ports:
-        what, kinds = ("Services", {"Service"}) if item.kind == "ServiceMonitor" else ("pods", POD_BEARING)
+        what, kinds = ("Services", frozenset({"Service"})) if item.kind == "ServiceMonitor" else ("pods", POD_BEARING)
         said = f"{item.kind}/{item.name} selects nothing, so nothing is scraped. Write the labels of the {what}."
         if not anywhere:
             yield _unless_unseen(namespaces, kinds, stack, said)
