@@ -71,7 +71,8 @@ def read_environment(written: Mapping[str, Any], rules: Iterable[Rule]) -> Envir
     known = {rule.name: rule for rule in rules}
     by_severity = _mapping(written, "levels", mistakes)
     levels: dict[str, Level] = {}
-    for severity, level in by_severity.items():
+    # What is said of a severity goes before what is said of all, whichever is written first.
+    for severity, level in sorted(by_severity.items(), key=lambda said: said[0] != "all"):
         if severity not in ("all", "error", "warn"):
             mistakes.append(f"levels.{severity}: is neither error, warn nor all; a single rule's level is below rules.")
         elif (checked := _level(f"levels.{severity}", level, mistakes)) is not None:

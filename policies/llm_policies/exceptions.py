@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from llm_policies.objects import Object
-from llm_policies.values import Doubt
+from llm_policies.objects import CLUSTER_SCOPED, Object
+from llm_policies.values import Doubt, Value
 
 ANNOTATION = "llm-policies/"
 """Begins the annotation of an excepted object: `llm-policies/hostpath: until 2027-06-30, owner ops: reads metrics`."""
@@ -26,7 +26,8 @@ class PolicyException:
 
     rule: str
     object: str
-    """`Deployment/llm/chat`, with `*` for any text; kinds without namespace have two parts."""
+    """`Deployment/llm/chat`, with `*` for any text within a part; kinds without namespace have two parts, and `*` alone
+    is every object."""
 
     reason: str
     owner: str
@@ -35,7 +36,7 @@ class PolicyException:
 
     def covers(self, rule: str, item: Object) -> bool:
         """Whether `rule` is excepted for `item`, expired or not."""
-        return rule == self.rule and fnmatchcase(item.id, self.object)
+        return rule == self.rule and (self.object == "*" or _fits(item.id, self.object))
 
     def is_expired(self, today: datetime.date) -> bool:
         """Whether its last day is over."""
@@ -59,41 +60,75 @@ def read_exceptions(written: Iterable[Any], mistakes: list[str]) -> list[PolicyE
         if lacking:
             mistakes.append(f"{path}: says no {', '.join(lacking)}, so nobody could tell when it may go.")
             continue
-        if (made := _exception(path, {key: str(said[key]).strip() for key in _KEYS}, mistakes)) is not None:
+        made = _exception(path, {key: str(said[key]).strip() for key in _KEYS})
+        if isinstance(made, str):
+            mistakes.append(made)
+        elif not _is_pattern(made.object):
+            mistakes.append(
+                f"{path}.object: {made.object!r} is no object's, so it excepts nothing. Write Kind/namespace/name, "
+                "Kind/name of a kind without namespace, or * for all; within a part * is any text."
+            )
+        else:
             found.append(made)
     return found
 
 
-def annotated(item: Object, mistakes: list[str]) -> Iterator[PolicyException]:
+def annotated(item: Object, mistakes: list[str | Doubt]) -> Iterator[PolicyException]:
     """The exceptions that an object's own annotations make; what is wrong is added to `mistakes`."""
     try:
-        annotations = item.annotations
-    except Doubt:
-        return  # what cannot be read excepts nothing
-    for key, text in annotations.items():
-        if not key.startswith(ANNOTATION):
+        annotations = item.properties.get("metadata", "annotations").pairs()
+    except Doubt as doubt:
+        mistakes.append(doubt)
+        return
+    for key, value in annotations:
+        is_meant = key.startswith(ANNOTATION)
+        if not is_meant and value.is_unknown:
             continue
-        path = f"metadata.annotations.{key}"
-        match = _ANNOTATED.fullmatch(text.strip())
-        if match is None:
-            mistakes.append(f"{path}: {text!r} is not 'until YYYY-MM-DD, owner NAME: reason', so it excepts nothing.")
+        try:
+            text = value.text() or ""
+            made = _of_annotation(item, key, value, text) if is_meant else None
+        except Doubt as doubt:
+            mistakes.append(doubt)
             continue
-        until, owner, reason = (part.strip() for part in match.groups())
-        rule = key.removeprefix(ANNOTATION)
-        said = {"rule": rule, "object": item.id, "reason": reason, "owner": owner, "until": until}
-        if (made := _exception(path, said, mistakes)) is not None:
+        if isinstance(made, PolicyException):
             yield made
+        elif made is not None:
+            mistakes.append(made)
 
 
-def _exception(path: str, said: Mapping[str, str], mistakes: list[str]) -> PolicyException | None:
+def _of_annotation(item: Object, key: str, value: Value, text: str) -> PolicyException | str:
+    """The exception that an annotation makes, or why it is none."""
+    if value.is_secret and not item.properties.get("metadata", "annotations").is_secret:
+        return f"{value.path}: is a secret, so nobody could read the reason, and it excepts nothing. Write it openly."
+    match = _ANNOTATED.fullmatch(text.strip())
+    if match is None:
+        raise value.malformed("'until YYYY-MM-DD, owner NAME: reason', so it excepts nothing")
+    until, owner, reason = (part.strip() for part in match.groups())
+    said = {"rule": key.removeprefix(ANNOTATION), "object": item.id, "reason": reason, "owner": owner, "until": until}
+    return _exception(value.path, said)
+
+
+def _exception(path: str, said: Mapping[str, str]) -> PolicyException | str:
+    """An exception, or why it is none."""
     if len(said["reason"]) < _SHORTEST_REASON:
-        mistakes.append(f"{path}: {said['reason']!r} is no reason that anyone could judge; write a sentence.")
-        return None
+        return f"{path}: {said['reason']!r} is no reason that anyone could judge; write a sentence."
     try:
         until = datetime.date.fromisoformat(said["until"])
     except ValueError:
-        mistakes.append(f"{path}: {said['until']!r} is not a day; write it as 2027-06-30.")
-        return None
+        return f"{path}: {said['until']!r} is not a day; write it as 2027-06-30."
     return PolicyException(
         rule=said["rule"], object=said["object"], reason=said["reason"], owner=said["owner"], until=until
     )
+
+
+def _fits(id_: str, pattern: str) -> bool:
+    """Whether each part of an object's id has the form of the pattern's."""
+    parts, forms = id_.split("/"), pattern.split("/")
+    return len(parts) == len(forms) and all(map(fnmatchcase, parts, forms))
+
+
+def _is_pattern(pattern: str) -> bool:
+    """Whether some object may have the form."""
+    kind, *rest = pattern.split("/")
+    parts = {1, 2} if "*" in kind else {1 if kind in CLUSTER_SCOPED else 2}
+    return pattern == "*" or len(rest) in parts

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from llm_policies.pods import CONTAINER_LISTS, Container, Pod
 from llm_policies.secret_texts import secret_texts
-from llm_policies.values import Doubt, Value
+from llm_policies.values import Doubt, Unsaid, Value
 
 _TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
     "Pod": ((),),
@@ -42,8 +42,14 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 }
 """API groups of kinds whose names others have, too: a Service is also one of Knative, a Job one of Volcano."""
 
+NO_KIND = "(unknown kind)"
+"""Of what stands in a List, and does not say what it is."""
+
+NOT_KNOWN = "(not known)"
+"""In place of a namespace that is not known yet, or no text: neither `default` nor any other."""
+
 _PATCH = "Patch"
-_CLUSTER_SCOPED = frozenset(
+CLUSTER_SCOPED = frozenset(
     {
         *("Namespace", "Node", "PersistentVolume", "StorageClass", "IngressClass", "RuntimeClass", "PriorityClass"),
         *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService", "GatewayClass"),
@@ -81,10 +87,15 @@ class Object:
 
     @cached_property
     def namespace(self) -> str:
-        """Its namespace; `default` where it names none, empty where its kind has none."""
-        if self.kind in _CLUSTER_SCOPED:
+        """Its namespace; `default` where it names none, empty where its kind has none, NOT_KNOWN where it is open."""
+        if self.kind in CLUSTER_SCOPED:
             return ""
-        return _plain(self.properties, "metadata", "namespace") or "default"
+        try:
+            return self.properties.get("metadata", "namespace").text() or "default"
+        except Unsaid:
+            return "default"
+        except Doubt:
+            return NOT_KNOWN
 
     @property
     def id(self) -> str:
@@ -234,26 +245,31 @@ def of_manifest(document: Mapping[str, Any], *, where: str = "") -> list[Object]
 
 def _made(api_version: str, kind: str, properties: Value, rest: Mapping[str, Any]) -> Object:
     group = api_version.rpartition("/")[0]
-    # Without any version it is no manifest yet, and is taken for what its kind says.
-    if api_version and group not in _GROUPS.get(kind, (group,)):
+    # Without a group it is taken for what its kind says: what is no kind of the core the cluster refuses.
+    if group and group not in _GROUPS.get(kind, (group,)):
         kind = f"{kind}.{group}"
     return Object(api_version=api_version, kind=kind, properties=properties, **rest)
 
 
 def _listed(api_version: str, kind: str, whole: Value, rest: Callable[[], Mapping[str, Any]]) -> Iterator[Object]:
-    if kind.endswith("List") and isinstance(whole.raw, Mapping) and "items" in whole.raw:
-        try:
-            items: Iterable[Value] = whole.get("items").items()
-        except Doubt:
-            yield _made(api_version, kind, whole, rest())
-            return
-        for item in items:
-            own = item.raw if isinstance(item.raw, Mapping) else {}
-            yield _made(
-                str(own.get("apiVersion") or api_version),
-                str(own.get("kind") or kind.removesuffix("List")),
-                item,
-                rest(),
-            )
-    else:
+    """An object, and what it lists, Lists within it too: kubectl takes whatever has `items` for a list."""
+    try:
+        listed = whole.get("items")
+        items, is_list = listed.items(), listed.exists and kind.endswith("List")
+    except Doubt:  # policy-settings tells it
+        items, is_list = [], False
+    if not is_list:
         yield _made(api_version, kind, whole, rest())
+    for item in items:
+        yield from _listed(*_type_of(item, api_version, kind), item, rest)
+
+
+def _type_of(item: Value, api_version: str, kind: str) -> tuple[str, str]:
+    """Version and kind of an item; one of a PodList need not say them."""
+    if kind == "List":
+        api_version = kind = ""
+    try:
+        own = item.get("kind").text() or kind.removesuffix("List") or NO_KIND
+        return item.get("apiVersion").text() or api_version, own
+    except Doubt:
+        return "", NO_KIND

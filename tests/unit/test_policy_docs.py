@@ -15,6 +15,7 @@ from llm_policies.exceptions import annotated
 from llm_policies.objects import of_manifest
 from llm_policies.pack import RULES
 from llm_policies.rule import Rule
+from llm_policies.values import Doubt
 
 from cli.kubectl_yaml import plain
 from cli.levels import read_levels
@@ -90,7 +91,7 @@ def test_the_guides_levels_are_levels(tmp_path: Path) -> None:
 def test_the_guides_annotation_is_an_exception() -> None:
     [(name, text)] = re.findall(r'`(llm-policies/\S+): "(until .*?)"`', GUIDE)
     document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "annotations": {name: text}}}
-    mistakes: list[str] = []
+    mistakes: list[str | Doubt] = []
     [found] = annotated(of_manifest(document)[0], mistakes)
     assert (found.rule, mistakes) == ("hostpath", [])
     assert found.rule in {rule.name for rule in RULES}

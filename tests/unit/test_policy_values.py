@@ -96,6 +96,7 @@ def test_pods_are_found_in_every_kind_that_makes_them(kind: str, properties: Raw
         ("serving.knative.dev/v1", "Service", "Service.serving.knative.dev"),
         ("batch.volcano.sh/v1alpha1", "Job", "Job.batch.volcano.sh"),
         ("keda.sh/v1alpha1", "ScaledObject", "ScaledObject"),
+        ("v1", "Deployment", "Deployment"),  # of no group, it is none of another
     ],
 )
 def test_a_kind_of_another_group_is_another_kind(api_version: str, kind: str, known_as: str) -> None:
@@ -124,6 +125,24 @@ def test_a_list_is_its_items() -> None:
     assert [item.id for item in found] == ["Deployment/default/a", "Deployment/default/b"]
     found = of_pulumi("kubernetes:apps/v1:DeploymentList", {"items": [{"metadata": {"name": "c"}}]})
     assert [item.id for item in found] == ["Deployment/default/c"]
+
+
+def test_what_kubectl_takes_for_a_list_is_its_items_also_within_another() -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
+    named = {"metadata": {"name": "b"}}  # of a list of one kind
+    nested = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [{"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [named]}],
+    }
+    found = of_manifest(
+        {"apiVersion": "v1", "kind": "List", "items": [pod, nested, {"kind": "PodList", "items": [pod]}]}
+    )
+    assert [item.id for item in found] == ["Pod/default/a", "Deployment/default/b", "Pod/default/a"]
+    assert [item.properties.path for item in found] == ["items[0]", "items[1].items[0].items[0]", "items[2].items[0]"]
+    # A List by its items alone is one for kubectl, and an object for others.
+    found = of_manifest({"apiVersion": "v1", "kind": "ConfigMap", "items": [pod]})
+    assert [item.kind for item in found] == ["ConfigMap", "Pod"]
 
 
 @pytest.mark.parametrize(
