@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
-from llm_policies.objects import Object
+from llm_policies.objects import NOT_KNOWN, Object
 from llm_policies.pods import Pod
 from llm_policies.values import UNKNOWNS, Doubt, Value
 
@@ -161,5 +161,15 @@ def _all(checks: Iterable[Callable[[], bool]]) -> bool:
 
 
 def may_be_in(item: Object, namespace: str) -> bool:
-    """Whether it is in `namespace`, or may be since its own is not known yet."""
-    return item.namespace == namespace or item.properties.get("metadata", "namespace").is_unknown
+    """Whether it is in `namespace`, or may be since one of the two is not known."""
+    return item.namespace in (namespace, NOT_KNOWN) or namespace == NOT_KNOWN
+
+
+def untold(item: Object, key: str) -> Doubt | None:
+    """Why an object's name or namespace cannot be told; None where it can, or where nothing is said."""
+    try:
+        value = item.properties.get("metadata", key)
+        Value(value.raw, f"{value.path} of {item.kind} '{item.name}'", is_secret=value.is_secret).text()
+    except Doubt as doubt:
+        return doubt
+    return None
