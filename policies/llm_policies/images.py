@@ -12,9 +12,11 @@ from llm_policies.rule import Context, Rule, Setting
 
 _DIGEST = re.compile(r".+@sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 _MOVING = re.compile(
-    r"|latest(-.+)?|nightly|main|master|edge"
+    r"|latest(-.+)?|main|master|edge"
+    # By which vLLM and SGLang name last night's build; a single night's has its commit behind.
+    r"|(cu[0-9]{3}-)?nightly(-(aarch64|x86_64))?|dev(-cu[0-9]{2,3})?"
     # By which Ollama and llama.cpp name their newest release for one kind of GPU; a release's has its number behind.
-    r"|rocm|(server|full|light)(-[a-z]+)?"
+    r"|rocm|(server|full|light)(-[a-z]+([0-9]{2})?)?"
 )
 """Tags that projects move to each new release; none at all is `latest`."""
 
