@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
 
 from llm_policies.objects import Object, Stack
 from llm_policies.placing import templates
 from llm_policies.rule import Context, Edit, Rule, Said
-from llm_policies.scalers import least_and_most, owners, scaled
+from llm_policies.scalers import least_and_most, owners, scaled, unsure, written_replicas
 from llm_policies.selection import meant_by, selected
 from llm_policies.values import Doubt, Undecided, Value, each
 
@@ -94,8 +94,13 @@ def _fewest_replicas(workload: Object, scaler: Object | None) -> int | None:
     return 1 if replicas is None else replicas
 
 
-def _selected_pods(item: Object, stack: Stack, by: Mapping[int, Object]) -> int | None:
+def _selected_pods(item: Object, stack: Stack, by: Mapping[int, Object], late: Sequence[Undecided]) -> int | None:
     """How many pods of the stack a budget is for, at least; None where that cannot be counted.
+
+    Args:
+        item: the budget.
+        by: autoscalers by their workload's `id()`.
+        late: why it cannot be told of others which workload is theirs: it may be one that does not say its replicas.
 
     Raises:
         Doubt: it is not known yet.
@@ -113,22 +118,25 @@ def _selected_pods(item: Object, stack: Stack, by: Mapping[int, Object]) -> int 
     total = 0
     for workload, pod in found:
         if not owners(workload):
-            replicas = _fewest_replicas(workload, by.get(id(workload)))
+            scaler = by.get(id(workload))
+            replicas = _fewest_replicas(workload, scaler)
             if replicas is None:
                 return None
+            if late and scaler is None and written_replicas(workload).raw is None:
+                raise late[0]
             total += replicas * dict(templates(workload))[pod]
     return total
 
 
 def _last_pod(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     budgets = stack.of(_PDB)
-    by = scaled(stack) if budgets else {}
+    by, late = (scaled(stack), unsure(stack)) if budgets else ({}, [])
     for item in budgets:
         try:
             wanted = item.properties.get("spec", "minAvailable")
             if not wanted.exists or _is_all(wanted):
                 continue  # told by pdb-blocks-drain
-            pods = _selected_pods(item, stack, by)
+            pods = _selected_pods(item, stack, by, late)
             if not pods or (share := wanted.share(pods)) is None:
                 continue
             if (least := ceil(share)) >= pods:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
-from llm_policies.labels import plainly_differ
+from llm_policies.labels import plainly_differ, untold
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Rule, Said
@@ -25,7 +25,8 @@ def _unprotected(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
         if workload.kind in ("Job", "CronJob"):
             continue  # nothing listens there for others
         try:
-            there = [p for p in policies if p.item.kind in _CLUSTER_WIDE or p.item.namespace == workload.namespace]
+            is_anywhere = untold(workload, "namespace") is not None
+            there = [policy for policy in policies if is_anywhere or policy.may_be_in(workload.namespace)]
             for pod in workload.pods:
                 if pod.engines:
                     yield from ((workload, said) for said in _judged(workload, pod, there))
@@ -39,6 +40,7 @@ def _judged(workload: Object, pod: Pod, policies: list[_Policy]) -> Iterator[Sai
     for policy in policies:
         try:
             if policy.closes and policy.selects(pod):
+                policy.meet(workload)
                 closed = True
                 opens = any(_lets_all_in(policy.item, engine) for engine in pod.engines)
                 opened = opened or (policy.item.name if opens else "")
@@ -82,6 +84,28 @@ class _Policy:
 
     def __init__(self, item: Object) -> None:
         self.item = item
+
+    @cached_property
+    def _is_cluster_wide(self) -> bool:
+        return self.item.kind in _CLUSTER_WIDE
+
+    @cached_property
+    def _untold(self) -> Doubt | None:
+        return untold(self.item, "namespace")
+
+    def may_be_in(self, namespace: str) -> bool:
+        """Whether it is for pods of `namespace`, or may be."""
+        return self._is_cluster_wide or self.item.namespace == namespace or self._untold is not None
+
+    def meet(self, workload: Object) -> None:
+        """See that it surely is for pods of the workload's namespace.
+
+        Raises:
+            Doubt: it may be.
+        """
+        doubt = self._untold or untold(workload, "namespace")
+        if doubt is not None and not self._is_cluster_wide:
+            raise doubt
 
     @cached_property
     def closes(self) -> bool:

@@ -11,8 +11,8 @@ from llm_policies.objects import Object, Stack
 from llm_policies.placing import demands, fit, replicas
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.scalers import scaled, scalers, written_replicas
-from llm_policies.values import Doubt, Undecided, Value
+from llm_policies.scalers import scaled, unsure, written_replicas
+from llm_policies.values import Doubt, Value
 
 _DEFAULT = Fraction(1, 4)
 """Kubernetes' own maxSurge and maxUnavailable, of the replicas."""
@@ -37,7 +37,7 @@ def _deadlock_in_stack(stack: Stack, context: Context) -> Iterator[tuple[Object,
     # Where not even the old pods run, gpu-pool-oversubscribed tells.
     is_counted = fit(total, pools)
     by = scaled(stack)
-    unsure = [target for _, target in scalers(stack) if isinstance(target, Undecided)]
+    doubts = unsure(stack)
     for item in stack.of("Deployment"):
         is_told = True  # of the single object
         try:
@@ -54,8 +54,8 @@ def _deadlock_in_stack(stack: Stack, context: Context) -> Iterator[tuple[Object,
                 is_stuck = is_counted and gpus > 0 and not fit(total + more, pools)
             if is_stuck:
                 # One of the autoscalers of which it cannot be told may be this one's, and keep more pods.
-                may_be_scaled = unsure and scaler is None and not is_told
-                yield item, unsure[0] if may_be_scaled else _message(item)
+                may_be_scaled = doubts and scaler is None and not is_told
+                yield item, doubts[0] if may_be_scaled else _message(item)
         except Doubt as doubt:
             if not is_told:
                 yield item, doubt

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llm_policies.labels import untold
 from llm_policies.objects import POD_BEARING, Object, Stack
-from llm_policies.values import Doubt, Value
+from llm_policies.values import Doubt, Undecided, Value
 
 HPA = "HorizontalPodAutoscaler"
 KEDA = "ScaledObject"
@@ -79,7 +80,7 @@ def _is_target(item: Object, scaler: Object, name: str) -> bool:
     Raises:
         Doubt: it may be.
     """
-    called, here, there = _doubt(item, "name"), _doubt(item, "namespace"), _doubt(scaler, "namespace")
+    called, here, there = untold(item, "name"), untold(item, "namespace"), untold(scaler, "namespace")
     if (called is None and item.name != name) or (not (here or there) and item.namespace != scaler.namespace):
         return False
     if (doubt := called or here or there) is not None:
@@ -87,19 +88,14 @@ def _is_target(item: Object, scaler: Object, name: str) -> bool:
     return True
 
 
-def _doubt(item: Object, key: str) -> Doubt | None:
-    """Why its name or namespace cannot be told; None where it can, or where nothing is said."""
-    try:
-        value = item.properties.get("metadata", key)
-        Value(value.raw, f"{value.path} of {item.kind} '{item.name}'", is_secret=value.is_secret).text()
-    except Doubt as doubt:
-        return doubt
-    return None
-
-
 def scaled(stack: Stack) -> dict[int, Object]:
     """The autoscaler of each workload that has one, by the workload's `id()`."""
     return {id(target): scaler for scaler, target in scalers(stack) if isinstance(target, Object)}
+
+
+def unsure(stack: Stack) -> list[Undecided]:
+    """Why it cannot be told yet of some autoscalers which workload is theirs."""
+    return [target for _, target in scalers(stack) if isinstance(target, Undecided)]
 
 
 def written_replicas(workload: Object) -> Value:
