@@ -92,12 +92,21 @@ def test_slices_and_memory_of_a_node_are_those_of_what_it_advertises() -> None:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": "a", "labels": labels},
-        "spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}]},
-        "status": {"allocatable": {"nvidia.com/gpu.shared": "8", "nvidia.com/mig-1g.10gb": 7, "cpu": "4"}},
+        "spec": {
+            "taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}, {"key": "spot", "effect": "NoExecute"}]
+        },
+        "status": {
+            "allocatable": {
+                "nvidia.com/gpu.shared": "8",
+                "nvidia.com/mig-1g.10gb": 7,
+                "nvidia.com/gpu": None,
+                "cpu": "4",
+            }
+        },
     }
     rest: Raw = {
         "labels": labels,
-        "taints": (Taint(key="gpu", effect="NoSchedule"),),
+        "taints": (Taint(key="gpu", value="yes", effect="NoSchedule"), Taint(key="spot", effect="NoExecute")),
         "node": "a",
         "has_all_labels": True,
     }
@@ -108,4 +117,14 @@ def test_slices_and_memory_of_a_node_are_those_of_what_it_advertises() -> None:
         "a (nvidia.com/mig-1g.10gb)": Pool(
             resource="nvidia.com/mig-1g.10gb", gpus=7, time_slices=1, memory_mib=9728, **rest
         ),
+    }
+
+
+@pytest.mark.parametrize("label", [None, "", "-1", "4.5", "9" * 10, "9" * 5000])
+def test_what_a_label_does_not_tell_in_a_plain_number_is_not_told(label: str | None) -> None:
+    labels = {} if label is None else {"nvidia.com/gpu.replicas": label, "nvidia.com/gpu.memory": label}
+    node: Raw = {"apiVersion": "v1", "kind": "Node", "status": {"allocatable": {"nvidia.com/gpu": "8"}}}
+    [item] = of_manifest({**node, "metadata": {"labels": labels}})
+    assert pools_of(Stack(objects=[item]), Context()) == {
+        "(unnamed)": Pool(gpus=8, labels=labels, node="(unnamed)", memory_mib=None)
     }
