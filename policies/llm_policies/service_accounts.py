@@ -11,11 +11,16 @@ from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.values import Doubt, each
 
 _MOUNTS = "automountServiceAccountToken"
+_KUBERNETES_OWN = "default"
+_UNUSED = (
+    "pod mounts an API token it never uses, which is a way into the cluster for who takes it over; set "
+    f"{_MOUNTS}: false."
+)
 
 
 def _account(pod: Pod) -> str:
-    """The account of a pod; Kubernetes' own is `default`. `serviceAccount` is its older name."""
-    return pod.spec.get("serviceAccountName").text() or pod.spec.get("serviceAccount").text() or "default"
+    """The account of a pod. `serviceAccount` is its older name."""
+    return pod.spec.get("serviceAccountName").text() or pod.spec.get("serviceAccount").text() or _KUBERNETES_OWN
 
 
 def _token(item: Object, _: Context) -> Iterator[Said]:
@@ -26,29 +31,19 @@ def _token(item: Object, _: Context) -> Iterator[Said]:
             "here, and true in the pods that ask the API."
         )
 
-    def judge(pod: Pod) -> Iterator[Said]:
-        if _gets_unused(pod):
-            yield (
-                "pod mounts an API token it never uses, which is a way into the cluster for who takes it over; set "
-                f"{_MOUNTS}: false."
-            )
-
-    yield from each(item.pods, judge)
+    yield from each(item.pods, lambda pod: [_UNUSED] if _takes_unused(pod) else [])
 
 
-def _gets_unused(pod: Pod) -> bool:
-    """Whether the pod itself lets a token in: an engine never asks the API, others may say that they do."""
-    mounts = pod.spec.get(_MOUNTS).boolean()
-    if mounts is None:
-        return _account(pod) == "default"
-    return mounts and bool(pod.engines)
+def _takes_unused(pod: Pod) -> bool:
+    """Whether the pod itself lets a token in for an engine, which never asks the API; others may say that they do."""
+    return pod.spec.get(_MOUNTS).boolean() is True and bool(pod.engines)
 
 
 def _no_token(item: Object, _: Context) -> Iterator[Edit]:
     if item.kind == "ServiceAccount":
         yield Edit((_MOUNTS,), False)
     for path, pod in item.pods_with_paths():
-        if _gets_unused(pod):
+        if _takes_unused(pod) or (pod.spec.get(_MOUNTS).boolean() is None and _account(pod) == _KUBERNETES_OWN):
             yield Edit((*path, "spec", _MOUNTS), False)
 
 
@@ -56,22 +51,22 @@ def _of_account(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     """Pods that leave it to an account which is not among the objects: of the others the account is judged."""
     accounts = {(account.namespace, account.name) for account in stack.of("ServiceAccount")}
     for item in stack.workloads():
-        account = _elsewhere(item)
-        if account is not None and (item.namespace, account) not in accounts:
-            yield (
-                item,
-                f"pod gets an API token if its account '{account}' gives one, and that account is not to be seen here; "
-                f"set {_MOUNTS} in the pod: false, or true if it asks the API.",
-            )
+        try:
+            leaving = [pod for pod in item.pods if pod.spec.get(_MOUNTS).boolean() is None]
+        except Doubt:
+            continue  # told of the object alone
+        for said in each(leaving, lambda pod: [_account(pod)]):
+            if isinstance(said, Doubt):
+                yield item, said
+            elif (item.namespace, said) not in accounts:
+                yield item, _UNUSED if said == _KUBERNETES_OWN else _unseen(said)
 
 
-def _elsewhere(item: Object) -> str | None:
-    """The account that says whether the pods of `item` get a token, where it is not Kubernetes' own."""
-    try:
-        said = [_account(pod) for pod in item.pods if pod.spec.get(_MOUNTS).boolean() is None]
-    except Doubt:
-        return None  # told of the object alone
-    return next((account for account in said if account != "default"), None)
+def _unseen(account: str) -> str:
+    return (
+        f"pod gets an API token if its account '{account}' gives one, and that account is not to be seen here; set "
+        f"{_MOUNTS} in the pod: false, or true if it asks the API."
+    )
 
 
 SA_TOKEN = Rule(
@@ -80,8 +75,9 @@ SA_TOKEN = Rule(
     description=(
         "Kubernetes mounts the token of its service account into every pod. A model server never asks the API; who "
         "takes it over could. A pod of another program that does ask says so with "
-        f"{_MOUNTS}: true. What a pod leaves to an account of its own is judged at the account; of one that "
-        "is made elsewhere nobody who reads these objects knows."
+        f"{_MOUNTS}: true. What a pod leaves to its account is judged at the account, where that is among the objects; "
+        "Kubernetes' own `default` gives a token, and of others that are made elsewhere nobody who reads these objects "
+        "knows."
     ),
     remediation=f"Set {_MOUNTS}: false in the pod and in its service account; true in a pod that asks the API.",
     severity="warn",
