@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 from planning.startup import Startup
 from settings.autoscale import AutoscaleSettings
 
 _LONGEST_WINDOW_SECONDS = 3600
 """Kubernetes' own limit for a stabilization window."""
+
+_TOLERANCE = Fraction(1, 10)
+"""By how much, as a share of the target, a metric must pass it: Kubernetes' own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +39,12 @@ def plan_autoscale(
             a start the autoscaler would go on to the maximum (aibrix#2670).
         max_num_seqs: sequences that one pod runs at once, and so the metric's highest value.
     """
-    if settings.running_requests >= max_num_seqs and settings.max > settings.min:
+    if settings.running_requests * (1 + _TOLERANCE) >= max_num_seqs and settings.max > settings.min:
+        most = ceil(max_num_seqs / (1 + _TOLERANCE)) - 1
         problems.append(
             f"models.{name}.autoscale.runningRequests: {settings.running_requests}, but a pod never runs more than "
-            f"{max_num_seqs} (--max-num-seqs), so no pod would ever be added. Write less than {max_num_seqs}, or raise "
-            "maxNumSeqs."
+            f"{max_num_seqs} (--max-num-seqs), and Kubernetes adds one only beyond a tenth above the target, so no pod "
+            f"would ever be added. {f'Write {most} at most, or raise' if most else 'Raise'} maxNumSeqs."
         )
     return AutoscalePlan(
         min_replicas=settings.min,

@@ -26,11 +26,16 @@ def test_an_autoscaled_server_starts_with_its_fewest_pods() -> None:
     assert (found.replicas, len(found.nodes)) == (2, 4)
 
 
-def test_a_target_that_no_pod_ever_reaches_is_told() -> None:
-    assert problems(POOL, {"fast": autoscaled(runningRequests=128)}) == [
-        "models.fast.autoscale.runningRequests: 128, but a pod never runs more than 128 (--max-num-seqs), so no pod "
-        "would ever be added. Write less than 128, or raise maxNumSeqs."
+def test_a_target_that_no_pod_ever_passes_is_told() -> None:
+    """By the tenth that Kubernetes tolerates."""
+    assert problems(POOL, {"fast": autoscaled(runningRequests=117)}) == [
+        "models.fast.autoscale.runningRequests: 117, but a pod never runs more than 128 (--max-num-seqs), and "
+        "Kubernetes adds one only beyond a tenth above the target, so no pod would ever be added. Write 116 at most, "
+        "or raise maxNumSeqs."
     ]
+    assert vllm_plan(POOL, **autoscaled(runningRequests=116)).autoscale
+    [told] = problems(POOL, {"fast": autoscaled(runningRequests=1) | {"maxNumSeqs": 1}})
+    assert told.endswith("so no pod would ever be added. Raise maxNumSeqs.")
 
 
 def test_a_maximum_beyond_the_pool_is_told() -> None:
