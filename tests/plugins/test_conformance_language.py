@@ -181,6 +181,8 @@ def test_a_plugin_that_starts_when_its_cli_is_already_gone_ends(executable: str,
         unheard.bind(("127.0.0.1", 0))  # and never listens
         engine = f"127.0.0.1:{unheard.getsockname()[1]}"
         subprocess.run(["sh", "-c", '"$1" "$2" > "$3" & ', "sh", plugin, engine, tmp_path / "port"], check=True)
-        assert running(engine)
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "port").read_text().strip().isdigit():
+            assert time.monotonic() < deadline, "it has not begun to serve"
+            time.sleep(0.1)
         assert ends(engine), running(engine)
-    assert (tmp_path / "port").read_text().strip().isdigit()  # it did not fail in another way
