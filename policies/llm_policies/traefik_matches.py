@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
-_TOKEN = re.compile(r"""\s*(?:(&&|\|\||[!(),])|([A-Za-z]+)|(`[^`]*`|"[^"\\]*"))""")
+_TOKEN = re.compile(r"""\s*(?:(&&|\|\||[!(),])|([A-Za-z]+)|(`[^`]*`|"(?:[^"\\]|\\["\\])*"))""")
+_MATCHERS = {
+    name.lower(): name
+    for name in (
+        *("Host", "HostRegexp", "HostHeader", "HostSNI", "HostSNIRegexp", "Path", "PathPrefix", "PathRegexp", "Method"),
+        *("Header", "HeaderRegexp", "Headers", "HeadersRegexp", "Query", "QueryRegexp", "ClientIP", "ALPN"),
+    )
+}
+"""Matchers by their names in small letters: Traefik takes them in capitals, too."""
+
 _OR_ARGUMENTS = frozenset({"Host", "HostHeader", "HostSNI", "Path", "PathPrefix", "Method", "ClientIP"})
 """Matchers of whose arguments (several in Traefik 2 only) one is enough; those of others belong together."""
 
@@ -97,7 +106,7 @@ class _Reader:
             inner = self.any_of(depth + 1)
             self._needs(")")
             return inner
-        name = self._word()
+        name = self._matcher()
         self._needs("(")
         arguments = [self._argument()]
         while self._takes(","):
@@ -105,17 +114,20 @@ class _Reader:
         self._needs(")")
         return _Node(name, arguments=tuple(arguments))
 
-    def _word(self) -> str:
+    def _matcher(self) -> str:
         if self.is_done or not self._tokens[self._next].isalpha():
             raise UnreadableMatch("a matcher is missing")
         self._next += 1
-        return self._tokens[self._next - 1]
+        name = self._tokens[self._next - 1]
+        return _MATCHERS.get(name.lower(), name)
 
     def _argument(self) -> str:
         if self.is_done or self._tokens[self._next][0] not in '`"':
             raise UnreadableMatch("an argument is missing")
         self._next += 1
-        return self._tokens[self._next - 1][1:-1]
+        quoted = self._tokens[self._next - 1]
+        # As Go reads texts: only between double quotes a backslash stands before what is meant.
+        return quoted[1:-1] if quoted[0] == "`" else re.sub(r"\\(.)", r"\1", quoted[1:-1])
 
     def _takes(self, token: str) -> bool:
         if self.is_done or self._tokens[self._next] != token:

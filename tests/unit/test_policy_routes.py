@@ -30,6 +30,15 @@ from on_mocks import Raw
         ("!(Host(`a`) && Path(`/x`))", ["!Host(`a`)", "!Path(`/x`)"]),
         ("Header(`X-Model`, `fast`)", ["Header(`X-Model`, `fast`)"]),
         (" Method(`GET`) ", ["Method(`GET`)"]),
+        (
+            r'HostRegexp("^.+\\.example\\.com$") && PathPrefix("/v1")',
+            [r"HostRegexp(`^.+\.example\.com$`) PathPrefix(`/v1`)"],
+        ),
+        (r'Query("say", "\"hello\"")', ['Query(`say`, `"hello"`)']),
+        (r"HostRegexp(`^a\\.b$`)", [r"HostRegexp(`^a\\.b$`)"]),
+        ("host(`a`) && PATHPREFIX(`/v1`) && Clientip(`::1`)", ["Host(`a`) PathPrefix(`/v1`) ClientIP(`::1`)"]),
+        ("host(`a`, `b`)", ["Host(`a`)", "Host(`b`)"]),
+        ("Later(`a`)", ["Later(`a`)"]),
     ],
 )
 def test_a_rule_of_traefik_is_read_as_its_alternatives(match: str, ways: list[str]) -> None:
@@ -41,6 +50,7 @@ def test_a_rule_of_traefik_is_read_as_its_alternatives(match: str, ways: list[st
     [
         *("", "Host", "Host()", "Host(a)", "Host(`a`", "(Host(`a`)", "Host(`a`))", "Host(`a`) &&", "&& Host(`a`)"),
         *("Host(`a`) Path(`/x`)", "Host(`a`) & Path(`/x`)", "!", "Host(`a`,)", "`a`", "Host('a')"),
+        *('Host("a\\.b")', 'Host("a\\")', 'Host("a'),
         *("!" * 1000 + "Host(`a`)", "(" * 100_000, "&&".join(["(Host(`a`)||Host(`b`))"] * 30)),
     ],
 )
