@@ -209,14 +209,11 @@ _ENUMERATIONS = {
 
 def blocking(pod: Pod, pool: Pool) -> list[Taint]:
     """The taints of a pool that keep a pod away."""
-    if pod.spec.get("nodeName").text() is not None:
-        return []  # the scheduler is not asked
+    hard = [taint for taint in pool.taints if taint.effect in ("NoSchedule", "NoExecute")]
+    if not hard or pod.spec.get("nodeName").text() is not None:
+        return []  # on a node that is named, the scheduler is not asked
     tolerated = tolerations(pod)
-    return [
-        taint
-        for taint in pool.taints
-        if taint.effect in ("NoSchedule", "NoExecute") and not any(_tolerates(t, taint) for t in tolerated)
-    ]
+    return [taint for taint in hard if not any(_tolerates(t, taint) for t in tolerated)]
 
 
 def _tolerates(toleration: Value, taint: Taint) -> bool:
