@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from llm_policies.labels import untold
-from llm_policies.objects import POD_BEARING, Object, Stack
+from llm_policies.objects import Object, Stack
 from llm_policies.values import Doubt, Undecided, Value
 
 HPA = "HorizontalPodAutoscaler"
@@ -40,20 +40,28 @@ def owners(item: Object) -> list[tuple[str, str]]:
     return found
 
 
+_Named = Mapping[tuple[str, str | None], Sequence[Object]]
+"""Workloads by kind and name; those whose name cannot be told by None."""
+
+
 def scalers(stack: Stack) -> Iterator[tuple[Object, Object | Doubt | None]]:
     """Every autoscaler with its workload; None where that is not in the stack, a doubt where it cannot be told.
 
     Without those that KEDA has made of a ScaledObject: they are its own.
     """
-    for scaler in stack.of(*SCALERS):
+    found = stack.of(*SCALERS)
+    named: dict[tuple[str, str | None], list[Object]] = {}
+    for item in stack.workloads() if found else ():
+        named.setdefault((item.kind, item.name if untold(item, "name") is None else None), []).append(item)
+    for scaler in found:
         try:
             if not any(kind == KEDA for kind, _ in owners(scaler)):
-                yield scaler, _target(scaler, stack)
+                yield scaler, _target(scaler, named)
         except Doubt as doubt:
             yield scaler, doubt
 
 
-def _target(scaler: Object, stack: Stack) -> Object | None:
+def _target(scaler: Object, named: _Named) -> Object | None:
     """The workload that one autoscaler scales, if it is in the stack.
 
     Raises:
@@ -63,29 +71,16 @@ def _target(scaler: Object, stack: Stack) -> Object | None:
     # KEDA's own default is a Deployment; Kubernetes demands the kind.
     kind, name = target.get("kind").text() or "Deployment", target.get("name").text() or ""
     doubts = []
-    for item in stack.of(kind) if kind in POD_BEARING else ():
-        try:
-            if _is_target(item, scaler, name):
-                return item
-        except Doubt as doubt:
-            doubts.append(doubt)
+    for item in (*named.get((kind, name), ()), *named.get((kind, None), ())):
+        place = untold(item, "namespace") or untold(scaler, "namespace")
+        if place is None and item.namespace != scaler.namespace:
+            continue
+        if (doubt := untold(item, "name") or place) is None:
+            return item
+        doubts.append(doubt)
     if doubts:
         raise doubts[0]
     return None
-
-
-def _is_target(item: Object, scaler: Object, name: str) -> bool:
-    """Whether a workload is the one of that `name` in the namespace of its autoscaler.
-
-    Raises:
-        Doubt: it may be.
-    """
-    called, here, there = untold(item, "name"), untold(item, "namespace"), untold(scaler, "namespace")
-    if (called is None and item.name != name) or (not (here or there) and item.namespace != scaler.namespace):
-        return False
-    if (doubt := called or here or there) is not None:
-        raise doubt
-    return True
 
 
 def scaled(stack: Stack) -> dict[int, Object]:
