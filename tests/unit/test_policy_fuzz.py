@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import functools
 import json
@@ -15,46 +14,16 @@ from cpu_time import cpu_seconds
 from google.protobuf import json_format  # type: ignore[import-untyped]  # its stubs lie in a namespace package
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from judged import TODAY, cases_of, documents, findings, objects_of, resource_type
+from judged import documents, findings, objects_of, resource_type
 from llm_policies.analyzer import Analyzer
-from llm_policies.environment import Environment
-from llm_policies.judging import Finding, judge, judge_stack
-from llm_policies.objects import Stack
 from llm_policies.pack import RULES
-from llm_policies.pools import Pool
 from llm_policies.rule import Rule
 from llm_policies.values import SECRET, SIGNATURE, UNKNOWNS
+from odd_objects import CANARY, CPU_SECONDS, UNKNOWN, WRONG, all_findings, at, corpus, places, put
 from on_mocks import Raw
 from pulumi.runtime.proto import analyzer_pb2
 
-Path = tuple[str | int, ...]
-
-UNKNOWN = sorted(UNKNOWNS)[0]
-CANARY = "c4n4ry-0f-4-s3cr3t"
-CPU_SECONDS = 3.0
-"""For all rules over one object; they take about a thousandth of it."""
-
 every_rule = pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
-
-ENVIRONMENTS = (Environment(), Environment(pools={"a": Pool(nodes=2, gpus=4, memory_mib=81920), "b": Pool(gpus=0)}))
-
-
-def deep(levels: int) -> Any:
-    """A list in a list in a list."""
-    found: Any = []
-    for _ in range(levels):
-        found = [found]
-    return found
-
-
-WRONG: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 3.5, 1e308, float("nan"), float("inf"), 10**4000, -(10**40)),
-    *("", " ", "x" * 100_000, "1e999", "-1", "0x10", "\0", "\ud800", "99999999999999999999999Gi", "%", "100%%"),
-    *([], {}, [None], [[]], [{}], {"": None}, {"name": None}, [UNKNOWN], {UNKNOWN: UNKNOWN}, UNKNOWN),
-    *({SIGNATURE: SECRET}, {SIGNATURE: SECRET, "value": CANARY}, {SIGNATURE: "another", "value": 1}),
-    *({SIGNATURE: SECRET, "value": {SIGNATURE: SECRET, "value": UNKNOWN}}, deep(300)),
-)
-"""What nobody means, at any place."""
 
 scalars = st.one_of(
     st.none(),
@@ -72,36 +41,6 @@ anything = st.one_of(
 )
 
 
-@functools.cache
-def corpus() -> tuple[tuple[Raw, ...], ...]:
-    """Objects that belong together: of every page and of every case."""
-    pages = [documents(text) for rule in RULES for text in (rule.bad, rule.good)]
-    return tuple(tuple(found) for found in [*pages, *(case.objects for rule in RULES for case in cases_of(rule.name))])
-
-
-def places(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Where something is in a document."""
-    if path:
-        yield path
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in pairs:
-        yield from places(item, (*path, key))
-
-
-def at(document: Any, path: Path) -> Any:
-    """What is there."""
-    for key in path:
-        document = document[key]
-    return document
-
-
-def put(document: Raw, path: Path, value: Any) -> Raw:
-    """A copy with `value` at `path`."""
-    changed = copy.deepcopy(document)
-    at(changed, path[:-1])[path[-1]] = copy.deepcopy(value)
-    return changed
-
-
 @st.composite
 def hostile(draw: st.DrawFn) -> list[Raw]:
     """Objects of a page or a case, some of them twice, with something odd at one to three places of one."""
@@ -112,17 +51,6 @@ def hostile(draw: st.DrawFn) -> list[Raw]:
             break
         found[index] = put(found[index], draw(st.sampled_from(where)), draw(anything))
     return [*found, *(found if draw(st.booleans()) else [])]
-
-
-def all_findings(documents: list[Raw], *, pulumi: bool) -> list[Finding]:
-    """What the pack says in each environment, with a limit of time."""
-    found: list[Finding] = []
-    with cpu_seconds(CPU_SECONDS):
-        objects = objects_of(documents, pulumi=pulumi)
-        for environment in ENVIRONMENTS:
-            found += judge(RULES, objects, environment, today=TODAY)
-            found += judge_stack(RULES, Stack(objects=objects), environment, today=TODAY)
-    return found
 
 
 def _numbers(value: Any) -> Iterator[Any]:
@@ -154,77 +82,6 @@ def test_any_field_of_a_rules_examples_may_be_anything(rule: Rule, pulumi: bool)
                     changed = [*found[:index], put(document, path, value), *found[index + 1 :]]
                     with cpu_seconds(CPU_SECONDS):
                         findings(rule, objects_of(changed, pulumi=pulumi))
-
-
-# Which objects there are, and which belong together, is said by these: another name is another object, and of another
-# kind is none that the rule looks at.
-IDENTITY = {"apiVersion", "kind", "metadata"}
-UNFIT: dict[type, Any] = {
-    str: {"odd": 1},
-    bool: {"odd": 1},
-    int: {"odd": 1},
-    float: {"odd": 1},
-    dict: "odd",
-    list: "odd",
-    type(None): "odd",
-}
-"""A value that Kubernetes takes in no place where one of the type is."""
-
-
-def names_it(found: list[Finding], path: Path) -> bool:
-    """Whether a finding says that what is at `path` cannot be judged."""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
-    return any(f"{text} is " in finding.message for finding in found)
-
-
-@every_rule
-@pytest.mark.parametrize("odd", ["wrong type", "unknown"])
-def test_no_field_makes_a_bad_object_pass_by_being_odd(rule: Rule, odd: str) -> None:
-    """Either the rule still says something, or the pack says that this very field cannot be judged.
-
-    A rule about vLLM does not look at a pod whose image is a mapping, say; another rule names that image.
-    """
-    passed = []
-    found = documents(rule.bad)
-    for index, document in enumerate(found):
-        for path in places(document):
-            value = UNKNOWN if odd == "unknown" else UNFIT[type(at(document, path))]
-            changed = [*found[:index], put(document, path, value), *found[index + 1 :]]
-            # A Node is a cluster's own report, and no rule's subject: one that cannot be read is as none.
-            if (
-                path[0] in IDENTITY
-                or document.get("kind") == "Node"
-                or findings(rule, objects_of(changed, pulumi=False))
-            ):
-                continue
-            if not names_it(all_findings(changed, pulumi=False), path):
-                passed.append(f"{document.get('kind')}: {'.'.join(map(str, path))}")
-    assert passed == []
-
-
-@every_rule
-def test_a_secret_is_judged_and_never_shown(rule: Rule) -> None:
-    """What a program marks as secret is not in a message, wherever it is."""
-    found = documents(rule.bad)
-    for index, document in enumerate(found):
-        for path in places(document):
-            old = at(document, path)
-            if not isinstance(old, str) or len(old) < 6 or path[0] in IDENTITY:
-                continue
-            for secret in (old, f"{old}{CANARY}", CANARY):
-                changed = put(document, path, {SIGNATURE: SECRET, "value": secret})
-                with_secret = all_findings([*found[:index], changed, *found[index + 1 :]], pulumi=True)
-                assert [f.message for f in with_secret if secret in f.message] == [], path
-
-
-def test_one_secret_variable_hides_itself_and_no_name() -> None:
-    """The provider marks the whole list that it is in."""
-    variable = {"name": "HF_TOKEN", "value": CANARY}
-    container = {"name": "vllm", "image": f"vllm/vllm-openai:{CANARY}", "env": [variable, {"name": CANARY}]}
-    marked = {SIGNATURE: SECRET, "value": [container, {"name": "other", "image": "other:latest"}]}
-    found = all_findings([{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": marked}}], pulumi=True)
-    assert [f.message for f in found if CANARY in f.message] == []
-    assert any("other: image 'other:latest' is mutable" in f.message for f in found)
 
 
 def secrets_and_unknowns(value: Any) -> Counter[str]:
