@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import sys
 from pathlib import Path
@@ -46,6 +47,8 @@ def check_manifests(
     Give what is applied together in one call: rules over several objects see all of it. A chart is checked as
     `helm template ... | llmctl policy check -`, an overlay as `kubectl kustomize ... | llmctl policy check -`.
     """
+    # Nearly all that is read is needed to the end: to look through it for garbage would take as long as the rest.
+    gc.set_threshold(100_000, 20, 100)
     try:
         wanted = chosen(rules or (), exclude or ())
         environment = environment_of(levels)
