@@ -10,7 +10,9 @@ from llm_policies.image_names import tag
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Rule, Setting
 
-_DIGEST = re.compile(r".+@sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
+_DIGEST = re.compile(r".+@sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")
+"""Those that container runtimes take (opencontainers/go-digest); any other text behind an @ they refuse."""
+
 _MOVING = re.compile(
     r"|latest(-.+)?|main|master|edge"
     # By which vLLM and SGLang name last night's build; a single night's has its commit behind.
@@ -37,9 +39,18 @@ def _is_settled(container: Container) -> bool:
     return _DIGEST.fullmatch(container.image) is not None or (container.name, container.image) == _INJECTED
 
 
+def _is_refused(container: Container) -> bool:
+    return "@" in container.image and not _is_settled(container)
+
+
 def _mutable(container: Container, context: Context) -> Iterator[str]:
     if not container.image:
         yield f"{container.name} has no image; name one with a release tag or @sha256 digest."
+    elif _is_refused(container):
+        yield (
+            f"{container.name}: image '{container.image}' has a digest that is none, so the runtime refuses its name "
+            "and the pod never starts. Copy it whole: sha256: and 64 of 0-9a-f."
+        )
     elif _moves(container, context):
         yield f"{container.name}: image '{container.image}' is mutable; pin a release tag or @sha256 digest."
 
@@ -49,7 +60,7 @@ IMAGE_TAG_MUTABLE = Rule(
     title="Images carry a release tag or a digest.",
     description=(
         "Under a moving tag another engine starts at the next restart of a pod: flags and metrics change, and two "
-        "replicas may differ."
+        "replicas may differ. A digest that was cut short, or is of no algorithm that runtimes know, starts none."
     ),
     remediation="Pin a release tag, or append '@sha256:...'.",
     severity="error",
@@ -62,8 +73,8 @@ IMAGE_TAG_MUTABLE = Rule(
 
 
 def _without_digest(container: Container, context: Context) -> Iterator[str]:
-    # What moves is told by the other rule, and worse.
-    if not _is_settled(container) and not _moves(container, context):
+    # What moves, and what is refused, is told by the other rule, and worse.
+    if not _is_settled(container) and not _is_refused(container) and not _moves(container, context):
         yield (
             f"{container.name}: image '{container.image}' is whatever its registry has under that tag today; append "
             "the release's @sha256 digest."
