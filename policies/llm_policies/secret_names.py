@@ -12,22 +12,30 @@ _KEYS = {"key", "keys"}
 _BEFORE_KEY = {"api", "access", "private", "secret", "auth", "encryption", "signing", "master"}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
-# What follows the secret's name and makes it another thing: where it is, how long it lives, how many there are.
+# What follows the secret's name, also as a plural, and makes it another thing: where it is, how long it lives, whose.
 _ABOUT = frozenset(
     {
-        *("file", "path", "dir", "directory", "folder", "mount", "name", "names", "url", "uri", "endpoint", "host"),
+        *("file", "path", "dir", "directory", "folder", "mount", "name", "url", "uri", "endpoint", "host", "port"),
         *("type", "kind", "mode", "ttl", "timeout", "expiry", "expiration", "seconds", "minutes", "hours", "days"),
-        *("length", "len", "size", "id", "ids", "index", "count", "limit", "threshold", "budget", "policy", "header"),
-        *("prefix", "suffix", "enabled", "disabled", "required", "info", "details", "ref", "refs", "version"),
-        *("issuer", "audience", "algorithm", "bucket", "adaptive"),
+        *("lifetime", "interval", "duration", "period", "age", "rotation", "refresh", "validation", "validity"),
+        *("length", "len", "size", "id", "index", "count", "limit", "threshold", "budget", "policy", "header"),
+        *("prefix", "suffix", "enabled", "disabled", "required", "info", "details", "ref", "version", "format"),
+        *("issuer", "audience", "algorithm", "hash", "bucket", "adaptive", "scope", "method", "strategy", "encoding"),
+        *("username", "user", "email", "region", "location", "namespace", "domain", "server", "service", "source"),
+        *("backend", "provider", "manager", "store", "storage", "persistence", "cache", "engine", "template"),
     }
 )
 _NUMBER_OF = frozenset({"max", "min", "num", "number", "total", "per"})
 _SWITCHES = frozenset({"allow", "no", "enable", "disable", "use", "require", "skip"})
+_SWITCHED = re.compile(r"[01]|auto|always|never|optional|required")
+_OF_TEXT = frozenset({"bos", "eos", "pad", "stop", "unk", "mask", "cls", "sep", "special", "image", "audio", "video"})
+"""What tokens of a model's text are called by."""
 
 _NO_SECRET = re.compile(r"(?i)true|false|yes|no|on|off|enabled?|disabled?")
 # What clients write where the server asks for no key.
-_NO_KEY = re.compile(r"(?i)empty|none|null|nil|dummy|fake|unused|no-?key|(sk-)?(not-needed|no-key-required)")
+_NO_KEY = re.compile(
+    r"(?i)empty|none|null|nil|dummy|fake|unused|no-?key|user_provided|(sk-)?(not-needed|no-key-required)"
+)
 _PATH = re.compile(r"(?:/[A-Za-z0-9._-]+){2,}/?")
 
 _LOOKS = re.compile(
@@ -35,12 +43,16 @@ _LOOKS = re.compile(
     r"|\bsk-[A-Za-z0-9_-]{0,40}[A-Za-z0-9]{16}"  # OpenAI, Anthropic and others that follow them
     r"|\bnvapi-[A-Za-z0-9_-]{20}"  # NVIDIA NGC
     r"|\bgh[pousr]_[A-Za-z0-9]{30}|\bgithub_pat_[A-Za-z0-9_]{30}"
+    r"|\beyJ[A-Za-z0-9_-]{8,300}\.eyJ[A-Za-z0-9_-]{8}"  # a JSON Web Token
     r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
     r"|(?i:\bbearer\s+)(?![$(<{])[A-Za-z0-9._+/=-]{16}"
     r"|://[^\s/:@'\"]{0,200}:(?![$(<{])[^\s/@'\"]{1,200}@"  # a password in a URL
 )
-_IN_ALL = ("hf_", "sk-", "nvapi-", "gh", "github_pat_", "private key", "bearer", "://")
+_IN_ALL = ("hf_", "sk-", "nvapi-", "gh", "github_pat_", "eyj", "private key", "bearer", "://")
 """One of them is in whatever `_LOOKS` finds, in small letters: looked for first, since that is far quicker."""
+
+_OF_JSON = re.compile(r'"([A-Za-z0-9_.-]{1,64})"\s{0,20}:\s{0,20}"([^"\\\s<{\[][^"\\\s]{5,200})"')
+"""A name and a text of JSON, as a configuration in a variable has it."""
 
 _OF_KUBERNETES = re.compile(r"(?<!\$)\$\([A-Za-z_][A-Za-z0-9_.-]*\)")
 _BRACED = re.compile(r"\$\{[A-Za-z_][^}]*\}")
@@ -53,22 +65,32 @@ def names_secret(name: str, *, at_the_end: bool = False) -> bool:
 
     Args:
         name: of a variable, of a key of a ConfigMap, or an option.
-        at_the_end: whether the secret's own word must be the last, as in options (--prefill-token-threshold).
+        at_the_end: whether the secret's own word must be the last, as in options (--prefill-token-threshold), which may
+            also be switches without a value (--allow-credentials).
     """
-    words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or words[0] in _SWITCHES or words[-1] in _ABOUT or _NUMBER_OF & set(words):
+    words = _words(name)
+    places = [index for index, word in enumerate(words) if _is_secret_word(word, words[index - 1] if index else "")]
+    if not places or _NUMBER_OF & set(words):
         return False
-    places = [
-        index
-        for index, word in enumerate(words)
-        if _SECRET_WORD.fullmatch(word) or (word in _KEYS and index > 0 and words[index - 1] in _BEFORE_KEY)
-    ]
-    return bool(places) and (not at_the_end or places[-1] == len(words) - 1)
+    if at_the_end:
+        return places[-1] == len(words) - 1 and words[0] not in _SWITCHES
+    # Vault's SECRET_ID is half of a login.
+    return words[-2:] == ("secret", "id") or not {words[-1], words[-1].removesuffix("s")} & _ABOUT
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORDS.findall(name))
+
+
+def _is_secret_word(word: str, before: str) -> bool:
+    if word in _KEYS:
+        return before in _BEFORE_KEY
+    return _SECRET_WORD.fullmatch(word) is not None and not (word.startswith("token") and before in _OF_TEXT)
 
 
 def value_may_be_secret(name: str, text: str) -> bool:
     """Whether `text` can be the secret that `name` says: no truth value, no path of a file, no stand-in for no key."""
-    if _NO_SECRET.fullmatch(text):
+    if _NO_SECRET.fullmatch(text) or (_SWITCHED.fullmatch(text) and _SWITCHES & set(_words(name)[:1])):
         return False
     lower = name.lower()
     if "credential" in lower and _PATH.fullmatch(text):
@@ -79,7 +101,18 @@ def value_may_be_secret(name: str, text: str) -> bool:
 def looks_secret(text: str) -> bool:
     """Whether `text` holds a secret whatever it is called."""
     small = text.lower()
-    return any(part in small for part in _IN_ALL) and _LOOKS.search(text) is not None
+    if any(part in small for part in _IN_ALL) and _LOOKS.search(text) is not None:
+        return True
+    return '"' in text and any(_is_pair_of_secret(*found.groups()) for found in _OF_JSON.finditer(text))
+
+
+def _is_pair_of_secret(name: str, text: str) -> bool:
+    return (
+        names_secret(name, at_the_end=True)
+        and value_may_be_secret(name, text)
+        and not is_reference(text, in_shell=True)
+        and not _PATH.fullmatch(text)
+    )
 
 
 def is_reference(text: str, *, in_shell: bool = False) -> bool:

@@ -16,9 +16,11 @@ from llm_policies.values import Doubt, Value, each, hidden
 
 def _holds_secret(name: str, value: Value) -> bool:
     text = hidden(value).text()
-    if not text or is_reference(text):
+    if not text:
         return False
-    return looks_secret(text) or (names_secret(name) and value_may_be_secret(name, text))
+    # A part that is from elsewhere makes no secret of the rest that is not.
+    by_name = names_secret(name) and value_may_be_secret(name, text) and not is_reference(text)
+    return by_name or looks_secret(text)
 
 
 def _name(entry: Value) -> str:
@@ -65,7 +67,7 @@ SECRET_IN_ENV = Rule(
         "The value of a variable stands in the pod, in every revision of its workload, and in whatever keeps "
         "manifests; who may read pods has the key. A variable is judged by its name (HF_TOKEN, DB_PASSWORD; not "
         "MAX_TOKENS or TOKEN_FILE), by the look of its value (a token of Hugging Face or OpenAI, a private key, a "
-        "password in a URL), and by Pulumi's own mark of a secret."
+        "password in a URL or in JSON), and by Pulumi's own mark of a secret."
     ),
     remediation="Put it into a Secret, and write valueFrom.secretKeyRef in place of value.",
     severity="error",

@@ -77,6 +77,7 @@ def test_what_a_patch_leaves_out_is_not_told(rule: str, pod: Raw) -> None:
             "apiKey",
         ),
         *("hf-token", "hfToken", "DB_PASSWORD", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "SECRET_KEY_BASE", "APIKEY"),
+        *("VAULT_SECRET_ID", "USE_TOKEN", "NO_PROXY_TOKEN", "DISABLE_SECRET", "TOKEN_LIMIT_PASSWORD", "ENABLE_API_KEY"),
         *("MYTOKEN", "GF_SECURITY_ADMIN_PASSWORD", "WEBUI_SECRET_KEY", "NGC_API_KEY", "TOKEN_1", "token.json"),
     ],
 )
@@ -96,7 +97,10 @@ def test_a_name_of_a_secret_is_known(name: str) -> None:
             "PASSWORD_FILE",
         ),
         *("SECRET_NAME", "AWS_ACCESS_KEY_ID", "TOKEN_TTL", "tokenizer.json", "special_tokens_map.json", "TOKENIZER"),
-        *("KEY", "KEYCLOAK_URL", "MONKEY", "SECRETARY", "SSL_KEYFILE", "ENABLE_API_KEY", "", "__", "--"),
+        *("KEY", "KEYCLOAK_URL", "MONKEY", "SECRETARY", "SSL_KEYFILE", "", "__", "--"),
+        *("REGISTRY_CREDENTIAL_USERNAME", "SECRET_PERSISTENCE", "ACCESS_TOKEN_LIFETIME", "TOKEN_REFRESH_INTERVAL"),
+        *("SECRETS_MANAGER_REGION", "API_KEY_LOCATION", "API_KEY_HASH", "TOKEN_AUDIENCES", "TOKEN_FILES", "TOKEN_IDS"),
+        *("EOS_TOKEN", "bos_token", "padToken", "STOP_TOKENS"),
     ],
 )
 def test_a_name_that_only_sounds_like_a_secret_is_none(name: str) -> None:
@@ -144,15 +148,57 @@ def test_what_is_no_reference_is_none(text: str) -> None:
         ("GOOGLE_APPLICATION_CREDENTIALS", "/var/run/key.json", False),
         ("DB_PASSWORD", "/var/run/key.json", True),
         ("API_KEY", "changeme", True),
+        ("OPENAI_API_KEY", "user_provided", False),
+        ("ENABLE_API_KEY", "1", False),
+        ("REQUIRE_TOKEN", "optional", False),
+        ("REQUIRE_TOKEN", "hunter2", True),
+        ("API_KEY", "1", True),
+        ("", "1", True),
     ],
 )
 def test_a_stand_in_for_no_secret_is_none(name: str, text: str, may_be: bool) -> None:
     assert value_may_be_secret(name, text) is may_be
 
 
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwIn0.AAAAAAAAAAAAAAAA"
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "postgres://app:hunter2@$(DB_HOST):5432/db",
+        f"hf_{'0' * 34}$(EMPTY)",
+        '{"db": {"user": "app", "password" : "hunter2"}}',
+        '{"apiKey":"0000000"}',
+        f"Authorization: {JWT}",
+    ],
+)
+def test_what_looks_like_a_secret_is_one_beside_what_is_none(text: str) -> None:
+    assert looks_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgres://$(USER):$(PASSWORD)@db:5432/db",
+        '{"password": "$(PASSWORD)", "api_key": "${API_KEY}", "token": "<your token>", "secret": ""}',
+        '{"eos_token": "<|end|>", "pad_token": "[PADDING]", "bos_token": "begin_of_text", "max_tokens": "1000000"}',
+        '{"token_file": "some-file", "password": "/run/secrets/password", "api_key": "not-needed"}',
+        '{"password": "short"}',
+        "AKIAIOSFODNN7EXAMPLE",  # which key it is, and not the key
+    ],
+)
+def test_what_only_stands_like_a_secret_is_none(text: str) -> None:
+    assert not looks_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"password":"' * 30_000,
+        '"a" :  ' * 50_000,
+        "eyJ" * 100_000,
+        "-eyJ" * 75_000,
         "a" * 300_000,
         "hf_" * 100_000,
         "sk-" * 100_000,
