@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
-from llm_policies.labels import plainly_differ, untold
+from llm_policies.labels import has, matches, of_pod, selects_all, untold
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Rule, Said
@@ -18,9 +18,20 @@ _CLUSTER_WIDE = ("GlobalNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 _USUAL_PORTS: dict[str | None, int] = {"vllm": 8000, "sglang": 30000, "ollama": 11434, "llamacpp": 8080, "tgi": 80}
 _POLICIES = ("NetworkPolicy", "CiliumNetworkPolicy", *_CLUSTER_WIDE)
 
+_Callers = tuple[str, str]
+"""All of them, and any one of them."""
+
+_PODS: _Callers = ("everyone", "any pod")
+_ENTITIES: dict[str | None, _Callers] = {
+    "all": _PODS,
+    "cluster": _PODS,
+    "world": ("all the world", "anyone outside the cluster"),
+}
+"""What Cilium calls those who may come in."""
+
 
 def _unprotected(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    policies = [_Policy(item) for item in stack.of(*_POLICIES)]
+    policies = [_Policy(item, spec) for item in stack.of(*_POLICIES) for spec in _specs(item)]
     for workload in stack.workloads():
         if workload.kind in ("Job", "CronJob"):
             continue  # nothing listens there for others
@@ -36,20 +47,22 @@ def _unprotected(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
 
 def _judged(workload: Object, pod: Pod, policies: list[_Policy]) -> Iterator[Said]:
     doubts: list[Doubt] = []
-    closed, opened = False, ""
+    closed = False
+    opened: list[tuple[str, _Callers]] = []
+    labels = of_pod(workload, pod)
     for policy in policies:
         try:
-            if policy.closes and policy.selects(pod):
+            if policy.closes and policy.selects(labels):
                 policy.meet(workload)
                 closed = True
-                opens = any(_lets_all_in(policy.item, engine) for engine in pod.engines)
-                opened = opened or (policy.item.name if opens else "")
+                opened += [(policy.item.name, callers) for engine in pod.engines for callers in policy.lets_in(engine)]
         except Doubt as doubt:
             doubts.append(doubt)
     if opened:
+        name, (all_of_them, any_of_them) = opened[0]
         yield (
-            f"NetworkPolicy '{opened}' lets everyone in to '{workload.name}'; any pod can call the model API, past "
-            "keys and limits of the edge. Say under 'from' who may."
+            f"NetworkPolicy '{name}' lets {all_of_them} in to '{workload.name}'; {any_of_them} can call the model API, "
+            "past keys and limits of the edge. Say under 'from' who may."
         )
     elif not closed and not doubts and not _is_left_out(pod.written_labels):
         yield (
@@ -65,25 +78,28 @@ def _is_left_out(labels: Value) -> bool:
     return labels.partial and labels.raw is None
 
 
-def _closes_ingress(policy: Object) -> bool:
-    """Whether it limits who comes in: by default it does, whatever it says of the way out."""
-    spec = policy.properties.get("spec")
-    if policy.kind.startswith("Cilium"):
-        # With a list, also an empty one, all else is closed.
-        return spec.get("ingress").raw is not None or spec.get("ingressDeny").raw is not None
-    if policy.group in _CALICO:
-        types = [kind.text() for kind in spec.get("types").items()]
-        # Without types: Ingress, unless there are rules for the way out alone.
-        return "Ingress" in types if types else spec.get("ingress").raw is not None or spec.get("egress").raw is None
-    types = [kind.text() for kind in spec.get("policyTypes").items()]
-    return not types or "Ingress" in types
+def _is_of_cilium(policy: Object) -> bool:
+    return policy.kind.startswith("Cilium")
+
+
+def _specs(policy: Object) -> list[Value]:
+    """What a policy says; one of Cilium may say several things."""
+    spec, specs = policy.properties.get("spec"), policy.properties.get("specs")
+    if not _is_of_cilium(policy):
+        return [spec]
+    try:
+        several = specs.items() if specs.raw is not None else []
+    except Doubt:
+        return [specs]  # told when it is read
+    return [*several, *([spec] if spec.raw is not None else [])]
 
 
 class _Policy:
-    """A policy whose selector is read once: there are as many policies as workloads."""
+    """What a policy says, read once: there are as many policies as workloads."""
 
-    def __init__(self, item: Object) -> None:
+    def __init__(self, item: Object, spec: Value) -> None:
         self.item = item
+        self._spec = spec
 
     @cached_property
     def _is_cluster_wide(self) -> bool:
@@ -109,102 +125,107 @@ class _Policy:
 
     @cached_property
     def closes(self) -> bool:
-        return _closes_ingress(self.item)
+        """Whether it limits who comes in: by default it does, whatever it says of the way out."""
+        spec = self._spec
+        if _is_of_cilium(self.item):
+            # With a list, also an empty one, all else is closed.
+            return spec.get("ingress").raw is not None or spec.get("ingressDeny").raw is not None
+        if self.item.group in _CALICO:
+            types = [kind.text() for kind in spec.get("types").items()]
+            # Without types: Ingress, unless there are rules for the way out alone.
+            only_out = spec.get("ingress").raw is None and spec.get("egress").raw is not None
+            return "Ingress" in types if types else not only_out
+        types = [kind.text() for kind in spec.get("policyTypes").items()]
+        return not types or "Ingress" in types
 
     @cached_property
     def _selector(self) -> Value:
-        key = "endpointSelector" if self.item.kind.startswith("Cilium") else "podSelector"
         # Without a selector: every pod of the namespace.
-        return self.item.properties.get("spec", key)
-
-    @cached_property
-    def _match_labels(self) -> Value:
-        return self._selector.get("matchLabels")
-
-    @cached_property
-    def _labels(self) -> list[tuple[str, str | None]]:
-        return [(key, value.text()) for key, value in self._match_labels.pairs()]
-
-    @cached_property
-    def _expressions(self) -> list[tuple[str, str | None, list[str | None]]]:
-        return [
-            (e.get("key").text() or "", e.get("operator").text(), [value.text() for value in e.get("values").items()])
-            for e in self._selector.get("matchExpressions").items()
+        if not _is_of_cilium(self.item):
+            return self._spec.get("podSelector")
+        selector = self._spec.get("endpointSelector")
+        labels = {_key(key): value.raw for key, value in selector.get("matchLabels").pairs()}
+        expressions = [
+            {**expression.raw, "key": _key(expression.get("key").text() or "")}
+            for expression in selector.get("matchExpressions").items()
         ]
+        return Value({"matchLabels": labels, "matchExpressions": expressions}, selector.path)
 
-    def selects(self, pod: Pod) -> bool:
-        """Whether it selects a pod; an empty selector selects all.
+    def selects(self, labels: Value) -> bool:
+        """Whether it selects a pod with these labels; an empty selector selects all.
 
         Raises:
             Doubt: it cannot be read, or a label that it asks for is not known yet.
         """
         if self.item.group in _CALICO:
-            return _matches_calico(self.item.properties.get("spec", "selector").text() or "all()", pod)
-        if plainly_differ(pod.written_labels.raw, self._match_labels.raw):
-            return False
-        return all(_label(pod, key) == text for key, text in self._labels) and all(
-            _holds(_label(pod, key), operator, values) for key, operator, values in self._expressions
-        )
+            return _matches_calico(self._spec.get("selector").text() or "all()", labels)
+        return matches(labels, self._selector)
+
+    def lets_in(self, engine: Container) -> Iterator[_Callers]:
+        """Of whom it lets all in to the engine, so that it is as good as none.
+
+        Calico has more ways to say whom it lets in than are read here.
+        """
+        own = _ports(engine)
+        for rule in self._spec.get("ingress").items() if self.item.group not in _CALICO else []:
+            if _is_of_cilium(self.item):
+                entities = [entity.text() for entity in rule.get("fromEntities").items()]
+                callers = next((_ENTITIES[entity] for entity in entities if entity in _ENTITIES), None)
+                ports = [port for one in rule.get("toPorts").items() for port in one.get("ports").items()]
+            else:
+                sources, ports = rule.get("from").items(), rule.get("ports").items()
+                callers = _PODS if not sources or any(_is_everyone(source) for source in sources) else None
+            if callers is not None and (not ports or any(_is_one_of(own, port) for port in ports)):
+                yield callers
 
 
-def _holds(label: str | None, operator: str | None, values: list[str | None]) -> bool:
-    holds = {
-        "In": label in values,
-        "NotIn": label not in values,
-        "Exists": label is not None,
-        "DoesNotExist": label is None,
-    }
-    return operator in holds and holds[operator]
-
-
-def _matches_calico(selector: str, pod: Pod) -> bool:
-    """As `_matches`, of Calico's language; of it `all()` and `a == 'b' && ...` are read, and others select nothing."""
+def _matches_calico(selector: str, labels: Value) -> bool:
+    """As `matches`, of Calico's language; of it `all()` and `a == 'b' && ...` are read, and others select nothing."""
     if selector.strip() == "all()":
         return True
     pairs = [_CALICO_PAIR.fullmatch(part) for part in selector.split("&&")]
-    return all(pair is not None and _label(pod, pair[1]) == (pair[2] or pair[3]) for pair in pairs)
+    return all(pair is not None and has(labels, Value({pair[1]: pair[2] or pair[3]})) for pair in pairs)
 
 
-def _label(pod: Pod, key: str) -> str | None:
-    # Cilium says from where it has a label.
-    return pod.written_labels.get(key.removeprefix("k8s:")).text()
-
-
-def _lets_all_in(policy: Object, engine: Container) -> bool:
-    """Whether some rule lets everyone in to the engine, so that the policy is as good as none."""
-    if policy.group in _CALICO or policy.kind.startswith("Cilium"):
-        return False  # they have more ways to say whom they let in than are read here
-    own = _ports(engine)
-    return any(_opens(rule, own) for rule in policy.properties.get("spec", "ingress").items())
-
-
-def _opens(rule: Value, own: set[str | int | None]) -> bool:
-    """Whether a rule lets everyone in to one of the ports `own`."""
-    sources = rule.get("from").items()
-    if sources and not any(_is_everyone(source) for source in sources):
-        return False
-    ports = [_port(port.get("port")) for port in rule.get("ports").items()]
-    return not ports or any(port is None or port in own for port in ports)
+def _key(key: str) -> str:
+    """A label as Kubernetes has it: Cilium says from where it is."""
+    return key.removeprefix("k8s:").removeprefix("any:")
 
 
 def _is_everyone(source: Value) -> bool:
     block, namespaces, pods = source.get("ipBlock"), source.get("namespaceSelector"), source.get("podSelector")
     if block.raw is not None:
         return block.get("cidr").text() in ("0.0.0.0/0", "::/0") and not block.get("except").items()
-    return namespaces.raw is not None and not namespaces.pairs() and not pods.pairs()
+    return namespaces.raw is not None and selects_all(namespaces) and selects_all(pods)
+
+
+def _is_one_of(own: set[str | int | None], port: Value) -> bool:
+    """Whether a port of a rule, or one up to its `endPort`, is one of an engine's `own`."""
+    first, last = _port(port.get("port")), port.get("endPort").integer()
+    if isinstance(first, str):
+        return first in own
+    if first is None:
+        return True
+    return any(isinstance(one, int) and first <= one <= (first if last is None else last) for one in own)
 
 
 def _ports(engine: Container) -> set[str | int | None]:
-    """Numbers and names of the ports that an engine has: its usual one, where it declares none."""
-    ports = engine.value.get("ports").items()
-    if not ports:
-        return {_USUAL_PORTS.get(engine.engine)}
-    return {port.get("containerPort").integer() for port in ports} | {port.get("name").text() for port in ports}
+    """Numbers and names of the ports that an engine has: its usual one, where it names none."""
+    declared = engine.value.get("ports").items()
+    own: set[str | int | None] = {port.get("containerPort").integer() for port in declared}
+    own |= {port.get("name").text() for port in declared}
+    told = engine.number("--port")
+    if told is not None:
+        own.add(int(told))
+    return own or {_USUAL_PORTS.get(engine.engine)}
 
 
 def _port(port: Value) -> str | int | None:
-    """A port as a policy names it; None for every one."""
-    return port.text() if isinstance(port.raw, str) else port.integer()
+    """A port as a policy names it; None for every one. Cilium writes numbers as texts."""
+    text = port.text() if isinstance(port.raw, str) else None
+    if text is None:
+        return port.integer()
+    return int(text) if text.isdecimal() else text
 
 
 _SERVER = """\
