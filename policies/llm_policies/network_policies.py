@@ -10,6 +10,7 @@ from llm_policies.labels import has, matches, of_pod, selects_all, untold
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Rule, Said
+from llm_policies.selection import candidates
 from llm_policies.values import Doubt, Value
 
 _CALICO = ("projectcalico.org", "crd.projectcalico.org")
@@ -31,16 +32,17 @@ _ENTITIES: dict[str | None, _Callers] = {
 
 
 def _unprotected(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
-    policies = [_Policy(item, spec) for item in stack.of(*_POLICIES) for spec in _specs(item)]
+    policies: dict[int, list[_Policy]] = {}
+    for policy in (_Policy(item, spec) for item in stack.of(*_POLICIES) for spec in _specs(item)):
+        for workload in policy.candidates(stack):
+            policies.setdefault(id(workload), []).append(policy)
     for workload in stack.workloads():
         if workload.kind in ("Job", "CronJob"):
             continue  # nothing listens there for others
         try:
-            is_anywhere = untold(workload, "namespace") is not None
-            there = [policy for policy in policies if is_anywhere or policy.may_be_in(workload.namespace)]
             for pod in workload.pods:
                 if pod.engines:
-                    yield from ((workload, said) for said in _judged(workload, pod, there))
+                    yield from ((workload, said) for said in _judged(workload, pod, policies.get(id(workload), [])))
         except Doubt as doubt:
             yield workload, doubt
 
@@ -95,7 +97,7 @@ def _specs(policy: Object) -> list[Value]:
 
 
 class _Policy:
-    """What a policy says, read once: there are as many policies as workloads."""
+    """What a policy says, read once."""
 
     def __init__(self, item: Object, spec: Value) -> None:
         self.item = item
@@ -109,9 +111,14 @@ class _Policy:
     def _untold(self) -> Doubt | None:
         return untold(self.item, "namespace")
 
-    def may_be_in(self, namespace: str) -> bool:
-        """Whether it is for pods of `namespace`, or may be."""
-        return self._is_cluster_wide or self.item.namespace == namespace or self._untold is not None
+    def candidates(self, stack: Stack) -> list[Object]:
+        """The workloads that it may be for: there are as many as policies."""
+        try:
+            pairs = self._selector.get("matchLabels")
+        except Doubt:
+            pairs = Value(None)  # told of those that it is asked of
+        is_anywhere = self._is_cluster_wide or self._untold is not None
+        return candidates(stack, None if is_anywhere else self.item.namespace, pairs)
 
     def meet(self, workload: Object) -> None:
         """See that it surely is for pods of the workload's namespace.
