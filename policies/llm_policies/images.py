@@ -36,7 +36,7 @@ def _moves(container: Container, context: Context) -> bool:
 
 def _is_settled(container: Container) -> bool:
     """Whether it is one image for ever, or no image yet."""
-    return _DIGEST.fullmatch(container.image) is not None or (container.name, container.image) == _INJECTED
+    return _DIGEST.fullmatch(container.image) is not None or (container.own_name, container.image) == _INJECTED
 
 
 def _is_refused(container: Container) -> bool:

@@ -125,7 +125,12 @@ class Object:
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
         """The pods that it is or makes, without their number; none for other kinds, and for a template left out."""
-        return tuple(Pod(self.properties.get(*path), owner_kind=self.kind) for path in self.pod_paths)
+        templates = [self.properties.get(*path) for path in self.pod_paths]
+        shared = _share_names([Pod(template) for template in templates])
+        roles = [path[-1].removesuffix("Template") if shared else "" for path in self.pod_paths]
+        return tuple(
+            Pod(template, owner_kind=self.kind, role=role) for template, role in zip(templates, roles, strict=True)
+        )
 
     @property
     def serving_pods(self) -> tuple[Pod, ...]:
@@ -158,6 +163,17 @@ class Object:
             IndexError: it has none.
         """
         return self.pods[0]
+
+
+def _share_names(pods: Sequence[Pod]) -> bool:
+    """Whether containers of several pods have one name."""
+    if len(pods) < 2:
+        return False
+    try:
+        names = [{container.own_name for container in pod.containers} for pod in pods]
+    except Doubt:
+        return False  # told of that list of containers
+    return not names[0].isdisjoint(*names[1:])
 
 
 def texts(value: Value) -> dict[str, str]:

@@ -55,12 +55,17 @@ class Container:
     role: Role
 
     @cached_property
-    def name(self) -> str:
+    def own_name(self) -> str:
         """Its name, or its place where it has none that is known."""
         try:
             return self.value.get("name").text() or self.value.path
         except Doubt:
             return self.value.path
+
+    @property
+    def name(self) -> str:
+        """For messages: `worker/vllm` where another pod of the object has a container of its name too."""
+        return f"{self.pod.role}/{self.own_name}" if self.pod.role else self.own_name
 
     @cached_property
     def is_sidecar(self) -> bool:
@@ -243,6 +248,9 @@ class Pod:
     """With `metadata` and `spec`."""
 
     owner_kind: str = "Pod"
+    role: str = ""
+    """Among several pods of an object whose containers have the same names."""
+
     _lists: dict[str, tuple[Container, ...]] = field(default_factory=dict)
 
     @cached_property

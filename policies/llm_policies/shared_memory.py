@@ -148,7 +148,7 @@ def _users(pod: Pod, volume: Value) -> list[Container]:
     return [
         container
         for container in pod.containers
-        if not _MESH_PROXY.fullmatch(container.name)
+        if not _MESH_PROXY.fullmatch(container.own_name)
         and any(mount.get("name").text() == name for mount in container.value.get("volumeMounts").items())
     ]
 

@@ -107,6 +107,15 @@ data:
     ]
 
 
+def test_leader_and_worker_with_a_container_of_one_name_are_told_apart() -> None:
+    pod = "{spec: {containers: [{name: vllm, securityContext: {privileged: true}}]}}"
+    text = (
+        "apiVersion: leaderworkerset.x-k8s.io/v1\nkind: LeaderWorkerSet\nmetadata: {name: large}\n"
+        f"spec:\n  leaderWorkerTemplate:\n    leaderTemplate: {pod}\n    workerTemplate: {pod}\n"
+    )
+    assert [found.line for found in found_in(text, rules="privileged").findings] == [6, 7]
+
+
 def test_what_is_written_is_sorted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for each finding, whether these are of many objects in one List or of one object."""
     noted = 0
@@ -140,12 +149,6 @@ def test_nothing_to_judge_is_no_success(text: str) -> None:
     checked = found_in(text)
     assert [str(u) for u in checked.unreadable] == ["input: has no Kubernetes object, so nothing was checked."]
     assert checked.exit_code("error") == 2
-
-
-def test_kinds_that_no_rule_knows_are_told() -> None:
-    checked = found_in("apiVersion: kubeai.org/v1\nkind: Model\nspec: {image: 'x:latest'}")
-    assert checked.passed_over == ["Model (kubeai.org)"]
-    assert checked.exit_code("warn") == 0
 
 
 # --- levels ---
