@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_policies.kinds import edges, is_a, name_of, namespace_of
-from llm_policies.labels import has, of_pod
+from llm_policies.labels import has, of_pod, untold
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.routes import Backend, referred
@@ -59,21 +59,20 @@ class Network:
                 doubts.append(doubt)
         return found, doubts
 
-    def _meant(self, backend: Backend) -> list[tuple[Object, Undecided | None]]:
+    def _meant(self, backend: Backend) -> list[tuple[Object, Doubt | None]]:
         """The objects that a backend may mean, each with why it may be another."""
-        may_be: list[tuple[Object, Undecided | None]] = []
+        may_be: list[tuple[Object, Doubt | None]] = []
         for name in (backend.name, None):
             for item in self._targets.get((backend.kind, name), []):
                 namespace = namespace_of(item)
                 if None not in (name, namespace) and namespace == backend.namespace:
                     return [(item, None)]
                 if None in (namespace, backend.namespace) or namespace == backend.namespace:
-                    may_be.append((item, Undecided(f"metadata.{'name' if name is None else 'namespace'}")))
+                    doubt = untold(item, "name") or untold(item, "namespace")
+                    may_be.append((item, doubt or Undecided("metadata.namespace")))  # else the backend's
         return may_be
 
-    def _services_of(
-        self, backend: Backend, seen: set[int]
-    ) -> Iterator[tuple[Object, str | int | None, Undecided | None]]:
+    def _services_of(self, backend: Backend, seen: set[int]) -> Iterator[tuple[Object, str | int | None, Doubt | None]]:
         """What is behind TraefikServices, which may lead to others, also in circles."""
         for target, unsure in self._meant(backend):
             if target.kind != "TraefikService":
@@ -95,8 +94,7 @@ class Network:
         found: list[tuple[Object, Container]] = []
         if not selector.pairs():
             return found  # its endpoints come from elsewhere
-        namespace = namespace_of(target)
-        for workload in candidates(self._stack, namespace, selector):
+        for workload in candidates(self._stack, namespace_of(target), selector):
             try:
                 behind = [
                     (workload, engine)
@@ -104,11 +102,12 @@ class Network:
                     for engine in _serving(workload, pod, selector)
                     if _listens(engine, ports)
                 ]
-                if behind and None in (namespace, namespace_of(workload)):
-                    raise Undecided("metadata.namespace")
+                doubt = untold(target, "namespace") or untold(workload, "namespace")
+                if behind and doubt is not None:
+                    raise doubt
                 found += behind
-            except Doubt as doubt:
-                doubts.append(doubt)
+            except Doubt as unread:
+                doubts.append(unread)
         return found
 
 
