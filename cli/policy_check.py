@@ -16,6 +16,7 @@ from llm_policies.rule import Rule
 
 from cli.levels import read_levels
 from cli.manifests import Found, Manifest, Skipped, Unreadable
+from cli.policy_kinds import passed_over
 from cli.policy_lines import Lines
 from toolchain.steps import StepFailed
 
@@ -49,7 +50,7 @@ class Checked:
     """By file and line; those of one object stand together."""
 
     passed_over: Sequence[str]
-    """Kinds of others, of which no rule knows what they mean: a controller makes pods of some."""
+    """Kinds of others that no rule reads."""
 
     skipped: Sequence[Skipped]
     unreadable: Sequence[Unreadable]
@@ -134,20 +135,10 @@ def check(
         rules=rules,
         objects=[(item, (own := written[id(item)]).manifest.file, own.of_object(item)) for item in objects],
         findings=located,
-        passed_over=_passed_over(objects),
+        passed_over=passed_over(objects),
         skipped=skipped,
         unreadable=unreadable,
     )
-
-
-def _passed_over(objects: Iterable[Object]) -> list[str]:
-    known = {kind for rule in RULES for kind in rule.kinds or ()}
-    others = {
-        f"{item.kind} ({item.group})"
-        for item in objects
-        if item.kind not in known and "." in item.group and not item.group.endswith(".k8s.io")
-    }
-    return sorted(others)
 
 
 _WEIGHTS: dict[Weight, int] = {"error": 0, "warning": 1, "excepted": 2}

@@ -63,7 +63,7 @@ def _text(checked: Checked) -> str:
         ]
         lines.append("")
     if checked.passed_over:
-        lines.append(_printable(f"passed over, as no rule knows what they mean: {', '.join(checked.passed_over)}."))
+        lines.append(_printable(f"passed over, as no rule reads them: {', '.join(checked.passed_over)}."))
     lines += [_printable(f"skipped {s.file}:{s.line}: {s.why}.") for s in checked.skipped]
     lines += [_printable(f"unreadable {problem}") for problem in checked.unreadable]
     return "\n".join([*lines, summary(checked)])
