@@ -184,7 +184,8 @@ PUBLIC_API_NO_KEY = Rule(
         "An Ingress, a route, a LoadBalancer or a NodePort brings an engine to whoever reaches the cluster. Engines "
         "ask for no key unless told to, and Ollama never does. What asks before them counts: ingress-nginx's auth-url, "
         "auth-type and auth-tls-secret where the class may be nginx; Traefik's basicAuth, digestAuth, forwardAuth and "
-        "plugins whose name says so; SecurityPolicy and AuthPolicy on an HTTPRoute or its Gateway. Where the route "
+        "plugins whose name says so; SecurityPolicy and AuthPolicy on an HTTPRoute, on its rule, or on all that it is "
+        "attached to. A key that is seen to be empty, in a Secret among the objects too, is none. Where the route "
         "leads to something else than an engine, such as a gateway of one's own, nothing is said: whom that lets in is "
         "not to be seen in its objects."
     ),

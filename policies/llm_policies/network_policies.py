@@ -251,7 +251,7 @@ NETWORK_POLICY = Rule(
     description=(
         "Without a NetworkPolicy every pod of the cluster reaches the engine's port. Ollama has no keys at all, and "
         "vLLM's protect some of its paths only. Policies of Cilium count, and those of Calico that select all pods or "
-        "those with certain labels."
+        "those with certain labels; one that lets all pods in to the engine's port counts as none."
     ),
     remediation="Add a NetworkPolicy that selects the pods, with Ingress, and lets in the gateway and Prometheus.",
     severity="warn",

@@ -205,7 +205,8 @@ INGRESS_TIMEOUT = Rule(
     title="The edge waits as long as a model may think.",
     description=(
         "An nginx gives up after 60 s without a word, and a long prompt takes longer before its first one. Traefik "
-        "does not, unless a ServersTransport says so; of the Gateway API what a route says itself is looked at. Not "
+        "does not, unless a ServersTransport says so; of the Gateway API what a route says itself is looked at. A "
+        "class is nginx's by its name, by the controller of its IngressClass, or by the annotations of an Ingress. Not "
         "read: an nginx's ConfigMap (say what it has in defaultReadTimeoutSeconds), Traefik's arguments and files, and "
         "what the controller does of an Ingress without a class."
     ),
