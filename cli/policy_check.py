@@ -130,7 +130,7 @@ def check(
     ]
     order = {id(item): position for position, item in enumerate(objects)}
     located = [_located(finding, written[id(finding.item)]) for finding in found]
-    located.sort(key=lambda one: (order[id(one.finding.item)], _WEIGHTS[one.weight], one.line, one.finding.rule.name))
+    located.sort(key=lambda one: (order[id(one.finding.item)], WEIGHTS[one.weight], one.line, one.finding.rule.name))
     return Checked(
         rules=rules,
         objects=[(item, (own := written[id(item)]).manifest.file, own.of_object(item)) for item in objects],
@@ -141,7 +141,8 @@ def check(
     )
 
 
-_WEIGHTS: dict[Weight, int] = {"error": 0, "warning": 1, "excepted": 2}
+WEIGHTS: dict[Weight, int] = {"error": 0, "warning": 1, "excepted": 2}
+"""The least counts most."""
 
 
 def _located(finding: Finding, lines: Lines) -> Located:

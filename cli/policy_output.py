@@ -17,14 +17,17 @@ import yaml
 from llm_policies.objects import Object
 from llm_policies.rule import Rule
 
-from cli.manifests import STDIN
-from cli.policy_check import Checked, Located, Weight
+from cli.manifests import STDIN, Unreadable
+from cli.policy_check import WEIGHTS, Checked, Located, Weight
 from cli.policy_pages import page
 from toolchain.paths import REPOSITORY
 
 Format = Literal["text", "json", "sarif", "junit"]
 
 _SHOWN: dict[Weight, str] = {"error": "error", "warning": "warning", "excepted": "excepted"}
+_MOST_RESULTS = 25_000
+"""Of one run: GitHub refuses a file with more."""
+
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 # Everything that neither a terminal nor XML 1.0 should be given as it is.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -98,6 +101,14 @@ def _json(checked: Checked) -> dict[str, Any]:
 
 def _sarif(checked: Checked, docs: str) -> dict[str, Any]:
     index = {rule.name: position for position, rule in enumerate(checked.rules)}
+    results = sorted(checked.findings, key=lambda found: WEIGHTS[found.weight])[:_MOST_RESULTS]
+    notifications = [
+        {"level": "error", "message": {"text": problem.why}, "locations": [_place(problem.file, problem.line)]}
+        for problem in checked.unreadable
+    ]
+    if left_out := len(checked.findings) - len(results):
+        told = f"{_counted(left_out, 'finding')} left out, of those that weigh least: GitHub takes {_MOST_RESULTS}."
+        notifications.append({"level": "warning", "message": {"text": told}})
     return {
         "$schema": _SARIF,
         "version": "2.1.0",
@@ -113,18 +124,11 @@ def _sarif(checked: Checked, docs: str) -> dict[str, Any]:
                 "invocations": [
                     {
                         "executionSuccessful": not checked.unreadable,
-                        "toolExecutionNotifications": [
-                            {
-                                "level": "error",
-                                "message": {"text": problem.why},
-                                "locations": [_place(problem.file, problem.line)],
-                            }
-                            for problem in checked.unreadable
-                        ],
+                        "toolExecutionNotifications": notifications,
                     }
                 ],
                 "columnKind": "unicodeCodePoints",
-                "results": [_sarif_result(found, index) for found in checked.findings],
+                "results": [_sarif_result(found, index) for found in results],
             }
         ],
     }
@@ -182,7 +186,10 @@ def _junit(checked: Checked) -> str:
     """A suite for each file; in it a case for each rule that an object breaks, or one that has passed."""
     root = ElementTree.Element("testsuites", name="llm-policies")
     of_object = {id(item): list(found) for item, found in groupby(checked.findings, key=lambda one: one.finding.item)}
-    suites: dict[str, list[tuple[Object, dict[str, list[Located]]]]] = {p.file: [] for p in checked.unreadable}
+    unreadable: dict[str, list[Unreadable]] = {}
+    for problem in checked.unreadable:
+        unreadable.setdefault(problem.file, []).append(problem)
+    suites: dict[str, list[tuple[Object, dict[str, list[Located]]]]] = {file: [] for file in unreadable}
     for item, file, _ in checked.objects:
         by_rule: dict[str, list[Located]] = {}
         for one in of_object.get(id(item), ()):
@@ -198,7 +205,7 @@ def _junit(checked: Checked) -> str:
                 if found:
                     case.set("line", str(found[0].line))
                     _verdict(case, found)
-        for problem in (p for p in checked.unreadable if p.file == file):
+        for problem in unreadable.get(file, ()):
             case = ElementTree.SubElement(suite, "testcase", name="readable", classname=_printable(file))
             ElementTree.SubElement(case, "error", type="unreadable", message=_printable(str(problem)))
         for which, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):

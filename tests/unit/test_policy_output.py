@@ -11,6 +11,7 @@ import pytest
 from checked import ALL, EXCEPTED, SERVER, found_in
 from llm_policies.pack import RULES
 
+from cli import policy_output
 from cli.policy_output import Format, rendered
 
 SARIF = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0.json").read_text())
@@ -39,6 +40,24 @@ def test_sarif_meets_its_schema_and_says_where_why_and_how_bad() -> None:
     [invocation] = run["invocations"]
     assert not invocation["executionSuccessful"]
     assert "is not YAML" in invocation["toolExecutionNotifications"][0]["message"]["text"]
+
+
+def test_sarif_has_no_more_results_than_github_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses the whole file otherwise: what weighs least goes, and is counted."""
+    checked = found_in(SERVER, EXCEPTED)
+    assert checked.findings[-1].weight == "excepted"
+    most = checked.count("error") + 1
+    for limit, left_out in ((most, len(checked.findings) - most), (len(checked.findings), 0)):
+        monkeypatch.setattr(policy_output, "_MOST_RESULTS", limit)
+        log = json.loads(rendered(checked, "sarif", ""))
+        jsonschema.validate(log, SARIF, jsonschema.Draft7Validator)
+        [run] = log["runs"]
+        levels = [result["level"] for result in run["results"]]
+        assert (len(levels), levels.count("error")) == (limit, checked.count("error"))
+        told = [note["message"]["text"] for note in run["invocations"][0]["toolExecutionNotifications"]]
+        why = f"{left_out} findings left out, of those that weigh least: GitHub takes {limit}."
+        assert told == ([why] if left_out else [])
+        assert run["invocations"][0]["executionSuccessful"]
 
 
 def test_sarif_names_any_file() -> None:
