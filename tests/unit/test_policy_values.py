@@ -84,7 +84,7 @@ POD_SPEC: Raw = {"containers": [{"name": "c"}]}
 )
 def test_pods_are_found_in_every_kind_that_makes_them(kind: str, properties: Raw, count: int) -> None:
     [item] = of_manifest({"kind": kind, **properties})
-    assert [container.name for pod in item.pods for container in pod.containers] == ["c"] * count
+    assert [container.own_name for pod in item.pods for container in pod.containers] == ["c"] * count
 
 
 @pytest.mark.parametrize(
