@@ -155,7 +155,7 @@ def adapter_rules(stack: Stack) -> tuple[list[AdapterRule], list[Doubt]]:
 
 
 def _rules_of(file: Value) -> Iterator[AdapterRule]:
-    text = file.text() or ""
+    text = hidden(file).text() or ""
     if "seriesQuery" not in text:
         return
     if len(text) > _LONGEST_CONFIG or _depth(text) > _DEEPEST_CONFIG or _DEEP_LINE.search(text):

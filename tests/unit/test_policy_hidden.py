@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from judged import TODAY, documents, findings, objects_of
+from judged import TODAY, cases_of, documents, findings, objects_of
 from llm_policies.environment import Environment
 from llm_policies.judging import Finding, judge, judge_stack
 from llm_policies.objects import Stack
@@ -93,19 +93,30 @@ def test_one_secret_variable_hides_itself_and_no_name() -> None:
     assert any("other: image 'other:latest' is mutable" in f.message for f in found)
 
 
+# What stands below these may be a secret, in clear.
+FREE = {"env", "args", "command", "data", "stringData", "httpHeaders"}
+
+
 @every_rule
-def test_a_text_or_a_number_that_is_no_list_and_no_mapping_is_never_shown(rule: Rule) -> None:
+def test_a_text_or_a_number_of_the_wrong_type_is_not_shown_where_it_may_be_a_secret(rule: Rule) -> None:
     """A whole command line, or all variables, may stand in a text by mistake, with a key in it."""
     found = documents(rule.bad)
     for index, document in enumerate(found):
         for path in places(document):
-            if isinstance(at(document, path), dict | list):
-                for literal in (f"--api-key={CANARY}", NUMBER):
-                    changed = all_findings(
-                        [*found[:index], put(document, path, literal), *found[index + 1 :]], pulumi=True
-                    )
-                    shown = [f.message for f in changed if CANARY in f.message or str(NUMBER) in f.message]
-                    assert shown == [], path
+            is_one = not isinstance(at(document, path), dict | list)
+            if is_one and (FREE.isdisjoint(path) or path[-1] == "name"):
+                continue
+            for literal in (NUMBER,) if is_one else (f"--api-key={CANARY}", NUMBER):
+                changed = [*found[:index], put(document, path, literal), *found[index + 1 :]]
+                told = [f.message for f in all_findings(changed, pulumi=True)]
+                assert [said for said in told if CANARY in said or str(NUMBER) in said] == [], path
+
+
+@pytest.mark.parametrize("rule", ["secret-in-env", "secret-in-args"])
+def test_no_rule_shows_a_literal_secret(rule: str) -> None:
+    for case in cases_of(rule):
+        told = [f.message for f in all_findings(list(case.objects), pulumi=False)]
+        assert [said for said in told if "not-a-real" in said or "0000000000" in said] == [], case.id
 
 
 @every_rule
