@@ -8,9 +8,7 @@ from typing import Any
 import yaml
 from llm_policies.values import SIGNATURE, UNKNOWNS
 
-from settings.yaml_scalars import readings, scalar
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from settings.yaml_scalars import Loader, readings, scalar
 
 MOST_VALUES = 1_000_000
 """Of one document, aliases counted: aliases of aliases could make any number of them."""
@@ -39,7 +37,7 @@ def plain(text: str) -> Any:
     """
     try:
         check_depth(text)
-        node = yaml.compose(text, Loader=LOADER)
+        node = yaml.compose(text, Loader=Loader)
         return None if node is None else yaml_value(node)
     except yaml.YAMLError as error:
         raise ValueError(f"is not YAML: {' '.join(str(error).split())}.") from None
@@ -75,7 +73,7 @@ def yaml_value(node: yaml.Node) -> Any:
 def check_depth(text: str) -> None:
     """Look at the levels before YAML's library goes through them, which it does by recursion in C."""
     depth = 0
-    for event in yaml.parse(text, Loader=LOADER):
+    for event in yaml.parse(text, Loader=Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             line = event.start_mark.line if event.start_mark is not None else 0

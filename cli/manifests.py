@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from cli.kubectl_yaml import LOADER, MOST_VALUES, Wrong, check_depth, json_value, yaml_value
+from cli.kubectl_yaml import MOST_VALUES, Wrong, check_depth, json_value, yaml_value
+from settings.yaml_scalars import Loader
 
 ENDINGS = (".yaml", ".yml", ".json")
 STDIN = "<stdin>"
@@ -60,7 +61,7 @@ class Manifest:
     def parts(self) -> dict[str, Part]:
         """Where each part stands, by the path that messages have, e.g. `spec.ports[0].name`; the object's own is ''."""
         try:
-            node = yaml.compose(self.text, Loader=LOADER)
+            node = yaml.compose(self.text, Loader=Loader)
         except yaml.YAMLError:
             node = None  # JSON with what YAML does not know, such as halves of a character
         found = {"": (whole := Part(line=self.line, text=None))}
@@ -204,7 +205,7 @@ def _of_document(text: str, file: str, first_line: int) -> Iterator[Found]:
         return  # nothing but remarks and directives
     try:
         check_depth(text)
-        loader = LOADER(text)
+        loader = Loader(text)
         try:
             while loader.check_node():
                 node = loader.get_node()

@@ -15,11 +15,10 @@ from settings.problems import SettingsError, nearest
 from settings.shapes import fields, key_text
 from settings.source import Source
 from settings.stack import Settings
-from settings.yaml_scalars import readings, scalar
+from settings.yaml_scalars import TEXT, Loader, readings, scalar
 
 PROJECT = "llm-serving"
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_NODES = 200_000
 """More than any stack has; aliases of aliases could make any number of them."""
 
@@ -78,7 +77,7 @@ def _not_yaml(error: yaml.YAMLError, text: str) -> tuple[str, dict[str, int]]:
 def _root_and_config(text: str) -> tuple[yaml.MappingNode, yaml.MappingNode]:
     """The whole file, and the one mapping under its `config:`."""
     _check_events(text)
-    root = yaml.compose(text, Loader=_LOADER)
+    root = yaml.compose(text, Loader=Loader)
     if root is None:
         raise _Unreadable(f"is empty; write 'config:' with keys such as '{PROJECT}:models' below it.")
     pairs: list[tuple[yaml.Node, yaml.Node]] = root.value if isinstance(root, yaml.MappingNode) else []
@@ -108,7 +107,7 @@ class _Unreadable(Exception):
 def _check_events(text: str) -> None:
     """Look at the levels before YAML's library goes through them, which it does by recursion in C; and for the end."""
     depth = documents = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             raise _Unreadable(f"has more than {_DEEPEST} levels within each other; that is no stack's.")
@@ -200,7 +199,7 @@ class _Reader:
         if self._nodes > _MOST_NODES:
             raise _Unreadable(f"has more than {_MOST_NODES} values, aliases counted; that is no stack's.")
         if isinstance(node, yaml.ScalarNode):
-            if not node.style and (date := _as_date(node.value)):
+            if not node.style and node.tag != TEXT and (date := _as_date(node.value)):
                 self.problems.append(
                     f"{path}: {node.value} is a date to Pulumi, which makes {date!r} of it. Write it in quotes: "
                     f"'{node.value}'."

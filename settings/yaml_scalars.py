@@ -9,6 +9,22 @@ from typing import Any
 
 import yaml
 
+TEXT = "tag:yaml.org,2002:str"
+_PLAIN = "?"
+"""The tag of a text without quotes that has none: YAML's own name for it."""
+
+_READ = frozenset({_PLAIN, *(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "null"))})
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Loader(_LOADER):  # type: ignore[misc]  # of which of the two, the installation decides
+    """Leaves to `scalar` what a plain text is: the library's own guess hides whether a tag was written."""
+
+    def resolve(self, kind: type[yaml.Node], _value: str | None, implicit: Any) -> str:
+        """The tag of a node without one."""
+        return _PLAIN if kind is yaml.ScalarNode and implicit[0] else "!"
+
+
 Readings = tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]
 """What is made of a text that matches; the first counts."""
 
@@ -27,8 +43,11 @@ def readings(*, true: str, false: str) -> Readings:
 
 
 def scalar(node: yaml.ScalarNode, known: Readings) -> Any:
-    """The value of `node` by the readings that are `known`; a text where none of them fits."""
-    if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
+    """The value of a node of `Loader` by the readings that are `known`; a text where none of them fits.
+
+    A tag decides, as with the Go libraries: `!!str 8000` is a text, `!!int "8000"` a number.
+    """
+    if node.tag not in _READ:
         return node.value
     for pattern, made in known:
         if pattern.fullmatch(node.value):

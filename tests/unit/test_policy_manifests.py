@@ -76,6 +76,8 @@ def test_aliases_merges_and_blocks_are_read_as_kubectl_does() -> None:
     assert plain("[yes, 'yes', 0o17, 017, 0x1F, 1e3, ~, 12:30, 2026-01-01, .5, 0x_, No]") == [
         *(True, "yes", 15, 15, 31, 1000.0, None, "12:30", "2026-01-01", 0.5, "0x_", False)
     ]
+    tagged = "[!!str 8000, !!str yes, !!str , !!str '1', !!int '8', !!bool \"true\", !!null null, !x 5, &a 5, 1e3, '5']"
+    assert plain(tagged) == ["8000", "yes", "", "1", 8, True, None, "5", 5, 1000.0, "5"]
     [found] = of_text("kind: ConfigMap\napiVersion: v1\ndata:\n  a: |\n    b\n     ---\n    c: [\n", "x")
     assert isinstance(found, Manifest)
     assert found.data["data"] == {"a": "b\n ---\nc: [\n"}
