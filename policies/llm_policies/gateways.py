@@ -11,6 +11,9 @@ from llm_policies.values import Value
 _OF_A_MESH = ("Service", "ServiceEntry")
 """Parents of routes between pods."""
 
+Named = tuple[str | None, str, str | None]
+"""Kind, namespace and name."""
+
 _LISTENING = ("Gateway", "ListenerSet", "XListenerSet")
 
 
@@ -18,9 +21,7 @@ _LISTENING = ("Gateway", "ListenerSet", "XListenerSet")
 class Parent:
     """One of a route's `parentRefs`."""
 
-    kind: str
-    namespace: str
-    name: str | None
+    named: Named
     section: str | None
     """Name of the listener that is meant; None for all."""
 
@@ -31,24 +32,36 @@ class Parent:
         """The listeners that are meant, of those in the stack; of others nobody knows."""
         return [
             listener
-            for item in edges(stack, *_LISTENING)
-            if (item.kind, item.namespace, item.name) == (self.kind, self.namespace, self.name)
+            for item in self._objects(stack)
             for listener in item.properties.get("spec", "listeners").items()
             if self.section in (None, listener.get("name").text())
             and self.port in (None, listener.get("port").integer())
         ]
+
+    def gateway(self, stack: Stack) -> Named | None:
+        """The Gateway of a set of listeners; None of what is none, or not in the stack."""
+        for item in self._objects(stack):
+            of = item.properties.get("spec", "parentRef")
+            if of.raw is not None:
+                return ("Gateway", of.get("namespace").text() or item.namespace, of.get("name").text())
+        return None
+
+    def _objects(self, stack: Stack) -> list[Object]:
+        return [item for item in edges(stack, *_LISTENING) if (item.kind, item.namespace, item.name) == self.named]
 
 
 def parents_of(route: Object) -> list[Parent]:
     """What a route is attached to; what is attached to a Service is no edge."""
     found = [
         Parent(
-            kind=parent.get("kind").text() or "Gateway",
-            namespace=parent.get("namespace").text() or route.namespace,
-            name=parent.get("name").text(),
+            named=(
+                parent.get("kind").text() or "Gateway",
+                parent.get("namespace").text() or route.namespace,
+                parent.get("name").text(),
+            ),
             section=parent.get("sectionName").text(),
             port=parent.get("port").integer(),
         )
         for parent in route.properties.get("spec", "parentRefs").items()
     ]
-    return [parent for parent in found if parent.kind not in _OF_A_MESH]
+    return [parent for parent in found if parent.named[0] not in _OF_A_MESH]

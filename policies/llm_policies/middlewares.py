@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llm_policies.gateways import Parent, parents_of
+from llm_policies import attached_policies
 from llm_policies.ingress_classes import may_be
 from llm_policies.kinds import edges
 from llm_policies.objects import Object, Stack
@@ -37,15 +37,6 @@ _ASKING_ANNOTATIONS = (
 _ADDRESSES = ("whitelist-source-range", "allowlist-source-range")
 _EVERY_ADDRESS = ("0.0.0.0/0", "::/0")
 _LETS_IN = ("", "none", "off")
-_POLICIES = {
-    "SecurityPolicy": (("apiKeyAuth",), ("basicAuth",), ("extAuth",), ("jwt",), ("oidc",)),  # Envoy Gateway
-    "AuthPolicy": (  # Kuadrant
-        ("rules", "authentication"),
-        ("defaults", "rules", "authentication"),
-        ("overrides", "rules", "authentication"),
-    ),
-}
-"""Objects that are attached to a route or a Gateway, and what of them asks who is there."""
 
 
 class Middlewares:
@@ -74,7 +65,7 @@ class Middlewares:
                 return True
         if any(one.get("type").text() == "ExternalAuth" for one in route.filters):
             return True
-        return edge.kind == "HTTPRoute" and self._is_asked_by_a_policy(route)
+        return edge.kind == "HTTPRoute" and attached_policies.asks(route, self._stack)
 
     def _ingress_asks(self, edge: Object) -> bool:
         for key in _ASKING_ANNOTATIONS:
@@ -90,33 +81,6 @@ class Middlewares:
                     continue
                 return True
         return False
-
-    def _is_asked_by_a_policy(self, route: Route) -> bool:
-        """Whether policies ask at the route itself, or wherever it is attached."""
-        targets = [
-            (policy, target)
-            for kind, asking in _POLICIES.items()
-            for policy in self._stack.of(kind)
-            if any(policy.properties.get("spec", *keys).raw for keys in asking)
-            for target in _targets(policy)
-        ]
-        if any(_is_of_route(policy, target, route) for policy, target in targets):
-            return True
-        parents = parents_of(route.edge)
-        return bool(parents) and all(
-            any(self._is_of_parent(policy, target, parent) for policy, target in targets) for parent in parents
-        )
-
-    def _is_of_parent(self, policy: Object, target: Value, parent: Parent) -> bool:
-        named = (target.get("kind").text(), policy.namespace, target.get("name").text())
-        if named != (parent.kind, parent.namespace, parent.name):
-            return False
-        section = target.get("sectionName").text()
-        if section in (None, parent.section):
-            return True
-        # A route that names no listener comes in by all.
-        names = [listener.get("name").text() for listener in parent.listeners(self._stack)]
-        return bool(names) and all(name == section for name in names)
 
     def of(self, route: Route) -> list[tuple[str, Value | None]]:
         """Traefik's middlewares of a route in their order, by name; without what they do where they are elsewhere."""
@@ -168,19 +132,6 @@ def _middleware_asks(spec: Value) -> bool:
     if any(spec.get(kind).raw is not None for kind in _ASKING):
         return True
     return any(_ASKING_PLUGINS.search(name) for name, _ in spec.get("plugin").pairs())
-
-
-def _targets(policy: Object) -> list[Value]:
-    """What a policy is attached to."""
-    spec = policy.properties.get("spec")
-    single = spec.get("targetRef")
-    return [*spec.get("targetRefs").items(), *([single] if single.raw is not None else [])]
-
-
-def _is_of_route(policy: Object, target: Value, route: Route) -> bool:
-    named = (target.get("kind").text(), policy.namespace, target.get("name").text())
-    is_whole = named == (route.edge.kind, route.edge.namespace, route.edge.name)
-    return is_whole and target.get("sectionName").text() in (None, route.rule_name)
 
 
 def _rewritten(start: str, spec: Value) -> str:

@@ -215,7 +215,7 @@ def _of_gateway_route(edge: Object) -> Iterator[Route | Doubt]:
     parents = parents_of(edge)
     if spec.get("parentRefs").items() and not parents:
         return  # a mesh's, between pods
-    places = tuple(f"{p.kind}/{p.namespace}/{p.name}/{p.section}/{p.port}" for p in parents)
+    places = tuple(f"{p.named}/{p.section}/{p.port}" for p in parents)
     hosts = [host.text() or "" for host in spec.get("hostnames").items()] or [""]
     for rule in spec.get("rules").items():
         try:
