@@ -16,7 +16,7 @@ from llm_policies.rule import Rule
 
 from cli.levels import read_levels
 from cli.manifests import Found, Manifest, Skipped, Unreadable
-from cli.policy_kinds import passed_over
+from cli.policy_kinds import misspelt, passed_over
 from cli.policy_lines import Lines
 from toolchain.steps import StepFailed
 
@@ -118,10 +118,13 @@ def check(
             case Unreadable():
                 unreadable.append(document)
             case Manifest():
-                made = of_manifest(document.data, where=f"{document.file}:{document.first_line}")
-                objects += made
                 lines = Lines(document)
-                written |= {id(item): lines for item in made}
+                for item in of_manifest(document.data, where=f"{document.file}:{document.first_line}"):
+                    if (why := misspelt(item)) is not None:
+                        unreadable.append(Unreadable(file=document.file, line=lines.of_object(item), why=why))
+                    else:
+                        objects.append(item)
+                        written[id(item)] = lines
     if not objects and not unreadable:
         unreadable.append(Unreadable(file="input", line=None, why="has no Kubernetes object, so nothing was checked."))
     found = [

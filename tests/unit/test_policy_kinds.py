@@ -6,15 +6,9 @@ import pytest
 from checked import found_in
 from judged import BY_NAME, cases_of, documents, findings, objects_of
 from llm_policies import kinds
-from llm_policies.objects import POD_BEARING, Object, Stack
+from llm_policies.objects import Object, Stack
 
 from cli.policy_kinds import READ
-
-OF_KUBERNETES = {
-    *(POD_BEARING - {"LeaderWorkerSet"}),
-    *("ConfigMap", "HorizontalPodAutoscaler", "Ingress", "IngressClass", "Namespace", "Node", "PersistentVolumeClaim"),
-    *("PodDisruptionBudget", "Secret", "Service", "ServiceAccount"),
-}
 
 
 @pytest.mark.parametrize(
@@ -59,8 +53,35 @@ def test_the_kinds_that_rules_read_are_those_that_they_ask_for(monkeypatch: pyte
             for case in cases_of(rule.name):
                 findings(rule, objects_of(case.objects, pulumi=False), case.settings, case.pools)
             findings(rule, objects_of(documents(rule.good), pulumi=False))
-    foreign = {kind for read in READ.values() for kind in read}
-    assert asked - OF_KUBERNETES == foreign
-    meant = {(group, kind) for kind, groups in kinds._GROUPS.items() for group in groups}
     read = {(group, kind) for group, of_group in READ.items() for kind in of_group}
-    assert {group for group, _ in meant - read} == {"", "extensions", "networking.k8s.io"}
+    assert asked == {kind for _, kind in read}
+    assert {(group, kind) for kind, groups in kinds._GROUPS.items() for group in groups} <= read
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "why"),
+    [
+        ("apps/v1", "Deploymnt", "there is no Deploymnt in apps/v1, {}Is Deployment of apps/... meant?"),
+        ("apps/v1", "Statefulset", "there is no Statefulset in apps/v1, {}Is StatefulSet of apps/... meant?"),
+        ("v1", "Deployment", "there is no Deployment in v1, {}Is Deployment of apps/... meant?"),
+        ("apps/v1", "Service", "there is no Service in apps/v1, {}Is Service of v1 meant?"),
+        (
+            "networking.k8s.io/v1",
+            "NetworkPolicies",
+            "there is no NetworkPolicies in networking.k8s.io/v1, {}Is NetworkPolicy of networking.k8s.io/... meant?",
+        ),
+        ("v1", "PersistentVolume", None),
+        ("v1", "Endpoints", None),
+        ("storage.k8s.io/v1", "StorageClass", None),
+        ("example.com/v1", "Deploymnt", None),
+        ("extensions/v1beta1", "Ingress", None),
+        ("apps/v1", "Deployment", None),
+    ],
+)
+def test_a_kind_that_there_is_not_is_told(version: str, kind: str, why: str | None) -> None:
+    """A rule that never looks at it would find nothing, and the check would be green."""
+    checked = found_in(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n", rules="privileged")
+    told = [] if why is None else ["a.yaml:1: " + why.format("so kubectl refuses it. ")]
+    assert [str(problem) for problem in checked.unreadable] == told
+    assert len(checked.objects) == 1 - len(told)
+    assert checked.exit_code("never") == 2 * len(told)
