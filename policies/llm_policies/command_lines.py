@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from llm_policies.pods import Container
@@ -60,9 +61,10 @@ def _said(words: Value) -> list[Value]:
         return []
 
 
-def _words(text: str) -> list[Word]:
+@lru_cache(maxsize=256)  # pods of a stack have the same scripts
+def _words(text: str) -> tuple[Word, ...]:
     """A text with blanks is taken for a shell's; a backslash alone joins its lines."""
     parts = text.split()
     if len(parts) < 2:
-        return [Word(text, in_shell=False)]
-    return [Word(part, in_shell=True) for part in parts if part != "\\"]
+        return (Word(text, in_shell=False),)
+    return tuple(Word(part, in_shell=True) for part in parts if part != "\\")

@@ -9,6 +9,7 @@ _WHOLE_FLAGS = frozenset({"--data-parallel-size", "--model", "--tokenizer", "--a
 """Options of vLLM that others begin with: they are not those, cut short."""
 
 
+@lru_cache(maxsize=2048)  # several rules ask for the same
 def last_option(words: tuple[str, ...], *names: str, shortened: bool = False) -> str | None:
     """As `Container.option`, of any words.
 

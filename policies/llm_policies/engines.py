@@ -76,7 +76,7 @@ def _dev(container: Container, _: Context) -> Iterator[Said]:
 
     def flags() -> Iterator[Said]:
         # Also `--profiler-config.profiler=torch`, as vLLM has parts of a JSON option.
-        words = (part.replace("_", "-") for word in container.words for part in word.split())
+        words = (word.replace("_", "-") for word in container.given)
         if container.engine == "vllm" and any(word.startswith("--profiler-config") for word in words):
             yield (
                 f"{container.name}: --profiler-config exposes /start_profile to whoever reaches the port. Leave it out."

@@ -150,6 +150,11 @@ class Container:
         return self._line.assigned
 
     @property
+    def given(self) -> tuple[str, ...]:
+        """The words that its engine is given; all of its command line, where that names none."""
+        return self._line.words
+
+    @property
     def _line(self) -> engine_commands.CommandLine:
         return engine_commands.read(self.words)
 
@@ -159,7 +164,7 @@ class Container:
         Both `--option value` and `--option=value` are read, and `_` counts as `-`, as vLLM has it, which also takes
         names cut short. A flag without a value is an empty text. TGI's options may be variables (NUM_SHARD).
         """
-        found = last_option(self._line.words, *names, shortened=self.engine == "vllm")
+        found = last_option(self.given, *names, shortened=self.engine == "vllm")
         if found is None and self.engine == "tgi":
             variables = (self.variable(name.strip("-").replace("-", "_").upper()) for name in names)
             found = next((text for variable in variables if variable is not None and (text := variable.text())), None)
