@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import yaml
@@ -27,6 +27,7 @@ _DOCUMENT = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 
 _NO_FILE = "is a pipe or a device, to which nobody may ever write. Name it by itself."
 
+_SOURCE = re.compile(r"^# Source: (\S.*?)\s*$", re.MULTILINE)
 _TEMPLATE = re.compile(r"\{\{-?\s*(?:[.$\"(]|if |range |with |include |template |define |toYaml |/\*)")
 
 
@@ -56,6 +57,12 @@ class Manifest:
     def line(self) -> int:
         """Where the object begins, after remarks."""
         return _first_written(self.text, self.first_line)
+
+    @cached_property
+    def source(self) -> str | None:
+        """The template that Helm has made it of."""
+        found = _SOURCE.search(self.text)
+        return None if found is None else found[1]
 
     @cached_property
     def parts(self) -> dict[str, Part]:
@@ -218,6 +225,8 @@ def _of_document(text: str, file: str, first_line: int) -> Iterator[Found]:
         mark = getattr(error, "problem_mark", None)
         why = getattr(error, "problem", None) or "it has a character that YAML does not allow"
         hint = " It looks like a chart's template: give what `helm template` prints." if _TEMPLATE.search(text) else ""
+        if why.startswith("found character") and mark is not None and "\t" in text.splitlines()[mark.line]:
+            hint = " It is a tab: indent by blanks."
         line = first_line + min(mark.line if mark is not None else 0, max(0, len(text.splitlines()) - 1))
         yield Unreadable(file=file, line=line, why=f"is not YAML: {why}.{hint}")
     except Wrong as wrong:
@@ -228,11 +237,19 @@ def _judged(data: Any, file: str, text: str, first_line: int) -> Found:
     """Whether a document is an object of Kubernetes."""
     first = _first_written(text, first_line)
     kind = data.get("kind") if isinstance(data, dict) else None
+    if _is_of_kustomize(data) or (kind is None and PurePath(file).stem == "kustomization"):
+        return Skipped(file=file, line=first, why="of kustomize: check what `kubectl kustomize` makes of its folder")
     if kind is None or ("apiVersion" not in data and "metadata" not in data and "spec" not in data):
         return Skipped(file=file, line=first, why="no Kubernetes object: it has no kind and apiVersion")
-    if not isinstance(kind, str) or not isinstance(data.get("apiVersion"), str):
+    if "apiVersion" not in data:
+        return Unreadable(file=file, line=first, why="has no apiVersion, so kubectl refuses it. Add it.")
+    if not isinstance(kind, str) or not isinstance(data["apiVersion"], str):
         return Unreadable(file=file, line=first, why="kind and apiVersion must both be texts. Correct them.")
     return Manifest(file=file, data=data, text=text, first_line=first_line)
+
+
+def _is_of_kustomize(data: Any) -> bool:
+    return isinstance(data, dict) and str(data.get("apiVersion")).startswith("kustomize.config.k8s.io/")
 
 
 def _collect(node: yaml.Node, path: str, part: Part, first_line: int, found: dict[str, Part]) -> None:

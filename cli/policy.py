@@ -13,12 +13,13 @@ import typer
 from llm_policies.pack import RULES
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli import policy_pages
 from cli.manifests import read
 from cli.policy_check import FailOn, check, chosen, environment_of
 from cli.policy_output import Format, rendered, summary
+from cli.printable import printable
 from toolchain.paths import REPOSITORY
 from toolchain.steps import StepFailed
 
@@ -31,13 +32,16 @@ _WRONG_USAGE = 2
 def check_manifests(
     paths: Annotated[list[str], typer.Argument(help="Files, folders with all below them, - for standard input.")],
     levels: Annotated[
-        Path | None, typer.Option(help="Levels, settings, exceptions, pools, as policies/levels/prod.yaml has them.")
+        list[Path] | None, typer.Option(help="Levels, settings, exceptions, pools: a file as docs/policies.md has it.")
     ] = None,
-    rules: Annotated[list[str] | None, typer.Option(help="Only this rule; may be given several times.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Without this rule; may be given several times.")] = None,
+    rules: Annotated[list[str] | None, typer.Option(help="Only these rules, by commas or given again.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Without these rules, by commas or given again.")] = None,
     format: Annotated[Format, typer.Option(help="sarif: GitHub's code scanning; junit: CI systems.")] = "text",
     output: Annotated[Path | None, typer.Option(help="A file in place of standard output.")] = None,
     fail_on: Annotated[FailOn, typer.Option(help="Which violations end with 1.")] = "error",
+    fail_on_passed_over: Annotated[
+        bool, typer.Option("--fail-on-passed-over", help="Objects of kinds that no rule reads end with 1, too.")
+    ] = False,
     docs: Annotated[
         str, typer.Option(envvar="LLM_POLICIES_DOCS", help="URL of the folder with the rules' pages, for SARIF.")
     ] = "",
@@ -51,9 +55,11 @@ def check_manifests(
     gc.set_threshold(100_000, 20, 100)
     try:
         wanted = chosen(rules or (), exclude or ())
-        environment = environment_of(levels)
+        if levels is not None and len(levels) > 1:
+            raise StepFailed("--levels is given twice, and one environment counts. Put both files into one.")
+        environment = environment_of(levels[0] if levels else None)
         checked = check(read(paths, sys.stdin.buffer), wanted, environment, today=datetime.date.today())
-        text = rendered(checked, format, docs)
+        text = rendered(checked, format, docs, fail_on)
         if output is None:
             sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
             sys.stdout.buffer.flush()
@@ -67,9 +73,9 @@ def check_manifests(
         raise typer.Exit(_WRONG_USAGE) from None
     if output is not None or format != "text":
         for problem in checked.unreadable:
-            print(f"unreadable {str(problem)!a}"[:2000], file=sys.stderr)
+            print(printable(f"unreadable {problem}")[:2000], file=sys.stderr)
         print(summary(checked), file=sys.stderr)
-    raise typer.Exit(checked.exit_code(fail_on))
+    raise typer.Exit(checked.exit_code(fail_on, on_passed_over=fail_on_passed_over))
 
 
 @app.command("rules")
@@ -91,7 +97,8 @@ def list_rules(as_json: Annotated[bool, typer.Option("--json", help="For program
         ]
         print(json.dumps(listed, indent=2))
         return
-    table = Table("Rule", "Severity", "Mends itself", "What holds")
+    longest = max(len(rule.name) for rule in RULES)  # a name that is cut can be copied by nobody
+    table = Table(Column("Rule", no_wrap=True, min_width=longest), "Severity", "Mends itself", "What holds")
     for rule in RULES:
         table.add_row(rule.name, rule.severity, "yes" if rule.remediate else "", rule.title)
     Console().print(table)
@@ -112,7 +119,7 @@ def explain(rule: Annotated[str, typer.Argument(help="A rule's name, e.g. gpu-ro
         print(text, end="")
 
 
-@app.command()
+@app.command(hidden=True)  # for those who change the rules of this repository
 def docs() -> None:
     """Write docs/policies/<rule>.md and the table in docs/policies.md, from the rules."""
     touched = policy_pages.write(RULES, REPOSITORY / "docs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +17,15 @@ from llm_policies.rule import Rule
 
 from cli.levels import read_levels
 from cli.manifests import Found, Manifest, Skipped, Unreadable
-from cli.policy_kinds import misspelt, passed_over
+from cli.policy_kinds import is_passed_over, misspelt, passed_over
 from cli.policy_lines import Lines
 from toolchain.steps import StepFailed
 
 Weight = Literal["error", "warning", "excepted"]
 FailOn = Literal["error", "warn", "never"]
+
+COUNTING: dict[FailOn, tuple[Weight, ...]] = {"error": ("error",), "warn": ("error", "warning"), "never": ()}
+"""What fails a check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,9 @@ class Located:
     object_line: int
     line: int
     """Of the field where it is known, else of the container, else of the object."""
+
+    source: str | None
+    """The template of a chart that it was made of, where Helm says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +61,27 @@ class Checked:
 
     skipped: Sequence[Skipped]
     unreadable: Sequence[Unreadable]
+    environment: Environment
 
     def count(self, weight: Weight) -> int:
         """Findings that weigh so."""
         return sum(found.weight == weight for found in self.findings)
 
-    def exit_code(self, fail_on: FailOn) -> int:
-        """0 is clean, 1 a violation that counts, 2 input that could not be looked at."""
+    def why_unjudged(self, item: Object) -> str | None:
+        """Why nothing was asked of an object, where nothing was: that nothing is found says nothing then."""
+        if is_passed_over(item):
+            return "no rule reads its kind"
+        if all(self.environment.level(rule, item.namespace) == "disabled" for rule in self.rules):
+            return "every rule is disabled for it"
+        return None
+
+    def exit_code(self, fail_on: FailOn, *, on_passed_over: bool = False) -> int:
+        """0 is clean, 1 a violation that counts or an object that is passed over, 2 input that cannot be looked at."""
         if self.unreadable:
             return 2
-        counts = {"error": ("error",), "warn": ("error", "warning"), "never": ()}[fail_on]
-        return int(any(found.weight in counts for found in self.findings))
+        if on_passed_over and self.passed_over:
+            return 1
+        return int(any(found.weight in COUNTING[fail_on] for found in self.findings))
 
 
 def environment_of(levels: Path | None) -> Environment:
@@ -84,15 +101,17 @@ def environment_of(levels: Path | None) -> Environment:
 
 
 def chosen(only: Iterable[str], without: Iterable[str]) -> list[Rule]:
-    """The rules named `only`, or all, but for those named `without`.
+    """The rules named `only`, or all, but for those named `without`; several names may stand in one text, by commas.
 
     Raises:
         StepFailed: a name is no rule's.
     """
-    known = {rule.name for rule in RULES}
-    names, left_out = set(only), set(without)
-    if unknown := sorted((names | left_out) - known):
-        raise StepFailed(f"There is no rule {', '.join(unknown)}. `llmctl policy rules` lists them.")
+    known = [rule.name for rule in RULES]
+    names, left_out = ({name.strip() for one in texts for name in one.split(",")} for texts in (only, without))
+    if unknown := sorted((names | left_out).difference(known)):
+        near = get_close_matches(unknown[0], known, n=1)
+        meant = f" Is {near[0]} meant?" if near else ""
+        raise StepFailed(f"There is no rule {', '.join(unknown)}.{meant} `llmctl policy rules` lists them.")
     return [rule for rule in RULES if (not names or rule.name in names) and rule.name not in left_out]
 
 
@@ -141,6 +160,7 @@ def check(
         passed_over=passed_over(objects),
         skipped=skipped,
         unreadable=unreadable,
+        environment=environment,
     )
 
 
@@ -156,4 +176,5 @@ def _located(finding: Finding, lines: Lines) -> Located:
         file=lines.manifest.file,
         object_line=lines.of_object(finding.item),
         line=lines.of(finding),
+        source=lines.manifest.source,
     )

@@ -5,41 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import PurePath
 from typing import Any, Literal
 from urllib.parse import quote
-from xml.etree import ElementTree  # it writes, and reads nothing
 
 import yaml
-from llm_policies.objects import Object
 from llm_policies.rule import Rule
 
-from cli.manifests import STDIN, Unreadable
-from cli.policy_check import WEIGHTS, Checked, Located, Weight
+from cli.manifests import STDIN
+from cli.policy_check import WEIGHTS, Checked, FailOn, Located, Weight
+from cli.policy_junit import junit
 from cli.policy_pages import page
+from cli.printable import printable
 from toolchain.paths import REPOSITORY
 
 Format = Literal["text", "json", "sarif", "junit"]
 
-_SHOWN: dict[Weight, str] = {"error": "error", "warning": "warning", "excepted": "excepted"}
 _MOST_RESULTS = 25_000
 """Of one run: GitHub refuses a file with more."""
 
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
-# Everything that neither a terminal nor XML 1.0 should be given as it is.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
-def rendered(checked: Checked, form: Format, docs: str) -> str:
+def rendered(checked: Checked, form: Format, docs: str, fail_on: FailOn = "error") -> str:
     """The result in a format; `docs` is where the rules' pages are, a URL or nothing."""
     makers: dict[Format, Callable[[], str]] = {
         "text": lambda: _text(checked),
         "json": lambda: json.dumps(_json(checked), indent=2),
         "sarif": lambda: json.dumps(_sarif(checked, docs), indent=2),
-        "junit": lambda: _junit(checked),
+        "junit": lambda: junit(checked, fail_on),
     }
     return makers[form]() + "\n"
 
@@ -55,21 +51,29 @@ def summary(checked: Checked) -> str:
 
 
 def _text(checked: Checked) -> str:
-    lines = []
+    lines = [printable(f"unreadable {problem}") for problem in checked.unreadable]
+    if checked.unreadable and checked.findings:
+        lines += ["rules over several objects did not see it: what they say is not there, may be.", ""]
     for _, group in groupby(checked.findings, key=lambda found: id(found.finding.item)):
         of_object = list(group)
         first = of_object[0]
-        lines.append(_printable(f"{first.file}:{first.object_line}: {first.finding.item.id}"))
-        lines += [
-            _printable(f"  {_SHOWN[found.weight]:8} {found.line}: {found.finding.rule.name}: {found.finding.message}")
-            for found in of_object
-        ]
+        source = f" (chart template {first.source})" if first.source else ""
+        lines.append(printable(f"{first.file}:{first.object_line}: {first.finding.item.id}{source}"))
+        told: dict[tuple[Weight, int, str], list[str]] = {}
+        for found in of_object:
+            told.setdefault((found.weight, found.line, found.finding.message), []).append(found.finding.rule.name)
+        for (weight, line, message), (rule, *more) in told.items():
+            others = f" and {_counted(len(more), 'more rule')}" if more else ""
+            lines.append(printable(f"  {weight:8} {line}: {rule}{others}: {message}"))
         lines.append("")
     if checked.passed_over:
-        lines.append(_printable(f"passed over, as no rule reads them: {', '.join(checked.passed_over)}."))
-    lines += [_printable(f"skipped {s.file}:{s.line}: {s.why}.") for s in checked.skipped]
-    lines += [_printable(f"unreadable {problem}") for problem in checked.unreadable]
+        lines.append(printable(_told_passed_over(checked)))
+    lines += [printable(f"skipped {s.file}:{s.line}: {s.why}.") for s in checked.skipped]
     return "\n".join([*lines, summary(checked)])
+
+
+def _told_passed_over(checked: Checked) -> str:
+    return f"passed over, as no rule reads them: {', '.join(checked.passed_over)}. Check what is made of them."
 
 
 def _json(checked: Checked) -> dict[str, Any]:
@@ -106,6 +110,8 @@ def _sarif(checked: Checked, docs: str) -> dict[str, Any]:
         {"level": "error", "message": {"text": problem.why}, "locations": [_place(problem.file, problem.line)]}
         for problem in checked.unreadable
     ]
+    if checked.passed_over:
+        notifications.append({"level": "note", "message": {"text": _told_passed_over(checked)}})
     if left_out := len(checked.findings) - len(results):
         told = f"{_counted(left_out, 'finding')} left out, of those that weigh least: GitHub takes {_MOST_RESULTS}."
         notifications.append({"level": "warning", "message": {"text": told}})
@@ -182,62 +188,9 @@ def _place(file: str, line: int | None) -> dict[str, Any]:
     return {"physicalLocation": physical}
 
 
-def _junit(checked: Checked) -> str:
-    """A suite for each file; in it a case for each rule that an object breaks, or one that has passed."""
-    root = ElementTree.Element("testsuites", name="llm-policies")
-    of_object = {id(item): list(found) for item, found in groupby(checked.findings, key=lambda one: one.finding.item)}
-    unreadable: dict[str, list[Unreadable]] = {}
-    for problem in checked.unreadable:
-        unreadable.setdefault(problem.file, []).append(problem)
-    suites: dict[str, list[tuple[Object, dict[str, list[Located]]]]] = {file: [] for file in unreadable}
-    for item, file, _ in checked.objects:
-        by_rule: dict[str, list[Located]] = {}
-        for one in of_object.get(id(item), ()):
-            by_rule.setdefault(one.finding.rule.name, []).append(one)
-        suites.setdefault(file, []).append((item, by_rule or {"every rule": []}))
-    for file, of_file in suites.items():
-        suite = ElementTree.SubElement(root, "testsuite", name=_printable(file))
-        for item, by_rule in of_file:
-            for name, found in by_rule.items():
-                case = ElementTree.SubElement(
-                    suite, "testcase", name=name, classname=_printable(item.id), file=_printable(file)
-                )
-                if found:
-                    case.set("line", str(found[0].line))
-                    _verdict(case, found)
-        for problem in unreadable.get(file, ()):
-            case = ElementTree.SubElement(suite, "testcase", name="readable", classname=_printable(file))
-            ElementTree.SubElement(case, "error", type="unreadable", message=_printable(str(problem)))
-        for which, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-            suite.set(which, str(sum(1 for _ in suite.iter(tag))))
-    for which in ("tests", "failures", "errors", "skipped"):
-        root.set(which, str(sum(int(suite.get(which, "0")) for suite in root)))
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
-
-
-def _verdict(case: ElementTree.Element, found: Sequence[Located]) -> None:
-    """What one rule says of one object; CI systems read one failure in a case."""
-    told = "\n".join(_printable(f"{one.file}:{one.line}: {one.finding.message}") for one in found)
-    rule = found[0].finding.rule
-    weights = {one.weight for one in found}
-    if "error" in weights:
-        failure = ElementTree.SubElement(case, "failure", type=rule.name, message=told)
-        failure.text = _printable(f"{rule.title} {rule.remediation}")
-    elif weights == {"excepted"}:
-        ElementTree.SubElement(case, "skipped", message=told)
-    else:
-        ElementTree.SubElement(case, "system-out").text = f"warning: {told}"
-
-
 def version() -> str:
     """The pack's own."""
     return str(yaml.safe_load((REPOSITORY / "policies" / "PulumiPolicy.yaml").read_text())["version"])
-
-
-def _printable(text: str) -> str:
-    """`text` on one line, without what a terminal would follow: names in a manifest may be anything."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _counted(number: int, what: str) -> str:

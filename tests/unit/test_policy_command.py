@@ -52,6 +52,7 @@ def test_a_rule_that_is_left_out_says_nothing(folder: Path) -> None:
     arguments = ["check", str(folder), *(f"--exclude={rule.name}" for rule in RULES if rule.name != "privileged")]
     assert run(*arguments)[1].count("  error ") == 1
     assert run(*arguments, "--exclude=privileged")[0] == 0
+    assert run("check", str(folder), "--rules=privileged, seccomp")[1].endswith(" 1 error, 1 warning, 0 excepted.\n")
     assert run(*arguments, "--fail-on=never")[0] == 0
 
 
@@ -131,7 +132,9 @@ def test_a_folder_that_may_not_be_looked_into_is_told(folder: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--rules=nonsense"], "There is no rule nonsense."),
+        (["--rules=nonsense"], "There is no rule nonsense. `llmctl"),
+        (["--rules=privileged,runtime-clas"], "There is no rule runtime-clas. Is runtime-class meant?"),
+        (["--levels=a.yaml", "--levels=b.yaml"], "--levels is given twice"),
         (["--exclude=nonsense"], "There is no rule nonsense."),
         (["--format=xml"], "xml"),
         (["--fail-on=sometimes"], "sometimes"),
@@ -176,7 +179,9 @@ def test_the_pack_is_started_without_pulumi() -> None:
 def test_rules_are_listed_and_explained() -> None:
     listed = json.loads(run("rules", "--json")[1])
     assert [rule["name"] for rule in listed] == [rule.name for rule in RULES]
-    assert run("rules")[0] == 0
+    code, table, _ = run("rules")
+    assert code == 0
+    assert [rule.name for rule in RULES if rule.name not in table] == []
     code, page, _ = run("explain", "shm-too-small")
     assert code == 0
     assert page.startswith("# shm-too-small\n")

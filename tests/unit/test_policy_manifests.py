@@ -35,7 +35,13 @@ def problems(text: str) -> list[str]:
         ("? [a]\n: b", "a.yaml:1: has a key that is a list or a mapping; Kubernetes knows texts alone."),
         ("a: {<<: 1}", "a.yaml:1: merges with << what is no mapping."),
         ("apiVersion: v1\nkind: 1", "a.yaml:1: kind and apiVersion must both be texts. Correct them."),
-        ("kind: Pod\nspec: {}", "a.yaml:1: kind and apiVersion must both be texts. Correct them."),
+        ("kind: Pod\nspec: {}", "a.yaml:1: has no apiVersion, so kubectl refuses it. Add it."),
+        ("kind: Pod\napiVersion: 1", "a.yaml:1: kind and apiVersion must both be texts. Correct them."),
+        (
+            "a:\n\tb: c",
+            "a.yaml:2: is not YAML: found character that cannot start any token. It is a tab: indent by blanks.",
+        ),
+        ("a:\n  @b: c", "a.yaml:2: is not YAML: found character that cannot start any token."),
         (f"a: {sorted(UNKNOWNS)[0]}", f"a.yaml:1: {FOREIGN}"),
         (f"a: {{{SIGNATURE}: {SECRET}}}", f"a.yaml:1: {FOREIGN}"),
         (f'{{"a": "{sorted(UNKNOWNS)[0]}"}}', f"a.yaml: {FOREIGN}"),
@@ -81,6 +87,20 @@ def test_aliases_merges_and_blocks_are_read_as_kubectl_does() -> None:
     [found] = of_text("kind: ConfigMap\napiVersion: v1\ndata:\n  a: |\n    b\n     ---\n    c: [\n", "x")
     assert isinstance(found, Manifest)
     assert found.data["data"] == {"a": "b\n ---\nc: [\n"}
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "skipped"),
+    [
+        ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization", "k/kustomization.yaml", True),
+        ("resources: [a.yaml]", "kustomization.yml", True),
+        ("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization", "k/kustomization.yaml", False),
+    ],
+)
+def test_what_is_kustomizes_is_skipped_with_what_to_do(text: str, file: str, skipped: bool) -> None:
+    [found] = of_text(text, file)
+    told = Skipped(file=file, line=1, why="of kustomize: check what `kubectl kustomize` makes of its folder")
+    assert (found == told) is skipped
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from checked import ALL, EXCEPTED, SERVER, found_in
 from llm_policies.pack import RULES
 
 from cli import policy_output
+from cli.policy_check import FailOn
 from cli.policy_output import Format, rendered
 
 SARIF = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0.json").read_text())
@@ -114,12 +115,53 @@ def test_json_has_everything() -> None:
 
 def test_text_groups_by_object_and_follows_no_control_character() -> None:
     text = rendered(found_in(ALL, EXCEPTED), "text", "")
-    assert text.count("a.yaml:2: Deployment/llm/chat\n") == 1
+    assert text.count("a.yaml:2: Deployment/llm/chat (chart template chart/templates/server.yaml)\n") == 1
     assert "  excepted 12: privileged: " in text
     assert "\x1b" not in text
     assert "\n::error::" not in text
     assert "skipped a.yaml:21: no Kubernetes object" in text
-    assert "unreadable a.yaml:27: is not YAML" in text
+    first, second, *_ = text.splitlines()
+    assert first.startswith("unreadable a.yaml:27: is not YAML")
+    assert second == "rules over several objects did not see it: what they say is not there, may be."
+
+
+def test_what_many_rules_say_alike_is_one_line() -> None:
+    text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: {a: b}}\n"
+    lines = rendered(found_in(text, rules="privileged seccomp capabilities sa-token"), "text", "").splitlines()
+    why = "cannot be judged: spec.containers is a mapping, not a list. Correct the field."
+    assert [line for line in lines if "cannot be judged" in line] == [
+        f"  error    4: privileged: {why}",
+        f"  warning  4: capabilities and 1 more rule: {why}",
+    ]
+
+
+def test_what_was_not_judged_is_no_success() -> None:
+    """A kind that no rule reads, and a namespace in which every rule is disabled."""
+    model = "---\napiVersion: kubeai.org/v1\nkind: Model\nmetadata: {name: a, namespace: ai}\n"
+    checked = found_in(f"{SERVER}{model}", {"namespaces": {"llm": "disabled"}})
+    root = ElementTree.fromstring(rendered(checked, "junit", ""))  # noqa: S314  # made by this very line
+    assert {str(skipped.get("message")) for skipped in root.iter("skipped")} == {
+        "every rule is disabled for it, so nothing was checked",
+        "no rule reads its kind, so nothing was checked",
+    }
+    assert (root.get("tests"), root.get("skipped")) == ("2", "2")
+    [run] = json.loads(rendered(checked, "sarif", ""))["runs"]
+    assert run["invocations"][0]["toolExecutionNotifications"] == [
+        {
+            "level": "note",
+            "message": {"text": "passed over, as no rule reads them: Model (kubeai.org). Check what is made of them."},
+        }
+    ]
+    assert (checked.exit_code("warn"), checked.exit_code("never", on_passed_over=True)) == (0, 1)
+    assert found_in(SERVER, rules="privileged").exit_code("never", on_passed_over=True) == 0
+
+
+@pytest.mark.parametrize(("fail_on", "failures"), [("error", 1), ("warn", 2), ("never", 0)])
+def test_junit_fails_by_what_the_check_fails_by(fail_on: FailOn, failures: int) -> None:
+    checked = found_in(SERVER, rules="privileged capabilities")
+    root = ElementTree.fromstring(rendered(checked, "junit", "", fail_on))  # noqa: S314  # made by this very line
+    assert root.get("failures") == str(failures)
+    assert (checked.exit_code(fail_on) == 1) is (failures > 0)
 
 
 @pytest.mark.parametrize("form", ["text", "json", "sarif", "junit"])
