@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from llm_policies.environment import engine_config
 from llm_policies.pack import RULES
 from rich.console import Console
 from rich.markdown import Markdown
@@ -76,6 +77,16 @@ def check_manifests(
             print(printable(f"unreadable {problem}")[:2000], file=sys.stderr)
         print(summary(checked), file=sys.stderr)
     raise typer.Exit(checked.exit_code(fail_on, on_passed_over=fail_on_passed_over))
+
+
+@app.command("config")
+def print_config(levels: Annotated[Path, typer.Argument(help="A file as docs/policies.md has it.")]) -> None:
+    """Print what `pulumi --policy-pack-config` takes, for programs without a stack file of this project."""
+    try:
+        print(json.dumps(engine_config(environment_of(levels), RULES), indent=2))
+    except StepFailed as error:
+        print(f"llmctl policy config: {error}", file=sys.stderr)
+        raise typer.Exit(_WRONG_USAGE) from None
 
 
 @app.command("rules")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -61,6 +61,9 @@ class Checked:
 
     skipped: Sequence[Skipped]
     unreadable: Sequence[Unreadable]
+    notes: Sequence[str]
+    """What of the environment is of no use here; it may be for other manifests, or be misspelt."""
+
     environment: Environment
 
     def count(self, weight: Weight) -> int:
@@ -160,12 +163,29 @@ def check(
         passed_over=passed_over(objects),
         skipped=skipped,
         unreadable=unreadable,
+        notes=[*_unused(environment, rules, found), *_empty(environment, objects)],
         environment=environment,
     )
 
 
 WEIGHTS: dict[Weight, int] = {"error": 0, "warning": 1, "excepted": 2}
 """The least counts most."""
+
+
+def _unused(environment: Environment, rules: Sequence[Rule], found: Sequence[Finding]) -> Iterator[str]:
+    asked = {rule.name for rule in rules}
+    for exception in environment.exceptions:
+        if exception.rule in asked and not any(exception.covers(one.rule.name, one.item) for one in found):
+            yield f"the exception of {exception.object} from {exception.rule} is of nothing that is found"
+
+
+def _empty(environment: Environment, objects: Sequence[Object]) -> Iterator[str]:
+    there = {item.namespace for item in objects}
+    yield from (
+        f"no object is in namespace {name}, which has levels of its own"
+        for name in environment.namespaces
+        if name not in there
+    )
 
 
 def _located(finding: Finding, lines: Lines) -> Located:

@@ -68,6 +68,7 @@ def _text(checked: Checked) -> str:
         lines.append("")
     if checked.passed_over:
         lines.append(printable(_told_passed_over(checked)))
+    lines += [printable(f"note: {note}.") for note in checked.notes]
     lines += [printable(f"skipped {s.file}:{s.line}: {s.why}.") for s in checked.skipped]
     return "\n".join([*lines, summary(checked)])
 
@@ -98,6 +99,7 @@ def _json(checked: Checked) -> dict[str, Any]:
             for found in checked.findings
         ],
         "passedOver": list(checked.passed_over),
+        "notes": list(checked.notes),
         "skipped": [{"file": s.file, "line": s.line, "why": s.why} for s in checked.skipped],
         "unreadable": [{"file": u.file, "line": u.line, "why": u.why} for u in checked.unreadable],
     }
@@ -110,8 +112,8 @@ def _sarif(checked: Checked, docs: str) -> dict[str, Any]:
         {"level": "error", "message": {"text": problem.why}, "locations": [_place(problem.file, problem.line)]}
         for problem in checked.unreadable
     ]
-    if checked.passed_over:
-        notifications.append({"level": "note", "message": {"text": _told_passed_over(checked)}})
+    notes = [*([_told_passed_over(checked)] if checked.passed_over else []), *(f"{note}." for note in checked.notes)]
+    notifications += [{"level": "note", "message": {"text": note}} for note in notes]
     if left_out := len(checked.findings) - len(results):
         told = f"{_counted(left_out, 'finding')} left out, of those that weigh least: GitHub takes {_MOST_RESULTS}."
         notifications.append({"level": "warning", "message": {"text": told}})

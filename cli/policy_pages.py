@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from llm_policies.environment import PACK
 from llm_policies.objects import POD_BEARING
 from llm_policies.rule import Rule
 
@@ -32,8 +33,10 @@ def page(rule: Rule) -> str:
             f"| `{name}` | `{json.dumps(setting.default, sort_keys=True)}` | {setting.description} |"
             for name, setting in rule.settings.items()
         ]
+        # Those of the whole pack are the engine's settings of this rule, and people's own keys.
+        where = "At the top" if rule.name == PACK else f"Below `rules.{rule.name}`"
         parts.append(
-            f"## Settings\nBelow `rules.{rule.name}` in a file of levels.\n\n"
+            f"## Settings\n{where} of a file of levels.\n\n"
             "| Setting | Default | What it is |\n| --- | --- | --- |\n" + "\n".join(rows)
         )
     parts.append("## References\n" + "\n".join(f"- {reference}" for reference in rule.references))

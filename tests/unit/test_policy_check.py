@@ -14,6 +14,7 @@ from on_mocks import Raw
 
 from cli.manifests import Manifest, Part, of_text
 from cli.policy_lines import _Names
+from cli.policy_output import rendered
 
 # --- real manifests ---
 
@@ -177,6 +178,31 @@ def test_the_environment_says_what_counts(levels: Raw, weight: str, code: int) -
     assert checked.exit_code("error") == code
     assert checked.exit_code("warn") == (0 if weight == "excepted" else 1)
     assert checked.exit_code("never") == 0
+
+
+def test_what_of_the_environment_is_of_no_use_is_noted() -> None:
+    def excepted(rule: str, of: str) -> Raw:
+        return {"rule": rule, "object": of, "reason": "it loads the driver", "owner": "ops", "until": "2026-11-20"}
+
+    levels = {
+        "namespaces": {"llm": {"seccomp": "advisory"}, "team-*": "advisory"},
+        "exceptions": [
+            excepted("privileged", "Deployment/llm/*"),
+            excepted("privileged", "deployment/llm/chat"),
+            excepted("seccomp", "Pod/a/b"),
+        ],
+    }
+    checked = found_in(SERVER, levels, "privileged")
+    assert checked.notes == [
+        "the exception of deployment/llm/chat from privileged is of nothing that is found",
+        "no object is in namespace team-*, which has levels of its own",
+    ]
+    assert rendered(checked, "text", "").count("\nnote: ") == 2
+    assert json.loads(rendered(checked, "json", ""))["notes"] == checked.notes
+    [run] = json.loads(rendered(checked, "sarif", ""))["runs"]
+    told = [one["message"]["text"] for one in run["invocations"][0]["toolExecutionNotifications"]]
+    assert told == [f"{note}." for note in checked.notes]
+    assert found_in(SERVER, {}, "privileged").notes == []
 
 
 def test_an_object_excepts_itself_by_an_annotation() -> None:

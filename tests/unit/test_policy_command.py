@@ -158,6 +158,20 @@ def test_a_file_of_levels_that_is_wrong_is_told_with_all_mistakes(folder: Path) 
     assert "line 2: 'rules' is written again" in run("check", str(folder), f"--levels={levels}")[2]
 
 
+def test_a_file_of_levels_is_made_what_pulumi_takes(folder: Path) -> None:
+    levels = folder / "levels.yaml"
+    levels.write_text("rules: {privileged: disabled}\npools: {a: {gpus: 4}}\n")
+    code, out, _ = run("config", str(levels))
+    config = json.loads(out)
+    assert code == 0
+    assert config["privileged"] == {"enforcementLevel": "disabled"}
+    assert config["policy-settings"]["pools"]["a"]["gpus"] == 4
+    levels.write_text("rules: {privilege: disabled}\n")
+    code, _, error = run("config", str(levels))
+    assert code == 2
+    assert "rules.privilege: there is no such rule." in error
+
+
 def test_output_goes_to_a_file_and_the_summary_to_people(folder: Path) -> None:
     output = folder / "out.sarif"
     code, out, error = run("check", str(folder / "base"), "--format=sarif", f"--output={output}")
