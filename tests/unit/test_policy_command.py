@@ -190,6 +190,16 @@ def test_the_pack_is_started_without_pulumi() -> None:
     assert done.stderr == ""
 
 
+def test_it_is_called_from_another_repository(folder: Path) -> None:
+    """Whatever modules of Python are there."""
+    for name in ("settings.py", "cli/__init__.py", "llm_policies.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("raise SystemExit('not this one')")
+    command = [REPOSITORY / "bin" / "llmctl", "policy", "check", "base", "--rules=privileged"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("base/server.yml:2: Deployment/llm/chat"), done.stderr
+
+
 def test_rules_are_listed_and_explained() -> None:
     listed = json.loads(run("rules", "--json")[1])
     assert [rule["name"] for rule in listed] == [rule.name for rule in RULES]
