@@ -34,9 +34,9 @@ def page(rule: Rule) -> str:
             for name, setting in rule.settings.items()
         ]
         # Those of the whole pack are the engine's settings of this rule, and people's own keys.
-        where = "At the top" if rule.name == PACK else f"Below `rules.{rule.name}`"
+        where = "At the top of" if rule.name == PACK else f"Below `rules.{rule.name}` in"
         parts.append(
-            f"## Settings\n{where} of a file of levels.\n\n"
+            f"## Settings\n{where} a file of levels.\n\n"
             "| Setting | Default | What it is |\n| --- | --- | --- |\n" + "\n".join(rows)
         )
     parts.append("## References\n" + "\n".join(f"- {reference}" for reference in rule.references))
