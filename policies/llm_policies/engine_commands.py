@@ -77,9 +77,10 @@ def read(words: tuple[str, ...]) -> CommandLine:
     started: list[tuple[Engine, tuple[str, ...]]] = []
     for command in commands:
         found = _start(command)
-        before = command if found is None or started else command[: len(command) - len(found[1])]
-        if not started and (found is not None or before[:1] == ("export",) or _ASSIGNMENT.fullmatch(before[0])):
-            assigned |= {match[1]: match[2] for word in before if (match := _ASSIGNMENT.fullmatch(word))}
+        if not started:
+            before = command if found is None else command[: len(command) - len(found[1])]
+            if found is not None or before[0] == "export" or _ASSIGNMENT.fullmatch(before[0]):
+                assigned |= {match[1]: match[2] for word in before if (match := _ASSIGNMENT.fullmatch(word))}
         if found is not None:
             started.append(found)
     return CommandLine(
