@@ -35,6 +35,7 @@ def check_manifests(
     levels: Annotated[
         list[Path] | None, typer.Option(help="Levels, settings, exceptions, pools: a file as docs/policies.md has it.")
     ] = None,
+    namespace: Annotated[str, typer.Option(help="Of objects that name none, as of most charts.")] = "default",
     rules: Annotated[list[str] | None, typer.Option(help="Only these rules, by commas or given again.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Without these rules, by commas or given again.")] = None,
     format: Annotated[Format, typer.Option(help="sarif: GitHub's code scanning; junit: CI systems.")] = "text",
@@ -59,7 +60,8 @@ def check_manifests(
         if levels is not None and len(levels) > 1:
             raise StepFailed("--levels is given twice, and one environment counts. Put both files into one.")
         environment = environment_of(levels[0] if levels else None)
-        checked = check(read(paths, sys.stdin.buffer), wanted, environment, today=datetime.date.today())
+        found = read(paths, sys.stdin.buffer)
+        checked = check(found, wanted, environment, today=datetime.date.today(), namespace=namespace)
         text = rendered(checked, format, docs, fail_on)
         if output is None:
             sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))

@@ -119,7 +119,12 @@ def chosen(only: Iterable[str], without: Iterable[str]) -> list[Rule]:
 
 
 def check(
-    documents: Iterable[Found], rules: Sequence[Rule], environment: Environment, *, today: datetime.date
+    documents: Iterable[Found],
+    rules: Sequence[Rule],
+    environment: Environment,
+    *,
+    today: datetime.date,
+    namespace: str = "default",
 ) -> Checked:
     """Judge all documents together: rules over several objects see every file.
 
@@ -128,6 +133,7 @@ def check(
         rules: those that count.
         environment: levels, exceptions, pools.
         today: by which exceptions have expired.
+        namespace: of objects that name none.
     """
     skipped: list[Skipped] = []
     unreadable: list[Unreadable] = []
@@ -141,7 +147,8 @@ def check(
                 unreadable.append(document)
             case Manifest():
                 lines = Lines(document)
-                for item in of_manifest(document.data, where=f"{document.file}:{document.first_line}"):
+                where = f"{document.file}:{document.first_line}"
+                for item in of_manifest(document.data, where=where, namespace=namespace):
                     if (why := misspelt(item)) is not None:
                         unreadable.append(Unreadable(file=document.file, line=lines.of_object(item), why=why))
                     else:

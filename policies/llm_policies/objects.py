@@ -80,6 +80,9 @@ class Object:
     where: str = ""
     """File and line in a manifest; empty from Pulumi."""
 
+    home: str = "default"
+    """The namespace of what names none."""
+
     @cached_property
     def name(self) -> str:
         """Its name, or `(unnamed)` while it has none, or one that is not known yet."""
@@ -87,13 +90,13 @@ class Object:
 
     @cached_property
     def namespace(self) -> str:
-        """Its namespace; `default` where it names none, empty where its kind has none, NOT_KNOWN where it is open."""
+        """Its namespace; `home` where it names none, empty where its kind has none, NOT_KNOWN where it is open."""
         if self.kind in CLUSTER_SCOPED:
             return ""
         try:
-            return self.properties.get("metadata", "namespace").text() or "default"
+            return self.properties.get("metadata", "namespace").text() or self.home
         except Unsaid:
-            return "default"
+            return self.home
         except Doubt:
             return NOT_KNOWN
 
@@ -253,10 +256,10 @@ def of_pulumi(
     )
 
 
-def of_manifest(document: Mapping[str, Any], *, where: str = "") -> list[Object]:
-    """The objects of one document of a manifest: several for a List."""
+def of_manifest(document: Mapping[str, Any], *, where: str = "", namespace: str = "default") -> list[Object]:
+    """The objects of one document of a manifest: several for a List; in `namespace` where they name none."""
     api_version, kind = str(document.get("apiVersion") or ""), str(document.get("kind") or "")
-    return list(_listed(api_version, kind, Value(document), lambda: {"where": where}))
+    return list(_listed(api_version, kind, Value(document), lambda: {"where": where, "home": namespace}))
 
 
 def _made(api_version: str, kind: str, properties: Value, rest: Mapping[str, Any]) -> Object:

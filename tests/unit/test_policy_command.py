@@ -43,6 +43,17 @@ def test_a_folder_is_looked_through(folder: Path) -> None:
     assert out.endswith("1 object, 1 rule: 1 error, 0 warnings, 0 excepted.\n")
 
 
+def test_objects_that_name_no_namespace_are_where_they_are_said_to_be() -> None:
+    spec = "spec: {containers: [{name: a, image: a}]}"
+    pod = f"{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, {spec}}}"
+    there = f"{{apiVersion: v1, kind: Pod, metadata: {{name: b, namespace: there}}, {spec}}}"
+    given = f"apiVersion: v1\nkind: List\nitems: [{pod}, {there}]\n---\n{pod}\n"
+    for arguments, home in ([], "default"), (["--namespace=llm"], "llm"):
+        out = run("check", "-", "--rules=image-tag-mutable", *arguments, given=given)[1]
+        named = [line.rpartition(" ")[2] for line in out.splitlines() if line.startswith("<stdin>")]
+        assert named == [f"Pod/{home}/a", "Pod/there/b", f"Pod/{home}/a"]
+
+
 def test_standard_input_is_read() -> None:
     assert run("check", "-", "--rules", "image-tag-mutable", given=SERVER)[0] == 1
     assert run("check", "-", given="")[0] == 2
