@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Column, Table
 
-from cli import policy_pages
+from cli import policy_baseline, policy_pages
 from cli.manifests import read
 from cli.policy_check import FailOn, check, chosen, environment_of
 from cli.policy_output import Format, rendered, summary
@@ -79,6 +79,26 @@ def check_manifests(
             print(printable(f"unreadable {problem}")[:2000], file=sys.stderr)
         print(summary(checked), file=sys.stderr)
     raise typer.Exit(checked.exit_code(fail_on, on_passed_over=fail_on_passed_over))
+
+
+@app.command()
+def baseline(
+    paths: Annotated[list[str], typer.Argument(help="As for check.")],
+    owner: Annotated[str, typer.Option(help="Who is to mend what is there.")],
+    until: Annotated[datetime.datetime, typer.Option(formats=["%Y-%m-%d"], help="The last day.")],
+    levels: Annotated[Path | None, typer.Option(help="As for check.")] = None,
+    namespace: Annotated[str, typer.Option(help="As for check.")] = "default",
+) -> None:
+    """Print exceptions for all errors that there are, for a file of levels: what comes new is refused from then on."""
+    try:
+        found, today = read(paths, sys.stdin.buffer), datetime.date.today()
+        checked = check(found, RULES, environment_of(levels), today=today, namespace=namespace)
+        if checked.unreadable:
+            raise StepFailed("\n".join(printable(f"unreadable {problem}") for problem in checked.unreadable))
+        print(policy_baseline.exceptions(checked, owner, until.date()), end="")
+    except StepFailed as error:
+        print(f"llmctl policy baseline: {error}", file=sys.stderr)
+        raise typer.Exit(_WRONG_USAGE) from None
 
 
 @app.command("config")

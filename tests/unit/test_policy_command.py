@@ -183,6 +183,21 @@ def test_a_file_of_levels_is_made_what_pulumi_takes(folder: Path) -> None:
     assert "rules.privilege: there is no such rule." in error
 
 
+def test_a_baseline_excepts_what_is_there_and_nothing_else(folder: Path) -> None:
+    base, levels = str(folder / "base"), folder / "levels.yaml"
+    code, out, _ = run("baseline", base, "--owner=ops", "--until=2999-01-31")
+    assert code == 0
+    levels.write_text(out)
+    code, out, _ = run("check", base, f"--levels={levels}")
+    assert (code, " 0 errors" in out, "note: " in out) == (0, True, False)
+    (folder / "base" / "new.yaml").write_text(SERVER.replace("name: chat,", "name: new,"))
+    assert run("check", base, f"--levels={levels}")[0] == 1
+    (folder / "base" / "new.yaml").write_text("a: [")
+    code, out, error = run("baseline", base, "--owner=ops", "--until=2999-01-31")
+    assert (code, out) == (2, "")
+    assert "new.yaml:1: is not YAML" in error
+
+
 def test_output_goes_to_a_file_and_the_summary_to_people(folder: Path) -> None:
     output = folder / "out.sarif"
     code, out, error = run("check", str(folder / "base"), "--format=sarif", f"--output={output}")
