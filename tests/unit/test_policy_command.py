@@ -221,7 +221,7 @@ def test_it_is_called_from_another_repository(folder: Path) -> None:
     for name in ("settings.py", "cli/__init__.py", "llm_policies.py"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("raise SystemExit('not this one')")
-    command = [REPOSITORY / "bin" / "llmctl", "policy", "check", "base", "--rules=privileged"]
+    command = [str(REPOSITORY / "bin" / "llmctl"), "policy", "check", "base", "--rules=privileged"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("base/server.yml:2: Deployment/llm/chat"), done.stderr
 
