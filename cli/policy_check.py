@@ -11,9 +11,10 @@ from typing import Literal
 
 from llm_policies.environment import Environment, PackSettingsError, read_environment
 from llm_policies.judging import Finding, judge, judge_stack
-from llm_policies.objects import Object, Stack, of_manifest
+from llm_policies.objects import POD_BEARING, Object, Stack, of_manifest
 from llm_policies.pack import RULES
 from llm_policies.rule import Rule
+from llm_policies.values import Doubt, Value
 
 from cli.levels import read_levels
 from cli.manifests import Found, Manifest, Skipped, Unreadable
@@ -156,6 +157,8 @@ def check(
                         written[id(item)] = lines
     if not objects and not unreadable:
         unreadable.append(Unreadable(file="input", line=None, why="has no Kubernetes object, so nothing was checked."))
+    made = _made_by_others(objects)
+    objects = [item for item in objects if id(item) not in made]
     found = [
         *judge(rules, objects, environment, today=today),
         *judge_stack(rules, Stack(objects=objects), environment, today=today),
@@ -170,7 +173,11 @@ def check(
         passed_over=passed_over(objects),
         skipped=skipped,
         unreadable=unreadable,
-        notes=[*_unused(environment, rules, found), *_empty(environment, objects)],
+        notes=[
+            *_unused(environment, rules, found),
+            *_empty(environment, objects),
+            *([f"{len(made)} objects are judged by those that made them, as a Pod by its Deployment"] if made else []),
+        ],
         environment=environment,
     )
 
@@ -193,6 +200,34 @@ def _empty(environment: Environment, objects: Sequence[Object]) -> Iterator[str]
         for name in environment.namespaces
         if name not in there
     )
+
+
+def _made_by_others(objects: Sequence[Object]) -> set[int]:
+    """Identities of the objects that a workload among them has made, as `kubectl get` prints both.
+
+    By the uid, which a cluster gives: whoever writes a manifest does not keep it from being judged by chance.
+    """
+    uids = {uid for item in objects if item.kind in POD_BEARING and (uid := _text(item.properties, "metadata", "uid"))}
+    return {
+        id(item)
+        for item in objects
+        for owner in _items(item.properties, "metadata", "ownerReferences")
+        if _text(owner, "uid") in uids
+    }
+
+
+def _text(value: Value, *keys: str) -> str | None:
+    try:
+        return value.get(*keys).text()
+    except Doubt:
+        return None
+
+
+def _items(value: Value, *keys: str) -> list[Value]:
+    try:
+        return value.get(*keys).items()
+    except Doubt:
+        return []
 
 
 def _located(finding: Finding, lines: Lines) -> Located:

@@ -180,6 +180,31 @@ def test_the_environment_says_what_counts(levels: Raw, weight: str, code: int) -
     assert checked.exit_code("never") == 0
 
 
+def owned(kind: str, name: str, uid: str, owner: str | None, *, api_version: str = "apps/v1") -> Raw:
+    """An object as a cluster has it, with a privileged container."""
+    made: Raw = {"ownerReferences": [{"controller": True, "uid": owner}]} if owner else {}
+    pod: Raw = {"containers": [{"name": "c", "image": "x/y:1", "securityContext": {"privileged": True}}]}
+    spec: Raw = pod if kind == "Pod" else {"template": {"spec": pod}}
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "uid": uid, **made}, "spec": spec}
+
+
+def test_what_a_workload_among_the_objects_has_made_is_told_once() -> None:
+    """As `kubectl get deploy,rs,pod -o json` has them."""
+    objects = [
+        owned("Deployment", "chat", "1", None),
+        owned("ReplicaSet", "chat-1", "2", "1"),
+        owned("Pod", "chat-1-a", "3", "2", api_version="v1"),
+        owned("Pod", "other", "4", "9", api_version="v1"),
+        owned("InferenceService", "qwen", "5", None, api_version="serving.kserve.io/v1beta1"),
+        owned("Deployment", "qwen", "6", "5"),
+        {**owned("Pod", "odd", "7", None, api_version="v1"), "metadata": {"name": "odd", "ownerReferences": "1"}},
+    ]
+    checked = found_in(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    told = {one.finding.item.id for one in checked.findings if one.finding.rule.name == "privileged"}
+    assert told == {"Deployment/default/chat", "Pod/default/other", "Deployment/default/qwen", "Pod/default/odd"}
+    assert checked.notes == ["2 objects are judged by those that made them, as a Pod by its Deployment"]
+
+
 def test_what_of_the_environment_is_of_no_use_is_noted() -> None:
     def excepted(rule: str, of: str) -> Raw:
         return {"rule": rule, "object": of, "reason": "it loads the driver", "owner": "ops", "until": "2026-11-20"}
