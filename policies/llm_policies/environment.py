@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from llm_policies.exceptions import PolicyException, read_exceptions
@@ -80,7 +81,7 @@ def read_environment(written: Mapping[str, Any], rules: Iterable[Rule]) -> Envir
     settings: dict[str, Mapping[str, Any]] = {}
     for name, said in _mapping(written, "rules", mistakes).items():
         if name not in known:
-            mistakes.append(f"rules.{name}: there is no such rule.")
+            mistakes.append(f"rules.{name}: {_no_such_rule(name, known)}")
             continue
         given = dict(said) if isinstance(said, Mapping) else {"level": said}
         if "level" in given and (checked := _level(f"rules.{name}.level", given.pop("level"), mistakes)) is not None:
@@ -108,7 +109,7 @@ def read_environment(written: Mapping[str, Any], rules: Iterable[Rule]) -> Envir
         mistakes.append("exceptions: expected a list.")
         raw = []
     exceptions = read_exceptions(raw, mistakes)
-    mistakes += [f"exceptions: {e.rule}: there is no such rule." for e in exceptions if e.rule not in known]
+    mistakes += [f"exceptions: {e.rule}: {_no_such_rule(e.rule, known)}" for e in exceptions if e.rule not in known]
     pools = None
     if "pools" in written:
         try:
@@ -156,9 +157,14 @@ def _mapping(written: Mapping[str, Any], key: str, mistakes: list[str]) -> Mappi
     return {str(name): said for name, said in value.items()}
 
 
+def _no_such_rule(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"there is no such rule{f'; {near[0]} is meant?' if near else '.'}"
+
+
 def _level_of(path: str, rule: str, level: Any, known: Mapping[str, Rule], mistakes: list[str]) -> Level | None:
     if rule != "all" and rule not in known:
-        mistakes.append(f"{path}: there is no such rule.")
+        mistakes.append(f"{path}: {_no_such_rule(rule, known)}")
         return None
     return _level(path, level, mistakes)
 

@@ -59,17 +59,11 @@ def read_exceptions(written: Iterable[Any], mistakes: list[str]) -> list[PolicyE
         lacking = [key for key in sorted(_KEYS) if not said.get(key)]
         if lacking:
             mistakes.append(f"{path}: says no {', '.join(lacking)}, so nobody could tell when it may go.")
-            continue
-        made = _exception(path, {key: str(said[key]).strip() for key in _KEYS})
-        if isinstance(made, str):
-            mistakes.append(made)
-        elif not _is_pattern(made.object):
-            mistakes.append(
-                f"{path}.object: {made.object!r} is no object's, so it excepts nothing. Write Kind/namespace/name, "
-                "Kind/name of a kind without namespace, or * for all; within a part * is any text."
-            )
-        else:
-            found.append(made)
+        texts = {key: str(said[key]).strip() for key in _KEYS if key not in lacking}
+        wrong = [*_wrong(path, texts)]
+        mistakes += wrong
+        if not (lacking or wrong):
+            found.append(_exception(texts))
     return found
 
 
@@ -104,18 +98,29 @@ def _of_annotation(item: Object, key: str, value: Value, text: str) -> PolicyExc
     if match is None:
         raise value.malformed("'until YYYY-MM-DD, owner NAME: reason', so it excepts nothing")
     until, owner, reason = (part.strip() for part in match.groups())
-    said = {"rule": key.removeprefix(ANNOTATION), "object": item.id, "reason": reason, "owner": owner, "until": until}
-    return _exception(value.path, said)
+    wrong = [*_wrong(value.path, {"reason": reason, "until": until})]
+    own = {"rule": key.removeprefix(ANNOTATION), "object": item.id}
+    return wrong[0] if wrong else _exception({**own, "reason": reason, "owner": owner, "until": until})
 
 
-def _exception(path: str, said: Mapping[str, str]) -> PolicyException | str:
-    """An exception, or why it is none."""
-    if len(said["reason"]) < _SHORTEST_REASON:
-        return f"{path}: {said['reason']!r} is no reason that anyone could judge; write a sentence."
+def _wrong(path: str, said: Mapping[str, str]) -> Iterator[str]:
+    """Why what is said of an exception, in whole or in part, makes none."""
+    if len(reason := said.get("reason", "")) < _SHORTEST_REASON and "reason" in said:
+        yield f"{path}: {reason!r} is no reason that anyone could judge; write a sentence."
     try:
-        until = datetime.date.fromisoformat(said["until"])
+        datetime.date.fromisoformat(said.get("until", "2027-06-30"))
     except ValueError:
-        return f"{path}: {said['until']!r} is not a day; write it as 2027-06-30."
+        yield f"{path}: {said['until']!r} is not a day; write it as 2027-06-30."
+    if not _is_pattern(pattern := said.get("object", "*")):
+        yield (
+            f"{path}.object: {pattern!r} is no object's, so it excepts nothing. Write Kind/namespace/name, Kind/name "
+            "of a kind without namespace, or * for all; within a part * is any text."
+        )
+
+
+def _exception(said: Mapping[str, str]) -> PolicyException:
+    """What is said, with nothing wrong in it."""
+    until = datetime.date.fromisoformat(said["until"])
     return PolicyException(
         rule=said["rule"], object=said["object"], reason=said["reason"], owner=said["owner"], until=until
     )

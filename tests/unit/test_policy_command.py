@@ -180,7 +180,7 @@ def test_a_file_of_levels_is_made_what_pulumi_takes(folder: Path) -> None:
     levels.write_text("rules: {privilege: disabled}\n")
     code, _, error = run("config", str(levels))
     assert code == 2
-    assert "rules.privilege: there is no such rule." in error
+    assert "rules.privilege: there is no such rule; privileged is meant?" in error
 
 
 def test_a_baseline_excepts_what_is_there_and_nothing_else(folder: Path) -> None:

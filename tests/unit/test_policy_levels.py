@@ -118,6 +118,9 @@ def test_exceptions_and_namespaces_arrive_as_they_are_written(deployed: Deploy) 
         ("pools: {a: {taints: ''}}", "pools.a.taints: expected a list"),
         ("namespaces: {a: {nonsense: advisory}}", "namespaces.a.nonsense: there is no such rule."),
         ("exceptions: [{rule: hostpath}]", "exceptions[0]: says no object, owner, reason, until"),
+        ("exceptions: [{rule: hostpath, until: soon}]", "exceptions[0]: 'soon' is not a day; write it as 2027-06-30."),
+        ("exceptions: [{rule: hostpath, object: a}]", "exceptions[0].object: 'a' is no object's"),
+        ("rules: {hostpth: disabled}", "rules.hostpth: there is no such rule; hostpath is meant?"),
         ("hostpath: advisory", "hostpath: there is no such setting; write one of levels, rules,"),
     ],
 )
