@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from cli.deployment import Deployment
-from cli.edge import Access, Endpoint, endpoints, stream_chat
+from cli.edge import Access, Endpoint, endpoints, show_answer, stream_chat
 from planning.plan import Plan
 from settings.problems import did_you_mean
 from toolchain.steps import StepFailed
@@ -98,7 +98,7 @@ def smoke(deployment: Deployment, *, address: str | None = None) -> None:
     for server, endpoint in routes.items():
         print(f"{server} ({endpoint.models[0]} at {endpoint.url}): ", end="", flush=True)
         try:
-            if not _answer(stream_chat(endpoint, "Say hello.", access=access)).strip():
+            if not show_answer(endpoint, "Say hello.", access).strip():
                 failed.append(f"{server} answered without a word; see its pod's log.")
         except StepFailed as error:
             print("no answer")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from cli.edge import Access, endpoints, preparation, stream_chat
+from cli.edge import Access, endpoints, preparation, show_answer
 from cli.lab_spec import lab_spec
 from cli.levels import read_levels
 from cli.policies import policy_config
@@ -180,12 +180,7 @@ class Deployment:
         for endpoint in endpoints(planned):
             print(f"\n{endpoint.server} ({endpoint.engine}), models {', '.join(endpoint.models)}. Try:")
             print(f"  {endpoint.curl(_PROMPT, access)}")
-            print("It answers: ", end="", flush=True)
-            answer = ""
-            for piece in stream_chat(endpoint, _PROMPT, access=access):
-                print(piece, end="", flush=True)
-                answer += piece
-            print()
+            answer = show_answer(endpoint, _PROMPT, access)
             if not answer.strip():
                 raise StepFailed(f"{endpoint.server} answered without a word; see its pod's log.")
 

@@ -121,6 +121,14 @@ def endpoints(plan: Plan) -> list[Endpoint]:
     return found
 
 
+class BrokenOff(StepFailed):
+    """An answer that has begun and does not end.
+
+    One may be asked again: Traefik, being Go's ReverseProxy, breaks off an answer that begins before it has looked for
+    the end of the request (golang/go#40747), so a model that answers within a millisecond now and then.
+    """
+
+
 def stream_chat(
     endpoint: Endpoint,
     prompt: Prompt,
@@ -139,7 +147,8 @@ def stream_chat(
         max_tokens: length of the answer; None for as long as the model likes.
 
     Raises:
-        StepFailed: no answer, an error instead of one, or an answer that breaks off.
+        BrokenOff: an answer that breaks off.
+        StepFailed: no answer, or an error instead of one.
     """
     access = access or Access()
     url = httpx.URL(endpoint.url + endpoint.path)
@@ -151,7 +160,7 @@ def stream_chat(
     verify = ssl.create_default_context(cadata=access.certificate)
     embeds = endpoint.embeds and isinstance(prompt, str)
     request = endpoint.request(str(prompt)) if embeds else endpoint.chat_request(prompt, model, max_tokens=max_tokens)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline, begun = time.monotonic() + _PATIENCE_SECONDS, False
     with httpx.Client(verify=verify, timeout=120) as client:
         while True:
             try:
@@ -159,21 +168,43 @@ def stream_chat(
                     "POST", url, json=request, headers=headers, extensions={"sni_hostname": host}
                 ) as response:
                     if response.status_code == httpx.codes.OK:
-                        try:
-                            yield from _embedding(response) if embeds else _pieces(response)
-                        except httpx.TransportError as error:  # asked again, the pieces would come twice
-                            raise StepFailed(
-                                f"{endpoint.url} broke off: {str(error) or type(error).__name__}"
-                            ) from None
+                        pieces = _embedding(response) if embeds else _pieces(response)
+                        for piece in pieces:
+                            begun = True
+                            yield piece
                         return
                     problem = f"{response.status_code} {response.read().decode(errors='replace').strip()[:300]}"
                     # Until the controller knows the route and its endpoints it answers 404, 502 or 503 by itself.
                     may_pass = response.status_code in (404, 502, 503)
             except httpx.TransportError as error:
                 problem, may_pass = str(error) or type(error).__name__, True
+                if begun:  # asked again, the pieces would come twice
+                    raise BrokenOff(f"{endpoint.url} broke off: {problem}") from None
             if not may_pass or time.monotonic() > deadline:
                 raise StepFailed(f"{endpoint.url} did not answer: {problem}")
             time.sleep(0.5)  # before the route is asked again
+
+
+def show_answer(endpoint: Endpoint, prompt: str, access: Access) -> str:
+    """Print a short answer as it comes, and return it; one that breaks off is asked for once more.
+
+    Raises:
+        StepFailed: no answer, an error instead of one, or a second one that breaks off.
+    """
+    try:
+        return _printed(stream_chat(endpoint, prompt, access=access))
+    except BrokenOff as error:
+        print(f" ... {error}. Asked once more: ", end="", flush=True)
+        return _printed(stream_chat(endpoint, prompt, access=access))
+
+
+def _printed(pieces: Iterator[str]) -> str:
+    answer = ""
+    for piece in pieces:
+        print(piece, end="", flush=True)
+        answer += piece
+    print()
+    return answer
 
 
 def _embedding(response: httpx.Response) -> Iterator[str]:

@@ -10,6 +10,7 @@ from on_mocks import raw_of, settings_of
 from small_stacks import node, planned, vllm
 
 from cli import chat as talking
+from cli import edge as asking
 from cli.chat import Message, converse, find_model
 from cli.deployment import Deployment
 from cli.edge import Access, Endpoint, Prompt
@@ -144,7 +145,8 @@ class Edge:
 @pytest.fixture
 def edge(monkeypatch: pytest.MonkeyPatch) -> Edge:
     made = Edge("hello")
-    monkeypatch.setattr(talking, "stream_chat", made)
+    for module in (talking, asking):
+        monkeypatch.setattr(module, "stream_chat", made)
     return made
 
 

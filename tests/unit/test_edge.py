@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from small_stacks import VARIANTS, node, ollama, planned, vllm
 
 from cli import edge
-from cli.edge import Access, Endpoint, endpoints, preparation, stream_chat
+from cli.edge import Access, Endpoint, endpoints, preparation, show_answer, stream_chat
 from toolchain.steps import StepFailed
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -308,6 +308,25 @@ def test_a_connection_that_breaks_amid_the_answer_is_not_asked_again(serve: Call
     with pytest.raises(StepFailed, match="broke off: "):
         next(pieces)
     assert len(server.requests) == 1
+
+
+def test_a_connection_that_breaks_before_the_answer_begins_is_asked_again(serve: Callable[..., Edge]) -> None:
+    server = serve(stream(length=1000), stream(piece("Hello"), DONE))
+    assert list(stream_chat(server.endpoint, "Hi")) == ["Hello"]
+
+
+def test_an_answer_that_is_shown_and_breaks_off_is_asked_for_once_more(
+    serve: Callable[..., Edge], capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = stream(piece("Hel"), length=1000)
+    server = serve(broken, stream(piece("Hello"), DONE), broken, broken)
+    assert show_answer(server.endpoint, "Hi", Access()) == "Hello"
+    told = capsys.readouterr().out
+    assert told.startswith("Hel ... http://")
+    assert told.endswith("Asked once more: Hello\n")
+    with pytest.raises(StepFailed, match="broke off: "):
+        show_answer(server.endpoint, "Hi", Access())
+    assert len(server.requests) == 4
 
 
 def test_a_door_that_stays_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
