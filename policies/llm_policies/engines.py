@@ -12,7 +12,7 @@ from llm_policies.models import is_on_disk
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import REMOVE, Context, Edit, Rule, Said
-from llm_policies.values import Unsaid, Value, each, hidden
+from llm_policies.values import Doubt, Unsaid, Value, each, hidden
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -40,8 +40,11 @@ def _opens(value: str) -> bool:
 
 
 def _may_be_vllm(container: Container) -> bool:
-    """Whether it is vLLM, or an image of one's own."""
-    return container.engine in ("vllm", None)
+    """Whether it is vLLM, an image of one's own, or one that cannot be told."""
+    try:
+        return container.engine in ("vllm", None)
+    except Doubt:
+        return True
 
 
 def _development(container: Container) -> Iterator[tuple[int, str, bool]]:
@@ -77,7 +80,7 @@ def _dev(container: Container, _: Context) -> Iterator[Said]:
     def flags() -> Iterator[Said]:
         # Also `--profiler-config.profiler=torch`, as vLLM has parts of a JSON option.
         words = (word.replace("_", "-") for word in container.given)
-        if container.engine == "vllm" and any(word.startswith("--profiler-config") for word in words):
+        if any(word.startswith("--profiler-config") for word in words) and container.engine == "vllm":
             yield (
                 f"{container.name}: --profiler-config exposes /start_profile to whoever reaches the port. Leave it out."
             )

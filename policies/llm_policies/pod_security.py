@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
+from llm_policies.engine_commands import Engine
 from llm_policies.examples import CONTAINERS, POD_HEAD
 from llm_policies.image_names import is_of
 from llm_policies.objects import Object
 from llm_policies.pods import Container, Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Unsaid, Value, each
+from llm_policies.values import Doubt, Unsaid, Value, each
 
 _CONFINED = ("RuntimeDefault", "Localhost")
 _ROOT_IMAGES = ("vllm/vllm-openai", "ollama/ollama")
@@ -39,12 +40,20 @@ def _setting(container: Container, *keys: str) -> Value:
     return container.pod.spec.get("securityContext", *keys)
 
 
+def _engine_for_words(container: Container) -> Engine | None:
+    """Its engine, for the wording alone; None also where it cannot be told, which hides no violation."""
+    engine: Engine | None = None
+    with suppress(Doubt):
+        engine = container.engine
+    return engine
+
+
 def _privileged(container: Container, _: Context) -> Iterator[Said]:
     def as_root() -> Iterator[Said]:
         if container.value.get("securityContext", "privileged").boolean():
             repair = (
                 "the device plugin hands over GPUs without it. Remove privileged and set limits['nvidia.com/gpu']."
-                if container.engine is not None
+                if _engine_for_words(container) is not None
                 else "what it needs of the node is a capability or a device. Remove privileged, and ask for that alone."
             )
             yield f"{container.name} is privileged, so it is root on its node; {repair}"
@@ -93,7 +102,7 @@ def _root(container: Container, _: Context) -> Iterator[Said]:
         raise setting.malformed("a user's number")
     if user:
         return  # whatever runAsNonRoot says: this is not root's number
-    hint = _USER_OF.get(container.engine, "any but 0 that may write to its volumes (fsGroup)")
+    hint = _USER_OF.get(_engine_for_words(container), "any but 0 that may write to its volumes (fsGroup)")
     repair = f"so a way out of the container is root on the node. Set runAsNonRoot: true and a runAsUser: {hint}."
     if user == 0:
         said = f"{container.name} runs as root (runAsUser is 0), {repair}"

@@ -11,8 +11,8 @@ from llm_policies.models import is_on_disk
 from llm_policies.objects import POD_BEARING, Object
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
-from llm_policies.values import Value, each
-from llm_policies.waits import progress_seconds, waits
+from llm_policies.values import Doubt, Value, each
+from llm_policies.waits import Wait, progress_seconds, waits
 
 _SAFETY = Fraction(3, 2)
 """Of the time that a start is expected to take: a node that does something else reads slowly."""
@@ -192,25 +192,39 @@ STARTUP_BUDGET = Rule(
 )
 
 
-def _longest_start(item: Object) -> int:
-    """The longest budget of a serving container, in seconds; 0 where there is none."""
-    serving = (c for pod in item.serving_pods for c in pod.main_containers if c.serves or c.gpus)
-    return max([0, *(budget for container in serving if (budget := budget_seconds(container)) is not None)])
+def _longest_start(item: Object, beyond: int) -> int:
+    """The longest budget of a serving container, in seconds; 0 where none is longer than `beyond`.
+
+    Only of those that are it matters which of them serve: of many that is not known before the deployment.
+    """
+    containers = (c for pod in item.serving_pods for c in pod.main_containers)
+    budgets = ((budget_seconds(container) or 0, container) for container in containers)
+    return max([0, *(budget for budget, container in budgets if budget > beyond and _loads_a_model(container))])
+
+
+def _loads_a_model(container: Container) -> bool:
+    """Whether it is an engine, or a server of one's own on a GPU; the GPU is enough where the engine is not known."""
+    try:
+        return container.serves or container.gpus > 0
+    except Doubt:
+        if container.gpus:
+            return True
+        raise
 
 
 def _ends_early(item: Object, _: Context) -> Iterator[Said]:
-    start = _longest_start(item)
-    for wait in waits(item):
-        if wait.seconds < start:
+    def judge(wait: Wait) -> Iterator[Said]:
+        if start := _longest_start(item, beyond=wait.seconds):
             yield (
                 f"rollout deadline {wait.seconds}s ({wait.name}) ends before the model is up ({start}s), so a rollout "
                 f"that goes well counts as failed. Set {wait.repair} to {start} or more."
             )
 
+    yield from each(waits(item), judge)
+
 
 def _extend(item: Object, _: Context) -> Iterator[Edit]:
-    start = _longest_start(item)
-    if progress_seconds(item) < start:
+    if start := _longest_start(item, beyond=progress_seconds(item)):
         # Where the old pod has to go first, its end counts too: 30 s where nothing is said.
         ends = [pod.spec.get("terminationGracePeriodSeconds").integer() for pod in item.pods]
         yield Edit(("spec", "progressDeadlineSeconds"), start + sum(30 if end is None else end for end in ends))
