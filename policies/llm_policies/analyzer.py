@@ -20,7 +20,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stu
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from llm_policies.environment import PACK, Environment, PackSettingsError, read_environment
-from llm_policies.judging import Finding, judge, judge_stack
+from llm_policies.judging import Finding, judge, judge_stack, together
 from llm_policies.objects import Object, Stack, of_pulumi
 from llm_policies.remediation import Refused, apply
 from llm_policies.rule import Rule
@@ -143,7 +143,10 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         return response
 
     def _violates(self, item: Object, rule: Rule) -> bool:
-        return any(f.verdict == "violation" for f in judge([rule], [item], self._environment, today=self._today))
+        alone = judge([rule], [item], self._environment, today=self._today)
+        # What a rule tells of all objects together it tells of this one, too, where no other has to be seen for it.
+        together = judge_stack([rule], Stack(objects=[item]), self._environment, today=self._today)
+        return any(finding.verdict == "violation" for finding in (*alone, *together))
 
     def _remediation(self, rule: Rule, properties: Mapping[str, Any]) -> analyzer_pb2.Remediation:
         made = analyzer_pb2.Remediation(
@@ -166,7 +169,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
                     urn=finding.item.urn,
                     severity=_SEVERITIES[finding.rule.severity],
                 )
-                for finding in findings
+                for finding in together(findings)
             ]
         )
 

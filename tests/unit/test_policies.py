@@ -7,7 +7,21 @@ from fnmatch import fnmatchcase
 
 import pytest
 from conftest import Deploy
-from judged import BY_NAME, FOLDER, TODAY, Case, cases_of, documents, findings, objects_of, said
+from google.protobuf import json_format  # type: ignore[import-untyped]  # its stubs lie in a namespace package
+from judged import (
+    BY_NAME,
+    FOLDER,
+    TODAY,
+    Case,
+    as_sent,
+    cases_of,
+    documents,
+    findings,
+    objects_of,
+    resource_type,
+    said,
+)
+from llm_policies.analyzer import Analyzer
 from llm_policies.environment import PACK
 from llm_policies.judging import judge, judge_stack
 from llm_policies.objects import Stack, of_pulumi
@@ -17,6 +31,7 @@ from llm_policies.remediation import apply
 from llm_policies.rule import Rule
 from llm_policies.values import UNKNOWNS
 from on_mocks import Raw
+from pulumi.runtime.proto import analyzer_pb2
 from small_stacks import every_stack
 
 from cli.levels import read_levels
@@ -61,6 +76,25 @@ def test_a_remediation_leaves_nothing_to_say(rule: Rule) -> None:
         assert document == case.remediated, case.id
         left = findings(rule, objects_of([document], pulumi=False), case.settings, case.pools)
         assert [finding.message for finding in left] == list(case.then), case.id
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if r.remediate], ids=lambda rule: str(rule.name))
+def test_the_engine_is_told_of_a_remediation_where_there_is_a_violation(rule: Rule) -> None:
+    """At the level `remediate`: also of what a rule finds over the stack, and of nothing else."""
+    for case in cases_of(rule.name):
+        if case.remediated is None:
+            continue
+        [document] = case.objects
+        configured = analyzer_pb2.ConfigureAnalyzerRequest()
+        configured.policyConfig[rule.name].enforcementLevel = analyzer_pb2.REMEDIATE
+        configured.policyConfig[rule.name].properties.update(case.settings)
+        configured.policyConfig[PACK].properties.update({"pools": case.pools} if case.pools else {})
+        request = analyzer_pb2.AnalyzeRequest(type=resource_type(document))
+        request.properties.update(document)
+        analyzer = Analyzer("one", [rule], today=TODAY)
+        analyzer.Configure(configured, None)  # type: ignore[arg-type]  # used for refusals only
+        done = [json_format.MessageToDict(one.properties) for one in analyzer.Remediate(request, None).remediations]
+        assert done == ([as_sent(case.remediated)] if document != case.remediated else []), case.id
 
 
 @every_rule
