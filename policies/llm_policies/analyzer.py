@@ -20,7 +20,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stu
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from llm_policies.environment import PACK, Environment, PackSettingsError, read_environment
-from llm_policies.judging import Finding, judge, judge_stack, together
+from llm_policies.judging import Finding, judge, judge_stack
 from llm_policies.objects import Object, Stack, of_pulumi
 from llm_policies.remediation import Refused, apply
 from llm_policies.rule import Rule
@@ -145,8 +145,8 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def _violates(self, item: Object, rule: Rule) -> bool:
         alone = judge([rule], [item], self._environment, today=self._today)
         # What a rule tells of all objects together it tells of this one, too, where no other has to be seen for it.
-        together = judge_stack([rule], Stack(objects=[item]), self._environment, today=self._today)
-        return any(finding.verdict == "violation" for finding in (*alone, *together))
+        of_stack = judge_stack([rule], Stack(objects=[item]), self._environment, today=self._today)
+        return any(finding.verdict == "violation" for finding in (*alone, *of_stack))
 
     def _remediation(self, rule: Rule, properties: Mapping[str, Any]) -> analyzer_pb2.Remediation:
         made = analyzer_pb2.Remediation(
@@ -169,7 +169,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
                     urn=finding.item.urn,
                     severity=_SEVERITIES[finding.rule.severity],
                 )
-                for finding in together(findings)
+                for finding in findings
             ]
         )
 
