@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Literal
 
 from llm_policies.environment import Environment, PackSettingsError, read_environment
 from llm_policies.judging import Finding, judge, judge_stack
-from llm_policies.objects import POD_BEARING, Object, Stack, of_manifest
+from llm_policies.objects import Object, Stack, of_manifest
 from llm_policies.pack import RULES
 from llm_policies.rule import Rule
 from llm_policies.values import Doubt, Value
@@ -157,11 +157,11 @@ def check(
                         written[id(item)] = lines
     if not objects and not unreadable:
         unreadable.append(Unreadable(file="input", line=None, why="has no Kubernetes object, so nothing was checked."))
-    made = _made_by_others(objects)
-    objects = [item for item in objects if id(item) not in made]
+    makers = _makers(objects)
+    alone = [item for item in objects if id(item) not in makers]
     found = [
-        *judge(rules, objects, environment, today=today),
-        *judge_stack(rules, Stack(objects=objects), environment, today=today),
+        *_once(judge(rules, objects, environment, today=today), makers),
+        *judge_stack(rules, Stack(objects=alone), environment, today=today),
     ]
     order = {id(item): position for position, item in enumerate(objects)}
     located = [_located(finding, written[id(finding.item)]) for finding in found]
@@ -176,7 +176,7 @@ def check(
         notes=[
             *_unused(environment, rules, found),
             *_empty(environment, objects),
-            *([f"{len(made)} objects are judged by those that made them, as a Pod by its Deployment"] if made else []),
+            *([f"{len(makers)} objects are told of where they differ from what made them"] if makers else []),
         ],
         environment=environment,
     )
@@ -202,18 +202,40 @@ def _empty(environment: Environment, objects: Sequence[Object]) -> Iterator[str]
     )
 
 
-def _made_by_others(objects: Sequence[Object]) -> set[int]:
-    """Identities of the objects that a workload among them has made, as `kubectl get` prints both.
+def _makers(objects: Sequence[Object]) -> dict[int, Object]:
+    """What makes pods, by the identity of each that it has made, as `kubectl get deploy,rs,pod` prints both.
 
-    By the uid, which a cluster gives: whoever writes a manifest does not keep it from being judged by chance.
+    Of several the first: a Pod's is its Deployment, and not the ReplicaSet between them.
     """
-    uids = {uid for item in objects if item.kind in POD_BEARING and (uid := _text(item.properties, "metadata", "uid"))}
-    return {
-        id(item)
-        for item in objects
-        for owner in _items(item.properties, "metadata", "ownerReferences")
-        if _text(owner, "uid") in uids
-    }
+    workloads = [item for item in objects if item.pods]
+    by_uid = {uid: item for item in workloads if (uid := _text(item.properties, "metadata", "uid"))}
+    found: dict[int, Object] = {}
+    for item in workloads:
+        chain = [item]
+        while (above := _maker(chain[-1], by_uid)) is not None and above not in chain:
+            chain.append(above)
+        if above is None and len(chain) > 1:  # what is in a circle has made itself, so nobody has
+            found[id(item)] = chain[-1]
+    return found
+
+
+def _maker(item: Object, by_uid: Mapping[str, Object]) -> Object | None:
+    try:
+        owners = item.properties.get("metadata", "ownerReferences").items()
+    except Doubt:
+        return None
+    return next((by_uid[uid] for owner in owners if (uid := _text(owner, "uid")) in by_uid and uid is not None), None)
+
+
+def _once(findings: Iterable[Finding], makers: Mapping[int, Object]) -> Iterator[Finding]:
+    """Without what is told of an object's maker too; what only the object has, as a debugging container, stays."""
+    found = list(findings)
+    told = {(id(one.item), one.rule.name, one.message) for one in found}
+    for one in found:
+        maker = makers.get(id(one.item))
+        same = maker and (id(maker), one.rule.name, one.message.replace(f"'{one.item.name}'", f"'{maker.name}'"))
+        if same not in told:
+            yield one
 
 
 def _text(value: Value, *keys: str) -> str | None:
@@ -221,13 +243,6 @@ def _text(value: Value, *keys: str) -> str | None:
         return value.get(*keys).text()
     except Doubt:
         return None
-
-
-def _items(value: Value, *keys: str) -> list[Value]:
-    try:
-        return value.get(*keys).items()
-    except Doubt:
-        return []
 
 
 def _located(finding: Finding, lines: Lines) -> Located:

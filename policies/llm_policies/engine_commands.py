@@ -24,18 +24,32 @@ _PROGRAMS: dict[str, tuple[tuple[str, ...], Engine]] = {
 }
 """Programs that serve with the words behind them."""
 
-_NO_SERVERS = frozenset({"vllm", "ollama", "sglang", "sleep", "tail", "huggingface-cli", "hf", "echo", "true", "cp"})
-"""Programs in the images of engines that serve nothing, unless with words that _PROGRAMS has."""
+_NO_SERVERS = frozenset(
+    {
+        *("vllm", "ollama", "sglang", "genai-perf", "huggingface-cli", "hf", "sleep", "tail", "echo", "printf", "cp"),
+        *(":", "true", "[", "test", "cd", "set", "unset", "export", "declare", "trap", "wait", "read", "exit"),
+        *("done", "fi", "esac", "break", "source", "."),
+    }
+)
+"""Programs in the images of engines that serve nothing, unless with words that _PROGRAMS has, and words of a shell."""
 
-_SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh", "busybox"})
+_KEYWORDS = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!", "{", "exec", "nohup", "time"})
+"""Words of a shell before a command."""
+
+_SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh", "busybox", "su", "runuser"})
 _SCRIPT_FLAG = re.compile(r"-[a-z]*c")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PUNCTUATION = ";&|()<>\n"
 # With blanks in it, or marks of its own; a shell takes it as one. Not longer, or one that does not end takes for ever.
-_SUBSTITUTION = re.compile(r"\$\((?:[^()]|\([^()]{0,200}\)){0,500}\)|\$\{[^}]{0,500}\}|`[^`]{0,500}`")
+_SUBSTITUTION = re.compile(r"\$\(\([^()]{0,500}\)\)|\$\([^()]{0,500}\)|\$\{[^{}]{0,500}\}|`[^`]{0,500}`")
+_WITHIN_A_WORD = re.compile(r"(?<=[^\s;&|()<>])#")
+_KEPT = re.compile("\0([0-9]+)\0")
+_ESCAPED_COMMENT = re.compile(r"^(\s*#.*?)\\+$", re.MULTILINE)
 _LONGEST_SCRIPT = 50_000
 """Characters that are read as a shell does."""
 
+_DEEPEST = 5
+"""Scripts within scripts, and substitutions within substitutions."""
 
 _IMAGES: dict[str, Engine] = {
     "vllm": "vllm",
@@ -74,22 +88,41 @@ def read(words: tuple[str, ...]) -> CommandLine:
     """What the words of `command` and `args` run."""
     commands = list(_commands(words))
     assigned: dict[str, str] = {}
+    at_the_last: dict[str, str] = {}
     started: list[tuple[Engine, tuple[str, ...]]] = []
     for command in commands:
         found = _start(command)
-        if not started:
-            before = command if found is None else command[: len(command) - len(found[1])]
-            if found is not None or before[0] == "export" or _ASSIGNMENT.fullmatch(before[0]):
-                assigned |= {match[1]: match[2] for word in before if (match := _ASSIGNMENT.fullmatch(word))}
-        if found is not None:
+        if found is None:
+            _assign(command, assigned)
+        else:
             started.append(found)
+            before = command[: len(command) - len(found[1])]
+            at_the_last = assigned | _pairs(before)
+    given = [words for _, words in started] or commands
     return CommandLine(
         engine=started[0][0] if started else None,
-        words=started[0][1] if started else tuple(word for command in commands for word in command),
+        words=tuple(word for words in given for word in words),
         starts=len(started),
-        serves_nothing=bool(commands) and all(_name(command[0]) in _NO_SERVERS for command in commands) and not started,
-        assigned=assigned,
+        serves_nothing=bool(commands) and not started and all(map(_serves_nothing, commands)),
+        assigned=at_the_last if started else assigned,
     )
+
+
+def _assign(command: tuple[str, ...], assigned: dict[str, str]) -> None:
+    """Set or unset what a command of a shell alone does; what is set before a program is that program's."""
+    if command[0] == "unset":
+        for name in command[1:]:
+            assigned.pop(name, None)
+    elif command[0] in ("export", "declare") or all(map(_ASSIGNMENT.fullmatch, command)):
+        assigned |= _pairs(command)
+
+
+def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+    return {match[1]: match[2] for word in words if (match := _ASSIGNMENT.fullmatch(word))}
+
+
+def _serves_nothing(command: tuple[str, ...]) -> bool:
+    return _name(command[0]) in _NO_SERVERS or _ASSIGNMENT.fullmatch(command[0]) is not None
 
 
 def _start(command: tuple[str, ...]) -> tuple[Engine, tuple[str, ...]] | None:
@@ -108,26 +141,24 @@ def _name(word: str) -> str:
     return word.rpartition("/")[2]
 
 
-def _commands(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The simple commands, without a shell's quotes and comments."""
-    place = _script_place(words)
+def _commands(words: tuple[str, ...], depth: int = 0) -> Iterator[tuple[str, ...]]:
+    """The simple commands, without a shell's quotes, comments and keywords; those of scripts within it, too."""
+    place = _script_place(words) if depth < _DEEPEST else None
     if place is None:
         plain = tuple(part for word in words for part in _parts(word))
         if plain:
             yield plain
         return
     command: list[str] = []
-    for word in _lexed(words[place]):
+    for word in [*_lexed(words[place]), "\n"]:
         if word in ("$@", "$*"):
             command += words[place + 2 :]  # the first behind the script is its name
         elif word and not word.strip(_PUNCTUATION) and not set(word) & set("<>"):
             if command:
-                yield tuple(command)
+                yield from _commands(tuple(command), depth + 1)
             command = []
-        else:
+        elif command or word not in _KEYWORDS:
             command.append(word)
-    if command:
-        yield tuple(command)
 
 
 def takes_a_script(word: str) -> bool:
@@ -137,11 +168,13 @@ def takes_a_script(word: str) -> bool:
 
 def _script_place(words: tuple[str, ...]) -> int | None:
     """Where a shell's script is among `words`; None where there is none."""
+    shell = False
     for place, word in enumerate(words[1:], start=1):
+        shell = shell or (place > 1 and _name(words[place - 2]) in _SHELLS)
         # The image may have the shell itself.
-        shell = any(_name(before) in _SHELLS for before in words[: place - 1]) or (place == 1 and " " in word.strip())
-        if shell and takes_a_script(words[place - 1]):
-            return place
+        shell_of_image = place == 1 and " " in word.strip()
+        if (shell or shell_of_image) and takes_a_script(words[place - 1]):
+            return place + 1 if word == "--" and place + 1 < len(words) else place
     alone = len(words) == 1 and " " in words[0].strip()
     return 0 if alone and _start(tuple(words[0].split())) is not None else None
 
@@ -161,18 +194,23 @@ def _lexed(script: str) -> list[str]:
         kept.append(found[0])
         return f"\0{len(kept) - 1}\0"
 
-    lexer = shlex.shlex(
-        _Script(_SUBSTITUTION.sub(keep, script.replace("\0", "").replace("\\\n", " "))),
-        posix=True,
-        punctuation_chars=_PUNCTUATION,
-    )
+    script = _ESCAPED_COMMENT.sub(r"\1", script.replace("\0", "").replace("\1", "")).replace("\\\n", " ")
+    for _ in range(_DEEPEST):
+        script = _SUBSTITUTION.sub(keep, script)
+    lexer = shlex.shlex(_Script(_WITHIN_A_WORD.sub("\1", script)), posix=True, punctuation_chars=_PUNCTUATION)
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True
     try:
         words = list(lexer)
     except ValueError:
-        return script.split()
-    return [re.sub("\0([0-9]+)\0", lambda place: kept[int(place[1])], word) for word in words]
+        words = script.split()
+
+    def restored(word: str) -> str:
+        while "\0" in word:  # one stands within another
+            word = _KEPT.sub(lambda place: kept[int(place[1])], word)
+        return word.replace("\1", "#")
+
+    return [restored(word) for word in words]
 
 
 class _Script(io.StringIO):

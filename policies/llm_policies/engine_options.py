@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 _SHORTEST_FLAG = len("--rev")
-_WHOLE_FLAGS = frozenset({"--data-parallel-size", "--model", "--tokenizer", "--api-server-count"})
-"""Options of vLLM that others begin with: they are not those, cut short."""
+WHOLE_FLAGS = frozenset({"--api-key", "--data-parallel-size", "--device", "--model"})
+"""Options of vLLM, of today or before, that others begin with: they are not those, cut short."""
 
 
 @lru_cache(maxsize=2048)  # several rules ask for the same
@@ -24,7 +24,7 @@ def last_option(words: tuple[str, ...], *names: str, shortened: bool = False) ->
         found += [
             said
             for flag, said in options.items()
-            if len(flag) >= _SHORTEST_FLAG and flag not in _WHOLE_FLAGS
+            if len(flag) >= _SHORTEST_FLAG and flag not in WHOLE_FLAGS
             if any(name.startswith(flag) and name != flag for name in names)
         ]
     return max(found)[1] if found else None

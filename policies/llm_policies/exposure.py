@@ -56,7 +56,9 @@ def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
 
 
 def _is_set(name: str, engine: Container, workload: Object, stack: Stack) -> bool:
-    """Whether a variable is sure to be set to something: the last of that name counts, and those of env first."""
+    """Whether a variable is sure to be set to something: on the command line, or by the last of that name, env first."""
+    if name in engine.assigned:
+        return bool(engine.assigned[name])
     entries = engine.value.get("env").items()
     if own := [entry for entry in entries if entry.get("name").raw == name]:
         return _has_value(own[-1], workload, stack)

@@ -31,8 +31,8 @@ def _parallelism(container: Container, _: Context) -> Iterator[Said]:
     if not told and (gpus == 0 or _is_told_elsewhere(container)):
         return
     sizes = (names, _PIPELINE, _DATA_PARALLEL, _LOCAL, _PREFILL)
-    if container.starts > 1 or any(container.is_substituted(*options) for options in sizes):
-        return  # by what a shell finds out, or side by side
+    if any(container.is_substituted(*options) for options in sizes):
+        return  # by what a shell finds out
     if unread := [options[0] for options in sizes if not _is_count(container, options)]:
         for option in unread:
             yield (
@@ -50,7 +50,8 @@ def _parallelism(container: Container, _: Context) -> Iterator[Said]:
         return
     copies, prefill = _copies(container), max(1, int(container.number(*_PREFILL) or 1))
     wanted = container.workers * prefill * copies
-    if gpus != wanted:
+    # Of several side by side, or one or the other, each needs no more than there are; their words are read together.
+    if gpus < wanted or (gpus > wanted and container.starts < 2):
         more = (f" x PCP {prefill}" if prefill > 1 else "") + (f" x DP {copies}" if copies != 1 else "")
         rest = container.pipeline_parallel * prefill * copies
         fitting = f", or set {names[0]}={gpus // rest}" if rest and gpus and gpus % rest == 0 else ""
@@ -65,7 +66,8 @@ def is_of_several_nodes(container: Container) -> bool:
     """Whether its pod has a part of the engine's GPUs only."""
     nodes = container.number("--nnodes", "-n")
     return (
-        container.pod.owner_kind == "LeaderWorkerSet"
+        container.is_substituted("--nnodes", "-n")
+        or container.pod.owner_kind == "LeaderWorkerSet"
         or (nodes is not None and nodes != 1)
         or (container.option("--distributed-executor-backend") or "") not in _ONE_NODE
         or container.option("--data-parallel-backend") == "ray"
@@ -109,9 +111,7 @@ def _is_told_elsewhere(container: Container) -> bool:
     """Whether its options may be in a file or in a script."""
     if container.has_flag("--config") or any(_ELSEWHERE.search(word) for word in container.words):
         return True
-    line = " ".join(container.words)
-    own = container.value.get("command").exists
-    return own and not any(start in line for start in ("vllm serve", "vllm.entrypoints", "sglang.launch_server"))
+    return container.value.get("command").exists and container.starts == 0
 
 
 def _copies(container: Container) -> int:

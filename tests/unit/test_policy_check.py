@@ -202,7 +202,22 @@ def test_what_a_workload_among_the_objects_has_made_is_told_once() -> None:
     checked = found_in(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     told = {one.finding.item.id for one in checked.findings if one.finding.rule.name == "privileged"}
     assert told == {"Deployment/default/chat", "Pod/default/other", "Deployment/default/qwen", "Pod/default/odd"}
-    assert checked.notes == ["2 objects are judged by those that made them, as a Pod by its Deployment"]
+    assert checked.notes == ["2 objects are told of where they differ from what made them"]
+
+
+def test_what_an_object_alone_has_is_told_whatever_made_it() -> None:
+    made = owned("Pod", "chat-a", "2", "1", api_version="v1")
+    made["spec"]["ephemeralContainers"] = [{"name": "debugger", "image": "x", "securityContext": {"privileged": True}}]
+    itself = owned("Pod", "own", "3", "3", api_version="v1")
+    circle = [owned("Pod", "a", "4", "5", api_version="v1"), owned("Pod", "b", "5", "4", api_version="v1")]
+    variables: Raw = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"HF_TOKEN": "hf_" + "a" * 34}}
+    variables["metadata"] = {"name": "d", "ownerReferences": [{"uid": "1"}]}
+    objects = [owned("Deployment", "chat", "1", None), made, itself, *circle, variables]
+    checked = found_in(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    of = {(one.finding.item.name, one.finding.message.split()[0]) for one in checked.findings if one.weight == "error"}
+    assert {("chat", "c"), ("chat-a", "debugger"), ("own", "c"), ("a", "c"), ("b", "c")} < of
+    assert ("chat-a", "c") not in of
+    assert {name for name, _ in of} == {"chat", "chat-a", "own", "a", "b", "d"}, "also what makes no pods"
 
 
 def test_what_of_the_environment_is_of_no_use_is_noted() -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from cpu_time import cpu_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_policies.engine_commands import engine_of_image, read
-from llm_policies.engine_options import last_option
+from llm_policies.engine_options import WHOLE_FLAGS, last_option
 from llm_policies.objects import of_manifest
 from llm_policies.pods import Container
 from llm_policies.values import Doubt
 from on_mocks import Raw
+
+from planning.vllm_flags import GONE
+from planning.vllm_release import release
+from toolchain.paths import REPOSITORY
 
 TP = "--tensor-parallel-size"
 
@@ -33,6 +39,13 @@ TP = "--tensor-parallel-size"
         ),
         ("vllm serve m --x 'open --y", ("m", "--x", "'open", "--y")),
         ("uv run --no-sync /opt/venv/bin/vllm serve m", ("m",)),
+        (
+            "vllm serve --x $(( $(nvidia-smi -L | wc -l) / 2 )) --y",
+            ("--x", "$(( $(nvidia-smi -L | wc -l) / 2 ))", "--y"),
+        ),
+        ('vllm serve a#1 --x s3://b/m#v1 --y "#" # --z', ("a#1", "--x", "s3://b/m#v1", "--y", "#")),
+        ("[ $# -gt 0 ] || vllm serve m --x", ("m", "--x")),
+        ("# start \\\nvllm serve m --x", ("m", "--x")),
     ],
 )
 def test_a_script_is_read_as_its_shell_reads_it(script: str, words: tuple[str, ...]) -> None:
@@ -54,6 +67,7 @@ def test_a_script_is_read_as_its_shell_reads_it(script: str, words: tuple[str, .
         (("python3", "-m", "sglang.launch_server", "--tp", "2"), "sglang", ("--tp", "2")),
         (("sh", "-c", 'exec vllm serve "$@"', "name", "m", "-tp", "2"), "vllm", ("m", "-tp", "2")),
         (("env", "A=b", "ollama", "serve"), "ollama", ()),
+        (("sh", "-c", "trap : TERM\nsu - me -c \"bash -c 'vllm serve m --x'\""), "vllm", ("m", "--x")),
         (("/app/llama-server", "-c", "4096"), "llamacpp", ("-c", "4096")),
         (("text-generation-launcher", "--num-shard", "2"), "tgi", ("--num-shard", "2")),
         (("org/model", "-tp=2"), None, ("org/model", "-tp=2")),
@@ -71,10 +85,16 @@ def test_the_engine_is_what_is_started_wherever_it_stands(
     assert (line.engine, line.words) == (engine, given_to_it)
 
 
-def test_several_engines_and_what_is_set_before_the_first() -> None:
-    line = read(("sh", "-c", "export A=1 B=2\nC=3\nD=4 vllm serve a & E=5 vllm serve b\nF=6 true"))
-    assert (line.starts, line.words) == (2, ("a",))
-    assert line.assigned == {"A": "1", "B": "2", "C": "3", "D": "4"}
+def test_several_engines_have_their_words_together() -> None:
+    line = read(("sh", "-c", "if x; then vllm serve a --y; else vllm serve b --z; fi"))
+    assert (line.engine, line.starts, line.words) == ("vllm", 2, ("a", "--y", "b", "--z"))
+
+
+def test_what_is_set_before_an_engine_is_known() -> None:
+    line = read(("sh", "-c", "export A=1 B=2\nC=3\nG=7 true; declare -x H=8; unset B\nD=4 vllm serve a\nF=6"))
+    assert line.assigned == {"A": "1", "C": "3", "H": "8", "D": "4"}
+    line = read(("sh", "-c", "export A=1; E=5 ollama serve & export A=2\nexec ollama serve"))
+    assert line.assigned == {"A": "2"}, "the last is who stays"
     assert read(("env", "VLLM_SERVER_DEV_MODE=1", "vllm", "serve", "m", "X=1")).assigned == {
         "VLLM_SERVER_DEV_MODE": "1"
     }
@@ -87,6 +107,10 @@ def test_several_engines_and_what_is_set_before_the_first() -> None:
         (("vllm", "bench", "serve"), True),
         (("sh", "-c", "ollama pull x && sleep 5"), True),
         (("sh", "-c", "ollama serve & ollama pull x; wait"), False),
+        (("sh", "-c", "while true; do sleep 30; done"), True),
+        (("sh", "-c", "trap : TERM INT; sleep infinity & wait"), True),
+        (("sh", "-c", "--", "A=b; sleep 5"), True),
+        (("genai-perf", "profile"), True),
         (("bash", "/start.sh"), False),
         (("sh", "-c", "sleep 5; /start.sh"), False),
         ((), False),
@@ -234,3 +258,14 @@ def test_any_words_are_read(words: list[str], joined: bool) -> None:
 def test_long_scripts_are_read_in_no_time(text: str) -> None:
     with cpu_seconds(2):
         read(("sh", "-c", text))
+
+
+def test_options_of_vllm_that_others_begin_with_are_known() -> None:
+    """Else one is read as another that is cut short, with its value."""
+    asked = {
+        name
+        for file in (REPOSITORY / "policies" / "llm_policies").glob("*.py")
+        for name in re.findall(r'"(--[a-z][a-z-]+)"', file.read_text())
+    }
+    there = {f"--{name}" for name in (*release().flags, *GONE)}
+    assert {flag for flag in there if any(name.startswith(flag) and name != flag for name in asked)} <= WHOLE_FLAGS
