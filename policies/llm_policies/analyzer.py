@@ -20,7 +20,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # its stu
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from llm_policies.environment import PACK, Environment, PackSettingsError, read_environment
-from llm_policies.judging import Finding, judge, judge_stack
+from llm_policies.judging import Finding, joined, judge, judge_stack
 from llm_policies.objects import Object, Stack, of_pulumi
 from llm_policies.remediation import Refused, apply
 from llm_policies.rule import Rule
@@ -169,7 +169,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
                     urn=finding.item.urn,
                     severity=_SEVERITIES[finding.rule.severity],
                 )
-                for finding in findings
+                for finding in joined(findings)
             ]
         )
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from llm_policies.environment import Environment, Level
 from llm_policies.exceptions import annotated
 from llm_policies.objects import Object, Stack
 from llm_policies.rule import Rule, Said
-from llm_policies.values import Malformed, Undecided
+from llm_policies.values import Doubt, Malformed, Undecided
 
 Verdict = Literal["violation", "undecided", "excepted"]
 
@@ -22,6 +22,8 @@ class Finding:
 
     rule: Rule
     item: Object
+    """Where to look for it: of what is in doubt, the object that has it."""
+
     verdict: Verdict
     message: str
     level: Level
@@ -35,7 +37,7 @@ def judge(
     for item in objects:
         for rule in rules:
             if rule.looks_at(item.kind) and environment.level(rule, item.namespace) != "disabled":
-                found = [(item, said) for said in rule.look(item, environment.context(rule))]
+                found = [(item, item, said) for said in rule.look(item, environment.context(rule))]
                 if found:
                     yield from _findings(rule, found, environment, today, item.secrets)
 
@@ -44,25 +46,48 @@ def judge_stack(
     rules: Sequence[Rule], stack: Stack, environment: Environment, *, today: datetime.date
 ) -> Iterator[Finding]:
     """Findings of every rule over objects together."""
+    by_properties = {id(item.properties): item for item in stack.objects}
     for rule in rules:
         if rule.of_stack is not None and (found := list(rule.look_at_stack(stack, environment.context(rule)))):
-            yield from _findings(rule, found, environment, today, stack.secrets)
+            placed = [(item, _place(item, said, by_properties), said) for item, said in found]
+            for finding in _findings(rule, placed, environment, today, stack.secrets):
+                by_itself = judge([rule], [finding.item], environment, today=today)
+                if (finding.level, finding.message) not in {(own.level, own.message) for own in by_itself}:
+                    yield finding
+
+
+def joined(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """`findings`, with one alone of what several rules wait for: it is one thing that is not known."""
+    same: dict[object, list[Finding]] = {}
+    for found in findings:
+        key = (id(found.item), found.message) if found.verdict == "undecided" else id(found)
+        same.setdefault(key, []).append(found)
+    for first, *more in same.values():
+        names = ", ".join(found.rule.name for found in (first, *more))
+        yield replace(first, message=f"{first.message} {len(more) + 1} rules wait for it: {names}.") if more else first
+
+
+def _place(item: Object, said: Said, by_properties: Mapping[int, Object]) -> Object:
+    """Where to look for what a rule says of `item`: what is in doubt may be another object's."""
+    values = said.of.outwards() if isinstance(said, Doubt) and said.of is not None else ()
+    return next((owner for value in values if (owner := by_properties.get(id(value))) is not None), item)
 
 
 def _findings(
     rule: Rule,
-    found: Iterable[tuple[Object, Said]],
+    found: Iterable[tuple[Object, Object, Said]],
     environment: Environment,
     today: datetime.date,
     secrets: Collection[str],
 ) -> Iterator[Finding]:
-    told: set[tuple[int, str]] = set()
-    for item, said in found:
-        level = environment.level(rule, item.namespace)
+    """What `rule` says of objects, at the places where to look for it: the level is that of what it says it of."""
+    told: set[tuple[int, Level, str]] = set()
+    for judged, item, said in found:
+        level = environment.level(rule, judged.namespace)
         message = _without(secrets, _message(said))
-        if level == "disabled" or (id(item), message) in told:
+        if level == "disabled" or (id(item), level, message) in told:
             continue
-        told.add((id(item), message))
+        told.add((id(item), level, message))
         if isinstance(said, Undecided):
             yield Finding(rule=rule, item=item, verdict="undecided", message=message, level="advisory")
             continue

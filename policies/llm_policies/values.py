@@ -41,12 +41,17 @@ _Number = TypeVar("_Number", int, float, Fraction)
 class Doubt(Exception):
     """A value that a rule needs, and cannot judge."""
 
+    def __init__(self, message: str, of: Value | None = None) -> None:
+        """What is in doubt, `of` which value where it is one."""
+        super().__init__(message)
+        self.of = of
+
 
 class Undecided(Doubt):
     """It is known after the deployment only."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is known after the deployment only")
+    def __init__(self, path: str, of: Value | None = None) -> None:
+        super().__init__(f"{path} is known after the deployment only", of)
 
 
 class Unsaid(Doubt):
@@ -56,8 +61,10 @@ class Unsaid(Doubt):
 class Malformed(Doubt):
     """It is not of the type that Kubernetes has there."""
 
-    def __init__(self, path: str, value: object, expected: str) -> None:
-        super().__init__(f"{path} is {shown(value)}, not {expected}")
+    def __init__(self, value: Value, expected: str) -> None:
+        """What may be secret is told by its kind alone."""
+        told = _Hidden(value.raw) if value.is_secret else value.raw
+        super().__init__(f"{value.path} is {shown(told)}, not {expected}", value)
 
 
 def shown(value: object) -> str:
@@ -143,6 +150,13 @@ class Value:
         keys = (self._key,) if isinstance(self._key, str) else self._key
         return ".".join((around, *keys) if around else keys)
 
+    def outwards(self) -> Iterator[Value]:
+        """It, and each that it is in, up to the whole."""
+        here: Value | None = self
+        while here is not None:
+            yield here
+            here = here._within
+
     @property
     def exists(self) -> bool:
         """Whether anything is said: also of what is known later only.
@@ -151,7 +165,7 @@ class Value:
             Unsaid: a patch leaves it out.
         """
         if self.raw is None and self.partial:
-            raise Unsaid(self.path)
+            raise Unsaid(self.path, self)
         return self.raw is not None
 
     @property
@@ -160,8 +174,8 @@ class Value:
         return isinstance(self.raw, str) and self.raw in UNKNOWNS
 
     def malformed(self, expected: str) -> Malformed:
-        """Why it cannot be judged, to be raised: it is not `expected`. What may be secret is told by its kind alone."""
-        return Malformed(self.path, _Hidden(self.raw) if self.is_secret else self.raw, expected)
+        """Why it cannot be judged, to be raised: it is not `expected`."""
+        return Malformed(self, expected)
 
     def get(self, *keys: str) -> Value:
         """What is below `keys`; of nothing, nothing.
@@ -273,9 +287,9 @@ class Value:
 
     def _known(self) -> Any:
         if self.is_unknown:
-            raise Undecided(self.path)
+            raise Undecided(self.path, self)
         if self.raw is None and self.partial:
-            raise Unsaid(self.path)
+            raise Unsaid(self.path, self)
         return self.raw
 
 
