@@ -180,6 +180,7 @@ class Deployment:
         for endpoint in endpoints(planned):
             print(f"\n{endpoint.server} ({endpoint.engine}), models {', '.join(endpoint.models)}. Try:")
             print(f"  {endpoint.curl(_PROMPT, access)}")
+            print("It answers: ", end="", flush=True)
             answer = show_answer(endpoint, _PROMPT, access)
             if not answer.strip():
                 raise StepFailed(f"{endpoint.server} answered without a word; see its pod's log.")
