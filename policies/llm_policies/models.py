@@ -11,7 +11,9 @@ _OPTIONS = ("--model", "--model-id", "--model-path")
 
 def is_on_disk(container: Container) -> bool:
     """Whether its model is a path, so that nothing of it is downloaded."""
-    return (_model(container) or "").startswith(("/", "."))
+    # Of a text for a shell the quotes are still there.
+    word = (_model(container) or "").strip("\"'")
+    return (container.put_in(word) or "").startswith(("/", "."))
 
 
 def _model(container: Container) -> str | None:

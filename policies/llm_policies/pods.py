@@ -183,11 +183,17 @@ class Container:
     def number(self, *names: str) -> Fraction | None:
         """The number that an option says, or the variable that it names; None where it is not given, or no number."""
         value = self.option(*names)
-        if value is not None and (named := _VARIABLE.fullmatch(value)):
-            name = named[1] or named[2]
-            variable = self.variable(name)
-            value = variable.text() if variable is not None else self.assigned.get(name)
+        value = None if value is None else self.put_in(value)
         return Fraction(value) if value is not None and _NUMBER.fullmatch(value) else None
+
+    def put_in(self, word: str) -> str | None:
+        """`word` with the variable that it begins with put in (`$(A)/b`, `${A}`); None where that is set elsewhere."""
+        if (named := _VARIABLE.match(word)) is None:
+            return word
+        name = named[1] or named[2]
+        variable = self.variable(name)
+        value = variable.text() if variable is not None else self.assigned.get(name)
+        return None if value is None else value + word[named.end() :]
 
     @cached_property
     def environment(self) -> tuple[tuple[str, Value], ...]:
