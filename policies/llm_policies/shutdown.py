@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 
 from llm_policies.image_names import is_of, tag
@@ -30,10 +31,21 @@ _NAMED_RELEASE = re.compile(r"vllm[-_]?v?(\d{1,9})\.(\d{1,9})")
 _RELEASE = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
 """A tag of vLLM's own images: `v0.33.0`. Those of others are dates (`25.09`), or releases of their own (`3.2.1`)."""
 
-_VLLMS_OWN = ("vllm/vllm-openai", "vllm/vllm-openai-rocm")
+_VLLMS_OWN = (
+    *("vllm-openai", "vllm-openai-rocm", "vllm-openai-cpu", "vllm-openai-xpu", "vllm-tpu"),
+    *("vllm-release-repo", "vllm-cpu-release-repo", "vllm-arm64-cpu-release-repo"),
+)
+"""Names of its images; a mirror may have them anywhere."""
+
+_NAMED_ALIKE = ("lmcache/vllm-openai",)
+"""Images of others by the same name: `v0.3.9` is a release of LMCache, and tells none of vLLM."""
 
 _SHELL_SCRIPT = re.compile(r"-[A-Za-z]*c")
 """The option behind which a shell's text comes: `-c`, also `-lc`."""
+
+_ENDS_OF_COMMANDS = re.compile(r"[;&|()\n]")
+_RUNNERS = frozenset({"exec", "source", ".", "sh", "bash"})
+"""Words of a shell's text before the file that they run."""
 
 
 def _pre_stop_seconds(container: Container) -> Fraction | None:
@@ -46,9 +58,22 @@ def _pre_stop_seconds(container: Container) -> Fraction | None:
     if slept := _SLEEP.findall(text):
         return sum((Fraction(number) * (60 if unit == "m" else 1) for number, unit in slept), Fraction(0))
     # What a program or a script of its own does, or whoever is asked, is not to be seen; a shell's text is.
-    is_shell = bool(words) and words[0].endswith("sh") and any(_SHELL_SCRIPT.fullmatch(word) for word in words)
-    is_readable = is_shell and "sleep" not in text
+    script = _shell_text(words)
+    is_readable = script is not None and "sleep" not in script and not _runs_a_file(script)
     return Fraction(0) if (words and not is_readable) or hook.get("httpGet").exists else None
+
+
+def _shell_text(words: list[str]) -> str | None:
+    """What a shell is given to do; None for a program or a script."""
+    if not words or not words[0].endswith("sh"):
+        return None
+    return next((text for word, text in pairwise([*words, ""]) if _SHELL_SCRIPT.fullmatch(word)), None)
+
+
+def _runs_a_file(script: str) -> bool:
+    """Whether a command of a shell's text is a file by its path, as `exec /drain.sh`."""
+    commands = (command.split() for command in _ENDS_OF_COMMANDS.split(script))
+    return any("/" in next((word for word in command if word not in _RUNNERS), "") for command in commands)
 
 
 def _drain_seconds(container: Container) -> Fraction:
@@ -76,7 +101,8 @@ def _enough(container: Container) -> int:
 def _release(image: str) -> tuple[int, int] | None:
     """The release of vLLM that an image says it has; None where nobody can see it."""
     named = _NAMED_RELEASE.search(tag(image))
-    found = named or (_RELEASE.match(tag(image)) if is_of(image, *_VLLMS_OWN) else None)
+    is_own = is_of(image, *_VLLMS_OWN) and not is_of(image, *_NAMED_ALIKE)
+    found = named or (_RELEASE.match(tag(image)) if is_own else None)
     return (int(found[1]), int(found[2])) if found is not None else None
 
 
