@@ -62,7 +62,7 @@ def of_pod(item: Object, pod: Pod) -> Value:
         given = {**given, _INDEX_OF_WORKER: "0" if pod is item.pods[0] else "[1-9][0-9]*"}
     name = item.properties.get("metadata", "name").raw
     made = {key: _form(form, name) for key, form in given.items()}
-    return Value({**(written.raw or {}), **made}, written.path, partial=written.partial, is_secret=written.is_secret)
+    return written.replaced({**(written.raw or {}), **made})
 
 
 def _form(form: str, name: Any) -> re.Pattern[str] | Any:
@@ -168,8 +168,7 @@ def may_be_in(item: Object, namespace: str) -> bool:
 def untold(item: Object, key: str) -> Doubt | None:
     """Why an object's name or namespace cannot be told; None where it can, or where nothing is said."""
     try:
-        value = item.properties.get("metadata", key)
-        Value(value.raw, f"{value.path} of {item.kind} '{item.name}'", is_secret=value.is_secret).text()
+        item.properties.get("metadata", key).text()
     except Doubt as doubt:
         return doubt
     return None

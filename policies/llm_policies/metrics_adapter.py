@@ -165,7 +165,7 @@ def _rules_of(file: Value) -> Iterator[AdapterRule]:
     except (yaml.YAMLError, RecursionError):
         raise hidden(file).malformed("YAML") from None
     if isinstance(config, dict):
-        read = Value(config, file.path, is_secret=file.is_secret)
+        read = file.replaced(config)
         for key in ("rules", "externalRules"):
             yield from (AdapterRule(rule, key == "externalRules") for rule in _get(read, key).items())
 
@@ -184,5 +184,5 @@ def _get(value: Value, *keys: str) -> Value:
     for key in keys:
         value = value.get(key)
         if value.raw == "":
-            value = Value(None, value.path)
+            value = value.replaced(None)
     return value

@@ -95,8 +95,7 @@ def each(items: Iterable[_Item], judge: Callable[[_Item], Iterable[str | Doubt]]
 
 def hidden(value: Value) -> Value:
     """`value`, shown in no message: a variable or an argument may be a secret."""
-    # A child with no key of its own is at the same place.
-    found = value._child(value.raw, ())
+    found = value.replaced(value.raw)
     found.is_secret = True
     return found
 
@@ -149,6 +148,10 @@ class Value:
             return f"{around}[{self._key}]"
         keys = (self._key,) if isinstance(self._key, str) else self._key
         return ".".join((around, *keys) if around else keys)
+
+    def replaced(self, raw: Any) -> Value:
+        """`raw` at its place."""
+        return self._child(raw, ())  # a child with no key of its own is at the same place
 
     def outwards(self) -> Iterator[Value]:
         """It, and each that it is in, up to the whole."""
