@@ -1,16 +1,24 @@
 """Whether a query of PromQL has a value for each pod, as far as its words tell.
 
 What cannot be read, and what depends on the series that there are, is taken to come to one value: a finding must be
-certain.
+certain. Of metrics those of the engines have a value for each pod, unless one pod is selected; of others, such as the
+length of a queue, that is not to be seen.
 """
 
 from __future__ import annotations
 
 import re
 
-_TOKEN = re.compile(r"\{\}|[A-Za-z_:][A-Za-z0-9_:]*|[0-9.][A-Za-z0-9_.]*|[=!]~|[=!<>]=|\S")
+_TOKEN = re.compile(r"\{1?\}|[A-Za-z_:][A-Za-z0-9_:]*|[0-9.][A-Za-z0-9_.]*|[=!]~|[=!<>]=|\S")
 _TEXT = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)|#[^\n]*""", re.DOTALL)
 _BRACES = re.compile(r"\{[^{}]*\}")
+_MATCHER = re.compile(r"(\w+)\s*(=~?)\s*([0-9]+)")
+"""A label, how it is matched, and which text it is matched with."""
+
+_ONE_NAME = re.compile(r"[\w.:-]+")
+_ALL_PODS, _ONE_POD = "{}", "{1}"
+"""What is left of matchers."""
+
 _BRACKETS = re.compile(r"\[[^\[\]]*\]")
 _LONGEST, _DEEPEST = 2**12, 50
 
@@ -24,6 +32,9 @@ _SINGLE = frozenset({"scalar", "absent", "absent_over_time", "vector"})
 _MATCHING = frozenset({"on", "ignoring", "group_left", "group_right"})
 _OF_ONE_POD = frozenset({"pod", "pod_name", "kubernetes_pod_name", "exported_pod", "instance"})
 """Labels that each pod has another value of."""
+
+_OF_ENGINES = ("vllm:", "sglang:", "llamacpp:", "tgi_")
+"""How the names of metrics begin that each pod of an engine has."""
 
 _OPERATORS = frozenset(
     {*("+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<="), *("and", "or", "unless", "atan2")}
@@ -41,7 +52,15 @@ def is_of_each_pod(query: str) -> bool:
     """Whether it surely has a value for each of several pods."""
     if len(query) > _LONGEST:
         return False
-    plain = _BRACES.sub("{}", _TEXT.sub(lambda found: " 0 " if found[1] else " ", query))
+    texts: list[str] = []
+
+    def numbered(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return " "  # a comment
+        texts.append(found[1][1:-1])
+        return f" {len(texts) - 1} "
+
+    plain = _BRACES.sub(lambda found: _selector(found[0], texts), _TEXT.sub(numbered, query))
     reader = _Reader(_TOKEN.findall(_BRACKETS.sub(" ", plain)))
     try:
         return reader.expression() and reader.next == ""
@@ -49,8 +68,20 @@ def is_of_each_pod(query: str) -> bool:
         return False
 
 
+def _selector(braces: str, texts: list[str]) -> str:
+    """What is left of matchers: whether they select one pod, and the metric's name where it is among them."""
+    name, pods = "", _ALL_PODS
+    for label, how, number in _MATCHER.findall(braces):
+        text = texts[int(number)] if int(number) < len(texts) else ""
+        if label == "__name__" and how == "=":
+            name = text
+        elif label in _OF_ONE_POD and (how == "=" or _ONE_NAME.fullmatch(text)):
+            pods = _ONE_POD
+    return f"{name}{pods}"
+
+
 class _Reader:
-    """Reads tokens from the left: texts are zeros, ranges are gone, of matchers only the braces are left."""
+    """Reads tokens from the left: texts are numbers, ranges are gone, of matchers `_selector` has left little."""
 
     def __init__(self, tokens: list[str]) -> None:
         self._tokens = [*tokens, ""]
@@ -110,8 +141,8 @@ class _Reader:
         if word == "(":
             found = self.expression()
             self._expect(")")
-        elif word == "{}":
-            found = True
+        elif word in (_ALL_PODS, _ONE_POD):
+            found = False  # of whatever metrics
         elif word[0].isdecimal() or word[0] == "." or word.lower() in ("inf", "nan"):
             found = False
         elif not (word[0].isalpha() or word[0] in "_:"):
@@ -121,9 +152,9 @@ class _Reader:
         elif self.next == "(":
             found = any(self._arguments()) and word not in _SINGLE
         else:
-            found = word.count(":") < _RECORDED_COLONS
-            if self.next == "{}":
-                self._take()
+            found = word.startswith(_OF_ENGINES) and word.count(":") < _RECORDED_COLONS
+            if self.next in (_ALL_PODS, _ONE_POD):
+                found &= self._take() == _ALL_PODS
         self._modifiers()
         return found
 
