@@ -17,7 +17,16 @@ _CALICO = ("projectcalico.org", "crd.projectcalico.org")
 _CALICO_PAIR = re.compile(r"""\s*([\w./-]+)\s*==\s*(?:'([^']*)'|"([^"]*)")\s*""")
 _CLUSTER_WIDE = ("GlobalNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 _USUAL_PORTS: dict[str | None, int] = {"vllm": 8000, "sglang": 30000, "ollama": 11434, "llamacpp": 8080, "tgi": 80}
+_PORT_VARIABLES: dict[str | None, str] = {"ollama": "OLLAMA_HOST", "llamacpp": "LLAMA_ARG_PORT"}
+"""What tells an engine its port beside `--port`, alone or after an address."""
+
+_PORT_AT_END = re.compile(r"(?:^|:)([0-9]{1,5})/?$")
 _POLICIES = ("NetworkPolicy", "CiliumNetworkPolicy", *_CLUSTER_WIDE)
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""The label that every namespace has."""
+
+_OF_CILIUM = ("io.kubernetes.pod.namespace", f"io.cilium.k8s.namespace.labels.{_NAMESPACE_NAME}")
+"""Labels that Cilium gives to pods: their namespace."""
 
 _Callers = tuple[str, str]
 """All of them, and any one of them."""
@@ -51,10 +60,9 @@ def _judged(workload: Object, pod: Pod, policies: list[_Policy]) -> Iterator[Sai
     doubts: list[Doubt] = []
     closed = False
     opened: list[tuple[str, _Callers]] = []
-    labels = of_pod(workload, pod)
     for policy in policies:
         try:
-            if policy.closes and policy.selects(labels):
+            if policy.closes and policy.selects(workload, pod):
                 policy.meet(workload)
                 closed = True
                 opened += [(policy.item.name, callers) for engine in pod.engines for callers in policy.lets_in(engine)]
@@ -114,7 +122,8 @@ class _Policy:
     def candidates(self, stack: Stack) -> list[Object]:
         """The workloads that it may be for: there are as many as policies."""
         try:
-            pairs = self._selector.get("matchLabels")
+            written = self._selector.get("matchLabels").pairs()
+            pairs = Value({key: value.raw for key, value in written if key not in _OF_CILIUM})
         except Doubt:
             pairs = Value(None)  # told of those that it is asked of
         is_anywhere = self._is_cluster_wide or self._untold is not None
@@ -158,15 +167,16 @@ class _Policy:
         ]
         return Value({"matchLabels": labels, "matchExpressions": expressions}, selector.path)
 
-    def selects(self, labels: Value) -> bool:
-        """Whether it selects a pod with these labels; an empty selector selects all.
+    def selects(self, workload: Object, pod: Pod) -> bool:
+        """Whether it selects a pod of a workload; an empty selector selects all.
 
         Raises:
             Doubt: it cannot be read, or a label that it asks for is not known yet.
         """
+        labels = of_pod(workload, pod)
         if self.item.group in _CALICO:
             return _matches_calico(self._spec.get("selector").text() or "all()", labels)
-        return matches(labels, self._selector)
+        return matches(_in_cilium(labels, workload) if _is_of_cilium(self.item) else labels, self._selector)
 
     def lets_in(self, engine: Container) -> Iterator[_Callers]:
         """Of whom it lets all in to the engine, so that it is as good as none.
@@ -194,6 +204,14 @@ def _matches_calico(selector: str, labels: Value) -> bool:
     return all(pair is not None and has(labels, Value({pair[1]: pair[2] or pair[3]})) for pair in pairs)
 
 
+def _in_cilium(labels: Value, workload: Object) -> Value:
+    """The labels of a pod with those that Cilium gives it."""
+    if not (labels.raw is None or isinstance(labels.raw, dict)):
+        return labels  # told when it is read
+    namespace = workload.properties.get("metadata", "namespace").raw or workload.home
+    return Value({**(labels.raw or {}), **dict.fromkeys(_OF_CILIUM, namespace)}, labels.path, partial=labels.partial)
+
+
 def _key(key: str) -> str:
     """A label as Kubernetes has it: Cilium says from where it is."""
     return key.removeprefix("k8s:").removeprefix("any:")
@@ -203,7 +221,12 @@ def _is_everyone(source: Value) -> bool:
     block, namespaces, pods = source.get("ipBlock"), source.get("namespaceSelector"), source.get("podSelector")
     if block.raw is not None:
         return block.get("cidr").text() in ("0.0.0.0/0", "::/0") and not block.get("except").items()
-    return namespaces.raw is not None and selects_all(namespaces) and selects_all(pods)
+    return namespaces.raw is not None and _is_every_namespace(namespaces) and selects_all(pods)
+
+
+def _is_every_namespace(selector: Value) -> bool:
+    demands = [(one.get("key").text(), one.get("operator").text()) for one in selector.get("matchExpressions").items()]
+    return not selector.get("matchLabels").pairs() and set(demands) <= {(_NAMESPACE_NAME, "Exists")}
 
 
 def _is_one_of(own: set[str | int | None], port: Value) -> bool:
@@ -217,14 +240,22 @@ def _is_one_of(own: set[str | int | None], port: Value) -> bool:
 
 
 def _ports(engine: Container) -> set[str | int | None]:
-    """Numbers and names of the ports that an engine has: its usual one, where it names none."""
+    """Numbers and names of the ports that an engine has: those that its container names, and where it listens."""
     declared = engine.value.get("ports").items()
     own: set[str | int | None] = {port.get("containerPort").integer() for port in declared}
-    own |= {port.get("name").text() for port in declared}
-    told = engine.number("--port")
-    if told is not None:
-        own.add(int(told))
-    return own or {_USUAL_PORTS.get(engine.engine)}
+    return own | {port.get("name").text() for port in declared} | {_listening(engine)}
+
+
+def _listening(engine: Container) -> int | None:
+    """The port that an engine is told, or else its usual one; None where it is told one that cannot be read."""
+    if engine.has_flag("--port"):
+        told = engine.number("--port")
+        return None if told is None else int(told)
+    name = _PORT_VARIABLES.get(engine.engine, "")
+    variable = engine.variable(name)
+    text = engine.assigned.get(name) or (variable.text() if variable is not None else None) or ""
+    port = _PORT_AT_END.search(text)
+    return int(port[1]) if port is not None else _USUAL_PORTS.get(engine.engine)
 
 
 def _port(port: Value) -> str | int | None:
