@@ -28,10 +28,16 @@ _ABOUT = frozenset(
 _NUMBER_OF = frozenset({"max", "min", "num", "number", "total", "per"})
 _SWITCHES = frozenset({"allow", "no", "enable", "disable", "use", "require", "skip"})
 _SWITCHED = re.compile(r"[01]|auto|always|never|optional|required")
-_OF_TEXT = frozenset({"bos", "eos", "pad", "stop", "unk", "mask", "cls", "sep", "special", "image", "audio", "video"})
+_OF_TEXT = frozenset(
+    {
+        *("bos", "eos", "pad", "stop", "unk", "mask", "cls", "sep", "special", "image", "audio", "video"),
+        *("start", "end", "call"),
+    }
+)
 """What tokens of a model's text are called by."""
 
-_NO_SECRET = re.compile(r"(?i)true|false|yes|no|on|off|enabled?|disabled?")
+# A switch, what hides a secret, what a sample has in its place, and the type that a schema gives it.
+_NO_SECRET = re.compile(r"(?i)true|false|yes|no|on|off|enabled?|disabled?|\*+|your[_-][a-z_-]+|string")
 # What clients write where the server asks for no key.
 _NO_KEY = re.compile(
     r"(?i)empty|none|null|nil|dummy|fake|unused|no-?key|user_provided|(sk-)?(not-needed|no-key-required)"
@@ -55,6 +61,10 @@ _OF_JSON = re.compile(r'"([A-Za-z0-9_.-]{1,64})"\s{0,20}:\s{0,20}"([^"\\\s<{\[][
 """A name and a text of JSON, as a configuration in a variable has it."""
 
 _OF_KUBERNETES = re.compile(r"(?<!\$)\$\([A-Za-z_][A-Za-z0-9_.-]*\)")
+_OF_PROGRAMS = re.compile(r"(?:os\.environ/|env:)[A-Za-z_][A-Za-z0-9_]*")
+"""A variable in a configuration: LiteLLM's `os.environ/NAME`, and `env:NAME` of others. In a variable or an argument it
+is nothing but itself."""
+
 _BRACED = re.compile(r"\$\{[A-Za-z_][^}]*\}")
 _OF_SHELL = re.compile(r"\$\(|`|\$[A-Za-z_0-9@*]")
 
@@ -74,8 +84,8 @@ def names_secret(name: str, *, at_the_end: bool = False) -> bool:
         return False
     if at_the_end:
         return places[-1] == len(words) - 1 and words[0] not in _SWITCHES
-    # Vault's SECRET_ID is half of a login.
-    return words[-2:] == ("secret", "id") or not {words[-1], words[-1].removesuffix("s")} & _ABOUT
+    # Vault's is half of a login; of others it is a secret's name.
+    return (words[0], *words[-2:]) == ("vault", "secret", "id") or not {words[-1], words[-1].removesuffix("s")} & _ABOUT
 
 
 def _words(name: str) -> tuple[str, ...]:
@@ -89,7 +99,7 @@ def _is_secret_word(word: str, before: str) -> bool:
 
 
 def value_may_be_secret(name: str, text: str) -> bool:
-    """Whether `text` can be the secret that `name` says: no truth value, no path of a file, no stand-in for no key."""
+    """Whether `text` can be the secret that `name` says: no switch, sample, path of a file or stand-in for no key."""
     if _NO_SECRET.fullmatch(text) or (_SWITCHED.fullmatch(text) and _SWITCHES & set(_words(name)[:1])):
         return False
     lower = name.lower()
@@ -111,6 +121,7 @@ def _is_pair_of_secret(name: str, text: str) -> bool:
         names_secret(name, at_the_end=True)
         and value_may_be_secret(name, text)
         and not is_reference(text, in_shell=True)
+        and not _OF_PROGRAMS.fullmatch(text)
         and not _PATH.fullmatch(text)
     )
 
