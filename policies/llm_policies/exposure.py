@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
 from llm_policies.kinds import EDGES, WAYS_IN, edges
+from llm_policies.labels import may_be_in, untold
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import is_below
@@ -56,20 +57,19 @@ def _asks_for_key(engine: Container, workload: Object, stack: Stack) -> bool:
 
 
 def _is_set(name: str, engine: Container, workload: Object, stack: Stack) -> bool:
-    """Whether a variable is sure to be set to something: on the command line, or by the last of that name, env first."""
+    """Whether a variable is sure to be set to something: on the command line, or by the last of the name, env first."""
     if name in engine.assigned:
         return bool(engine.assigned[name])
     entries = engine.value.get("env").items()
     if own := [entry for entry in entries if entry.get("name").raw == name]:
         return _has_value(own[-1], workload, stack)
-    given: list[bool] = []
+    is_set = False
     for source in engine.value.get("envFrom").items():
         prefix = source.get("prefix").text() or ""
         for kind, (_, key) in _REFERENCES.items():
             if name.startswith(prefix):
                 named = source.get(key, "name").text()
-                given += _of_stack(kind, named, name.removeprefix(prefix), workload, stack)
-    is_set = any(given[-1:])
+                is_set = _of_stack(kind, named, name.removeprefix(prefix), workload, stack, otherwise=is_set)
     if not is_set:
         for entry in entries:
             entry.get("name").text()  # one that is not known yet may be it
@@ -82,20 +82,42 @@ def _has_value(entry: Value, workload: Object, stack: Stack) -> bool:
         reference = entry.get("valueFrom", key)
         if reference.raw is not None:
             # Raw: what is not known yet is no less a reference.
-            known = _of_stack(kind, reference.get("name").raw, reference.get("key").raw, workload, stack)
-            return known[-1] if known else reference.get("optional").boolean() is not True
+            name, of_key = reference.get("name").raw, reference.get("key").raw
+            otherwise = reference.get("optional").boolean() is not True
+            return _of_stack(kind, name, of_key, workload, stack, otherwise=otherwise)
     return value.is_unknown or bool(value.text())
 
 
-def _of_stack(kind: str, name: str | None, key: str, workload: Object, stack: Stack) -> list[bool]:
-    """Whether `key` of a Secret or ConfigMap of the stack is something, wherever it is written; the last one counts."""
-    values = [
-        hidden(item.properties.get(part, key))
-        for item in stack.of(kind)
-        if (item.namespace, item.name) == (workload.namespace, name)
-        for part in ("data", "stringData")
-    ]
-    return [value.is_unknown or bool(value.text()) for value in values if value.raw is not None]
+def _of_stack(kind: str, name: str | None, key: str, workload: Object, stack: Stack, *, otherwise: bool) -> bool:
+    """Whether `key` of a Secret or ConfigMap of the stack is something, wherever it is written; the last one counts.
+
+    Args:
+        kind: `Secret` or `ConfigMap`.
+        name: its name.
+        key: one of its `data` or `stringData`.
+        workload: what refers to it, and is in its namespace.
+        stack: all objects.
+        otherwise: the answer where none of the stack has the key.
+
+    Raises:
+        Doubt: it depends on one that may be in another namespace.
+    """
+    is_set = otherwise
+    unsure: list[tuple[bool, Doubt]] = []
+    for item in stack.of(kind):
+        if item.name == name and may_be_in(item, workload.namespace):
+            doubt = untold(item, "namespace")
+            for value in (hidden(item.properties.get(part, key)) for part in ("data", "stringData")):
+                if value.raw is not None:
+                    found = value.is_unknown or bool(value.text())
+                    if doubt is None:
+                        is_set = found
+                    else:
+                        unsure.append((found, doubt))
+    for found, doubt in unsure:
+        if found is not is_set:
+            raise doubt
+    return is_set
 
 
 def _public(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
