@@ -21,10 +21,12 @@ def _scheduling(item: Object, context: Context) -> Iterator[Said]:
         if context.pools is None:
             yield from _undeclared(item, pod, asked)
         elif missing := sorted(asked.keys() - {pool.resource for pool in context.pools.values()}):
-            yield (
-                f"'{item.name}' asks for {', '.join(missing)}, which no pool has, so it stays Pending. Ask for what a "
-                "pool has, or declare its pool with that `resource`."
-            )
+            # Of others gpu-pool-oversubscribed tells it, which counts a DaemonSet's pods by the nodes that it is on.
+            if item.kind == "DaemonSet":
+                yield (
+                    f"'{item.name}' asks for {', '.join(missing)}, which no pool has, so it stays Pending. Ask for "
+                    "what a pool has, or declare its pool with that `resource`."
+                )
         elif not (allowed := chosen(pod, context.pools)):
             yield (
                 f"'{item.name}' chooses nodes that no pool has, by its nodeSelector or affinity, so it stays Pending. "
