@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -172,3 +172,24 @@ def untold(item: Object, key: str) -> Doubt | None:
     except Doubt as doubt:
         return doubt
     return None
+
+
+def by_name(items: Iterable[Object]) -> dict[str | None, list[Object]]:
+    """Objects by their name; those whose name cannot be told by None."""
+    found: dict[str | None, list[Object]] = {}
+    for item in items:
+        found.setdefault(item.name if untold(item, "name") is None else None, []).append(item)
+    return found
+
+
+def beside(item: Object, others: Iterable[Object]) -> tuple[Object | None, Sequence[tuple[Object, Doubt]]]:
+    """The one of `others` in the namespace of `item`; where none is sure to be it, those that may be, and why."""
+    unsure = []
+    for other in others:
+        place = untold(other, "namespace") or untold(item, "namespace")
+        if place is None and other.namespace != item.namespace:
+            continue
+        if (doubt := untold(other, "name") or place) is None:
+            return other, []
+        unsure.append((other, doubt))
+    return None, unsure

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from llm_policies.examples import CONTAINERS, POD_HEAD
+from llm_policies.labels import beside, by_name
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.pods import Pod
 from llm_policies.rule import Context, Edit, Rule, Said
@@ -49,17 +51,25 @@ def _no_token(item: Object, _: Context) -> Iterator[Edit]:
 
 def _of_account(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     """Pods that leave it to an account which is not among the objects: of the others the account is judged."""
-    accounts = {(account.namespace, account.name) for account in stack.of("ServiceAccount")}
+    accounts = by_name(stack.of("ServiceAccount"))
     for item in stack.workloads():
         try:
             leaving = [pod for pod in item.pods if pod.spec.get(_MOUNTS).boolean() is None]
         except Doubt:
             continue  # told of the object alone
-        for said in each(leaving, lambda pod: [_account(pod)]):
-            if isinstance(said, Doubt):
-                yield item, said
-            elif (item.namespace, said) not in accounts:
-                yield item, _UNUSED if said == _KUBERNETES_OWN else _unseen(said)
+        judge = partial(_unjudged, item=item, accounts=accounts)
+        yield from ((item, said) for said in each(leaving, judge))
+
+
+def _unjudged(pod: Pod, item: Object, accounts: Mapping[str | None, Sequence[Object]]) -> Iterator[Said]:
+    name = _account(pod)
+    # Kubernetes makes its own in each namespace: one whose name is not known yet is another.
+    unnamed = () if name == _KUBERNETES_OWN else accounts.get(None, ())
+    found, unsure = beside(item, (*accounts.get(name, ()), *unnamed))
+    if unsure:
+        yield unsure[0][1]
+    elif found is None:
+        yield _UNUSED if name == _KUBERNETES_OWN else _unseen(name)
 
 
 def _unseen(account: str) -> str:
