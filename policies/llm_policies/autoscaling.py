@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import floor
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
-from llm_policies.scalers import HPA, SCALERS, least_and_most, scalers, written_replicas
+from llm_policies.scalers import HPA, SCALERS, Unsure, claims, least_and_most, scalers, written_replicas
 from llm_policies.values import Doubt, Value
 
 _DEFAULT_MAX_NUM_SEQS, _LARGE_MAX_NUM_SEQS, _LARGE_MIB = 256, 1024, 70 * 1024
@@ -55,9 +56,13 @@ HPA_RANGE = Rule(
 
 def _fights(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
     first: dict[int, Object] = {}
-    for scaler, target in scalers(stack):
-        if isinstance(target, Doubt):
-            yield scaler, target
+    claimed = list(claims(stack))
+    times = Counter(id(item) for _, target in claimed for item in _meant(target))
+    for scaler, target in claimed:
+        if isinstance(target, Unsure):
+            # Of a workload without a number, and with no other autoscaler, there is nothing to say.
+            if not target.of or any(times[id(item)] > 1 or _may_have_a_number(item) for item in target.of):
+                yield scaler, target.why
             continue
         if target is None:
             continue
@@ -75,6 +80,20 @@ def _fights(stack: Stack, _: Context) -> Iterator[tuple[Object, Said]]:
                 )
         except Doubt as doubt:
             yield target, doubt
+
+
+def _meant(target: Object | Unsure | None) -> Sequence[Object]:
+    """What an autoscaler scales, or may."""
+    if isinstance(target, Unsure):
+        return target.of
+    return () if target is None else (target,)
+
+
+def _may_have_a_number(workload: Object) -> bool:
+    try:
+        return written_replicas(workload).exists
+    except Doubt:
+        return True
 
 
 _TARGET = """\
@@ -145,23 +164,27 @@ def _counts_running(text: str | None) -> bool:
 def _unreachable(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:
     pools = pools_of(stack, context) or {}
     for scaler, target in scalers(stack):
-        if isinstance(target, Doubt):
-            yield scaler, target
-        elif target is not None:
+        if target is not None:
             try:
                 yield from ((scaler, said) for said in _beyond_reach(scaler, target, pools))
             except Doubt as doubt:
                 yield scaler, doubt
 
 
-def _beyond_reach(scaler: Object, target: Object, pools: Mapping[str, Pool]) -> Iterator[str]:
+def _beyond_reach(scaler: Object, target: Object | Doubt, pools: Mapping[str, Pool]) -> Iterator[Said]:
+    targets = list(_targets(scaler))
+    if not targets:
+        return  # whatever it scales
+    if isinstance(target, Doubt):
+        yield target
+        return
     engines = [container for pod in target.pods for container in pod.engines if container.engine == "vllm"]
     if not engines:
         return
     most = sum(_most_running(container, pools) for container in engines)
     pods = max(1, least_and_most(scaler)[0])
     tolerance = _tolerance(scaler)
-    for wanted, is_average in _targets(scaler):
+    for wanted, is_average in targets:
         reached = most if is_average else most * pods
         if wanted * (1 + tolerance) >= reached:
             own = "" if engines[0].has_flag("--max-num-seqs") else " (vLLM's own)"

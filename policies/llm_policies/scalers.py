@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from llm_policies.labels import untold
+from llm_policies.labels import beside, by_name
 from llm_policies.objects import Object, Stack
 from llm_policies.values import Doubt, Undecided, Value
 
@@ -40,47 +41,54 @@ def owners(item: Object) -> list[tuple[str, str]]:
     return found
 
 
-_Named = Mapping[tuple[str, str | None], Sequence[Object]]
-"""Workloads by kind and name; those whose name cannot be told by None."""
+class Unsure(NamedTuple):
+    """A workload of which it cannot be told whether an autoscaler means it."""
+
+    why: Doubt
+    of: tuple[Object, ...]
+    """Those of the stack that it may be; none where the autoscaler's own words cannot be read."""
+
+
+_Named = Mapping[str, Mapping[str | None, Sequence[Object]]]
+"""Workloads by kind, and by name."""
 
 
 def scalers(stack: Stack) -> Iterator[tuple[Object, Object | Doubt | None]]:
-    """Every autoscaler with its workload; None where that is not in the stack, a doubt where it cannot be told.
+    """Every autoscaler with its workload; None where that is not in the stack, a doubt where it cannot be told."""
+    for scaler, target in claims(stack):
+        yield scaler, target.why if isinstance(target, Unsure) else target
+
+
+def claims(stack: Stack) -> Iterator[tuple[Object, Object | Unsure | None]]:
+    """As `scalers`, with those that it may be where it cannot be told.
 
     Without those that KEDA has made of a ScaledObject: they are its own.
     """
     found = stack.of(*SCALERS)
-    named: dict[tuple[str, str | None], list[Object]] = {}
+    kinds: dict[str, list[Object]] = {}
     for item in stack.workloads() if found else ():
-        named.setdefault((item.kind, item.name if untold(item, "name") is None else None), []).append(item)
+        kinds.setdefault(item.kind, []).append(item)
+    named = {kind: by_name(items) for kind, items in kinds.items()}
     for scaler in found:
         try:
             if not any(kind == KEDA for kind, _ in owners(scaler)):
                 yield scaler, _target(scaler, named)
         except Doubt as doubt:
-            yield scaler, doubt
+            yield scaler, Unsure(doubt, ())
 
 
-def _target(scaler: Object, named: _Named) -> Object | None:
+def _target(scaler: Object, named: _Named) -> Object | Unsure | None:
     """The workload that one autoscaler scales, if it is in the stack.
 
     Raises:
-        Doubt: it cannot be told yet, or not which of the stack's it is.
+        Doubt: its own words cannot be read.
     """
     target = scaler.properties.get("spec", "scaleTargetRef")
     # KEDA's own default is a Deployment; Kubernetes demands the kind.
     kind, name = target.get("kind").text() or "Deployment", target.get("name").text() or ""
-    doubts = []
-    for item in (*named.get((kind, name), ()), *named.get((kind, None), ())):
-        place = untold(item, "namespace") or untold(scaler, "namespace")
-        if place is None and item.namespace != scaler.namespace:
-            continue
-        if (doubt := untold(item, "name") or place) is None:
-            return item
-        doubts.append(doubt)
-    if doubts:
-        raise doubts[0]
-    return None
+    of_kind = named.get(kind, {})
+    found, unsure = beside(scaler, (*of_kind.get(name, ()), *of_kind.get(None, ())))
+    return Unsure(unsure[0][1], tuple(item for item, _ in unsure)) if unsure else found
 
 
 def scaled(stack: Stack) -> dict[int, Object]:
