@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 
 from llm_policies.config_maps import from_config_map, readable_containers
 from llm_policies.image_names import is_of
-from llm_policies.labels import has, may_be_in, of_pod
+from llm_policies.kinds import namespace_of
+from llm_policies.labels import has, of_pod
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said
+from llm_policies.selection import candidates
 from llm_policies.values import Doubt, Value, each, hidden
 
 _LOOPBACK = re.compile(
@@ -121,7 +123,21 @@ def _asking(stack: Stack, item: Object, container: Container, port: int) -> Obje
     if any(entry.get("containerPort").integer() == port for entries in others for entry in entries):
         return None
     labels = of_pod(item, container.pod)
-    return next((s for s in stack.of("Service") if may_be_in(s, item.namespace) and _asks(s, labels, port)), None)
+    return next((service for service in _services(stack).get(id(item), ()) if _asks(service, labels, port)), None)
+
+
+@lru_cache(maxsize=1)  # there are as many servers as Services
+def _services(stack: Stack) -> dict[int, list[Object]]:
+    """The Services that may select the pods of a workload, by its id."""
+    found: dict[int, list[Object]] = {}
+    for service in stack.of("Service"):
+        try:
+            selector = service.properties.get("spec", "selector")
+        except Doubt:
+            selector = Value(None)  # told of those that it is asked of
+        for item in candidates(stack, namespace_of(service), selector):
+            found.setdefault(id(item), []).append(service)
+    return found
 
 
 def _asks(service: Object, labels: Value, port: int) -> bool:
