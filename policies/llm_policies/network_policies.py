@@ -165,7 +165,7 @@ class _Policy:
             {**expression.raw, "key": _key(expression.get("key").text() or "")}
             for expression in selector.get("matchExpressions").items()
         ]
-        return Value({"matchLabels": labels, "matchExpressions": expressions}, selector.path)
+        return selector.replaced({"matchLabels": labels, "matchExpressions": expressions})
 
     def selects(self, workload: Object, pod: Pod) -> bool:
         """Whether it selects a pod of a workload; an empty selector selects all.
@@ -209,7 +209,7 @@ def _in_cilium(labels: Value, workload: Object) -> Value:
     if not (labels.raw is None or isinstance(labels.raw, dict)):
         return labels  # told when it is read
     namespace = workload.properties.get("metadata", "namespace").raw or workload.home
-    return Value({**(labels.raw or {}), **dict.fromkeys(_OF_CILIUM, namespace)}, labels.path, partial=labels.partial)
+    return labels.replaced({**(labels.raw or {}), **dict.fromkeys(_OF_CILIUM, namespace)})
 
 
 def _key(key: str) -> str:
