@@ -47,7 +47,9 @@ class Parent:
         return None
 
     def _objects(self, stack: Stack) -> list[Object]:
-        return [item for item in edges(stack, *_LISTENING) if (item.kind, item.namespace, item.name) == self.named]
+        kind = self.named[0]
+        listening = edges(stack, kind) if kind in _LISTENING else []
+        return [item for item in listening if (item.kind, item.namespace, item.name) == self.named]
 
 
 def parents_of(route: Object) -> list[Parent]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from types import ModuleType
 from typing import Any
 
 import pytest
 from judged import BY_NAME, findings
+from llm_policies import attached_policies, ollama_host
 from llm_policies.labels import of_pod
 from llm_policies.objects import Object, Stack, of_pulumi
 from llm_policies.selection import NOTHING, Meant, meant_by, meant_by_pairs, selected
@@ -100,3 +102,44 @@ def test_a_budget_without_a_selector_is_one_of_none() -> None:
     ]
     [found] = findings(BY_NAME["dangling-selector"], objects)
     assert "selects nothing" in found.message
+
+
+def many(count: int) -> list[Object]:
+    """Servers of Ollama behind proxies, each with its Service, its route, and a policy for that."""
+    containers = [
+        {"name": "ollama", "image": "ollama/ollama:0.32.15", "env": [{"name": "OLLAMA_HOST", "value": "127.0.0.1"}]},
+        {"name": "proxy", "image": "nginx:1.29.1", "ports": [{"containerPort": 80}]},
+    ]
+    found = []
+    for name in (f"chat-{number}" for number in range(count)):
+        metadata, labels = {"name": name}, {"app": name}
+        backends = [{"name": name, "port": 11434}]
+        policy = {"targetRef": {"kind": "HTTPRoute", "name": name}, "jwt": {"providers": []}}
+        for kind, properties in (
+            ("core/v1:Pod", {"metadata": {**metadata, "labels": labels}, "spec": {"containers": containers}}),
+            ("core/v1:Service", {"metadata": metadata, "spec": {"selector": labels, "ports": [{"port": 11434}]}}),
+            ("gateway.networking.k8s.io/v1:HTTPRoute", {"spec": {"rules": [{"backendRefs": backends}]}}),
+            ("gateway.envoyproxy.io/v1alpha1:SecurityPolicy", {"spec": policy}),
+        ):
+            found += of_pulumi(f"kubernetes:{kind}", {"metadata": metadata, **properties})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "name"),
+    [("ollama-host", ollama_host, "_asks"), ("public-api-no-key", attached_policies, "_places")],
+)
+def test_each_is_read_once_however_many_ask(
+    rule: str, module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    own = getattr(module, name)
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return own(*arguments)
+
+    monkeypatch.setattr(module, name, counted)
+    findings(BY_NAME[rule], many(30))
+    assert asked == 30
