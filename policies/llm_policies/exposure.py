@@ -206,12 +206,13 @@ PUBLIC_API_NO_KEY = Rule(
     title="Nobody uses a model without a key.",
     description=(
         "An Ingress, a route, a LoadBalancer or a NodePort brings an engine to whoever reaches the cluster. Engines "
-        "ask for no key unless told to, and Ollama never does. What asks before them counts: ingress-nginx's auth-url, "
-        "auth-type and auth-tls-secret where the class may be nginx; Traefik's basicAuth, digestAuth, forwardAuth and "
-        "plugins whose name says so; SecurityPolicy and AuthPolicy on an HTTPRoute, on its rule, or on all that it is "
-        "attached to. A key that is seen to be empty, in a Secret among the objects too, is none. Where the route "
-        "leads to something else than an engine, such as a gateway of one's own, nothing is said: whom that lets in is "
-        "not to be seen in its objects."
+        "ask for no key unless told to, and Ollama never does. What asks before them counts: ingress-nginx's "
+        "auth-url, auth-type and auth-tls-secret where the class may be nginx; Traefik's basicAuth, digestAuth, "
+        "forwardAuth and plugins whose name says so; SecurityPolicy and AuthPolicy on an HTTPRoute, on its rule, or "
+        "on all that it is attached to. Of SecurityPolicies without mergeType the innermost one counts alone, as "
+        "Envoy Gateway has it: one for CORS at the route takes away what the Gateway asks for. A key that is seen to "
+        "be empty, in a Secret among the objects too, is none. Where the route leads to something else than an "
+        "engine, such as a gateway of one's own, nothing is said: whom that lets in is not to be seen in its objects."
     ),
     remediation="Set VLLM_API_KEY from a Secret, or let the edge ask (auth-url, forwardAuth, a gateway of your own).",
     severity="error",
