@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
+from llm_policies.engine_ports import ports_of
 from llm_policies.labels import has, matches, of_pod, selects_all, untold
 from llm_policies.objects import Object, Stack
 from llm_policies.pods import Container, Pod
@@ -16,11 +17,6 @@ from llm_policies.values import Doubt, Value
 _CALICO = ("projectcalico.org", "crd.projectcalico.org")
 _CALICO_PAIR = re.compile(r"""\s*([\w./-]+)\s*==\s*(?:'([^']*)'|"([^"]*)")\s*""")
 _CLUSTER_WIDE = ("GlobalNetworkPolicy", "CiliumClusterwideNetworkPolicy")
-_USUAL_PORTS: dict[str | None, int] = {"vllm": 8000, "sglang": 30000, "ollama": 11434, "llamacpp": 8080, "tgi": 80}
-_PORT_VARIABLES: dict[str | None, str] = {"ollama": "OLLAMA_HOST", "llamacpp": "LLAMA_ARG_PORT"}
-"""What tells an engine its port beside `--port`, alone or after an address."""
-
-_PORT_AT_END = re.compile(r"(?:^|:)([0-9]{1,5})/?$")
 _POLICIES = ("NetworkPolicy", "CiliumNetworkPolicy", *_CLUSTER_WIDE)
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that every namespace has."""
@@ -183,7 +179,7 @@ class _Policy:
 
         Calico has more ways to say whom it lets in than are read here.
         """
-        own = _ports(engine)
+        own = ports_of(engine)
         for rule in self._spec.get("ingress").items() if self.item.group not in _CALICO else []:
             if _is_of_cilium(self.item):
                 entities = [entity.text() for entity in rule.get("fromEntities").items()]
@@ -237,25 +233,6 @@ def _is_one_of(own: set[str | int | None], port: Value) -> bool:
     if first is None:
         return True
     return any(isinstance(one, int) and first <= one <= (first if last is None else last) for one in own)
-
-
-def _ports(engine: Container) -> set[str | int | None]:
-    """Numbers and names of the ports that an engine has: those that its container names, and where it listens."""
-    declared = engine.value.get("ports").items()
-    own: set[str | int | None] = {port.get("containerPort").integer() for port in declared}
-    return own | {port.get("name").text() for port in declared} | {_listening(engine)}
-
-
-def _listening(engine: Container) -> int | None:
-    """The port that an engine is told, or else its usual one; None where it is told one that cannot be read."""
-    if engine.has_flag("--port"):
-        told = engine.number("--port")
-        return None if told is None else int(told)
-    name = _PORT_VARIABLES.get(engine.engine, "")
-    variable = engine.variable(name)
-    text = engine.assigned.get(name) or (variable.text() if variable is not None else None) or ""
-    port = _PORT_AT_END.search(text)
-    return int(port[1]) if port is not None else _USUAL_PORTS.get(engine.engine)
 
 
 def _port(port: Value) -> str | int | None:
