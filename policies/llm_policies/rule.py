@@ -117,7 +117,7 @@ class Rule:
     of_object: OfObject | None = None
     of_stack: OfStack | None = None
     kinds: frozenset[str] | None = POD_BEARING
-    """Kinds that it looks at, None for all; of a stack rule, those that its findings are of."""
+    """Kinds that it looks at, None for all; of a stack rule, those that its violations are of."""
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
     remediate: Remediation | None = None
