@@ -8,9 +8,9 @@ from fractions import Fraction
 from math import floor
 from typing import NamedTuple
 
+from llm_policies.containers import Container
 from llm_policies.nodes import open_to, pools_of
 from llm_policies.objects import Object, Stack
-from llm_policies.pods import Container
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import HPA, SCALERS, Unsure, claims, least_and_most, scalers, written_replicas

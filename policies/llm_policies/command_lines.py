@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from llm_policies.pods import Container
+from llm_policies.containers import Container
 from llm_policies.values import Doubt, Unsaid, Value, hidden
 
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")

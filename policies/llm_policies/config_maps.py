@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from llm_policies.containers import Container
 from llm_policies.labels import may_be_in
 from llm_policies.objects import Object, Stack
-from llm_policies.pods import Container
 from llm_policies.values import Doubt, hidden
 
 

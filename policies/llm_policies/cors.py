@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llm_policies.containers import Container
 from llm_policies.image_names import tag
 from llm_policies.kinds import EDGES, edges
 from llm_policies.objects import POD_BEARING, Object, Stack
-from llm_policies.pods import Container
 from llm_policies.reach import Network, services
 from llm_policies.routes import Backend, routes
 from llm_policies.rule import Context, Rule, Said

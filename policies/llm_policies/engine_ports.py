@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llm_policies.pods import Container
+from llm_policies.containers import Container
 
 _USUAL: dict[str | None, int] = {"vllm": 8000, "sglang": 30000, "ollama": 11434, "llamacpp": 8080, "tgi": 80}
 _VARIABLES: dict[str | None, str] = {"ollama": "OLLAMA_HOST", "llamacpp": "LLAMA_ARG_PORT"}

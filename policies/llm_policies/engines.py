@@ -8,9 +8,10 @@ from contextlib import suppress
 from functools import partial
 
 from llm_policies.config_maps import from_config_map, readable_containers
+from llm_policies.containers import Container
 from llm_policies.models import is_on_disk
 from llm_policies.objects import Object, Stack
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import Pod
 from llm_policies.rule import REMOVE, Context, Edit, Rule, Said
 from llm_policies.values import Doubt, Unsaid, Value, each, hidden
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from llm_policies.containers import Container
 from llm_policies.examples import INGRESS_HEAD, INGRESS_RULES
 from llm_policies.kinds import EDGES, WAYS_IN, edges
 from llm_policies.labels import may_be_in, untold
 from llm_policies.middlewares import Middlewares
 from llm_policies.objects import Object, Stack
 from llm_policies.paths import is_below
-from llm_policies.pods import Container
 from llm_policies.reach import Network, services
 from llm_policies.routes import LOCAL_HOSTS, Route, is_local, routes
 from llm_policies.rule import Context, Rule, Said, Setting

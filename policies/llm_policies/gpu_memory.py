@@ -8,12 +8,13 @@ from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
 
+from llm_policies.containers import Container
 from llm_policies.examples import POD
 from llm_policies.gpus import is_on_cpu
 from llm_policies.nodes import chooses, open_to, pools_of
 from llm_policies.objects import Object, Stack
 from llm_policies.placing import PASSING, Demand, Group, fit, groups, replicas
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import Pod
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import scaled

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from llm_policies.gpu_resources import GPU_RESOURCES
 from llm_policies.nodes import doubtful_nodes, pools_of
 from llm_policies.objects import POD_BEARING, Object, Stack
 from llm_policies.placing import PASSING, Demand, Demands, capacity, demands, fit, largest, of_one_kind, replicas
-from llm_policies.pods import GPU_RESOURCES
 from llm_policies.pools import Pool
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.scalers import SCALERS, least_and_most, owners, scaled, scalers

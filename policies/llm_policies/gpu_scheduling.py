@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from llm_policies.examples import POD_HEAD
+from llm_policies.gpu_resources import is_gpu
 from llm_policies.nodes import blocking, chooses, chosen, gpus_by_resource, tolerations
 from llm_policies.objects import Object
-from llm_policies.pods import Pod, is_gpu
+from llm_policies.pods import Pod
 from llm_policies.pools import Pool, Taint
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.values import each

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
+from llm_policies.containers import TENSOR_PARALLEL, Container
 from llm_policies.examples import POD
+from llm_policies.gpu_resources import is_gpu
 from llm_policies.objects import Object
-from llm_policies.pods import TENSOR_PARALLEL, Container, Pod, is_gpu
+from llm_policies.pods import Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Unsaid, Value, each
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llm_policies.containers import Container
 from llm_policies.examples import POD_HEAD
 from llm_policies.image_names import tag
-from llm_policies.pods import Container
 from llm_policies.rule import Context, Rule, Setting
 
 _DIGEST = re.compile(r".+@sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_policies.pods import Container
+from llm_policies.containers import Container
 from llm_policies.values import hidden
 
 _OPTIONS = ("--model", "--model-id", "--model-path")

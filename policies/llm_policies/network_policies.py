@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
+from llm_policies.containers import Container
 from llm_policies.engine_ports import ports_of
 from llm_policies.labels import has, matches, of_pod, selects_all, untold
 from llm_policies.objects import Object, Stack
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import Pod
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.selection import candidates
 from llm_policies.values import Doubt, Value

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from llm_policies.gpu_resources import is_gpu
 from llm_policies.objects import Object, Stack
-from llm_policies.pods import Pod, is_gpu
+from llm_policies.pods import Pod
 from llm_policies.pools import Pool, Taint
 from llm_policies.rule import Context
 from llm_policies.values import Doubt, Unsaid, Value

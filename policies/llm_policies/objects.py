@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from llm_policies.pods import CONTAINER_LISTS, Container, Pod
+from llm_policies.containers import Container
+from llm_policies.pods import CONTAINER_LISTS, Pod
 from llm_policies.secret_texts import secret_texts
 from llm_policies.values import Doubt, Unsaid, Value
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from llm_policies.config_maps import from_config_map, readable_containers
+from llm_policies.containers import Container
 from llm_policies.image_names import is_of
 from llm_policies.kinds import namespace_of
 from llm_policies.labels import has, of_pod
 from llm_policies.objects import Object, Stack
-from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.selection import candidates
 from llm_policies.values import Doubt, Value, each, hidden

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from llm_policies.gpu_resources import GPU_RESOURCES
 from llm_policies.nodes import gpus_by_resource, open_to
 from llm_policies.objects import Object
-from llm_policies.pods import GPU_RESOURCES, Pod
+from llm_policies.pods import Pod
 from llm_policies.pools import Pool
 from llm_policies.scalers import least_and_most
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
+from llm_policies.containers import Container
 from llm_policies.engine_commands import Engine
 from llm_policies.examples import CONTAINERS, POD_HEAD
 from llm_policies.image_names import is_of
 from llm_policies.objects import Object
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import Pod
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Doubt, Unsaid, Value, each
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm_policies.pods import GPU_RESOURCES, is_gpu
+from llm_policies.gpu_resources import GPU_RESOURCES, is_gpu
 
 
 class PoolError(ValueError):

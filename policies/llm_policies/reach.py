@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.containers import Container
 from llm_policies.kinds import edges, is_a, name_of, namespace_of
 from llm_policies.labels import has, of_pod, untold
 from llm_policies.objects import Object, Stack
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import Pod
 from llm_policies.routes import Backend, referred
 from llm_policies.selection import candidates
 from llm_policies.values import Doubt, Undecided, Value

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from llm_policies.containers import Container
 from llm_policies.objects import POD_BEARING, Object, Stack
-from llm_policies.pods import CONTAINER_LISTS, Container, Pod
+from llm_policies.pods import CONTAINER_LISTS, Pod
 from llm_policies.pools import Pool
 from llm_policies.values import Doubt, Unsaid, each
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from llm_policies.command_lines import Word, command_lines
+from llm_policies.containers import Container
 from llm_policies.examples import POD
 from llm_policies.objects import POD_BEARING, Object
-from llm_policies.pods import CONTAINER_LISTS, Container
+from llm_policies.pods import CONTAINER_LISTS
 from llm_policies.rule import Context, Rule, Said
 from llm_policies.secret_names import is_reference, looks_secret, names_secret, value_may_be_secret
 from llm_policies.values import Doubt, Value, each, hidden

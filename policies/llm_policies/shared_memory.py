@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from llm_policies.containers import Container
 from llm_policies.examples import POD
 from llm_policies.gpus import is_of_several_nodes
 from llm_policies.objects import Object
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import Pod
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.values import Value, each
 

@@ -8,9 +8,10 @@ from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 
+from llm_policies.containers import Container
 from llm_policies.image_names import is_of, tag
 from llm_policies.objects import POD_BEARING, Object
-from llm_policies.pods import Container, Pod
+from llm_policies.pods import Pod
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.values import Undecided, each
 

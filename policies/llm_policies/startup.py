@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
 
+from llm_policies.containers import Container
 from llm_policies.models import is_on_disk
 from llm_policies.objects import POD_BEARING, Object
-from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said, Setting
 from llm_policies.values import Doubt, Value, each
 from llm_policies.waits import Wait, progress_seconds, waits

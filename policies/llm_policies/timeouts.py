@@ -247,8 +247,7 @@ def _buffers(route: Route, nginx: tuple[str, ...]) -> Iterator[Said]:
 
 
 def _holds_back(item: Object, context: Context) -> Iterator[Said]:
-    if is_a(item, "Ingress"):
-        yield from _of_object(item, context, _buffers)
+    yield from _of_object(item, context, _buffers)
 
 
 def _holds_back_together(stack: Stack, context: Context) -> Iterator[tuple[Object, Said]]:

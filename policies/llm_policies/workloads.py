@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llm_policies.containers import Container
 from llm_policies.objects import POD_BEARING, Object
-from llm_policies.pods import Container
 from llm_policies.rule import Context, Edit, Rule, Said
 from llm_policies.values import Value, each
 

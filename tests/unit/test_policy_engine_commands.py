@@ -8,10 +8,10 @@ import pytest
 from cpu_time import cpu_seconds
 from hypothesis import given
 from hypothesis import strategies as st
+from llm_policies.containers import Container
 from llm_policies.engine_commands import engine_of_image, read
 from llm_policies.engine_options import WHOLE_FLAGS, last_option
 from llm_policies.objects import of_manifest
-from llm_policies.pods import Container
 from llm_policies.values import Doubt
 from on_mocks import Raw
 
