@@ -256,8 +256,7 @@ def _holds_back_together(stack: Stack, context: Context) -> Iterator[tuple[Objec
     for item in edges(stack, *EDGES):
         for found in routes(item):
             if isinstance(found, Doubt):
-                yield item, found
-                continue
+                continue  # told of the object alone
             try:
                 names = [name for name, spec in middlewares.of(found) if spec is not None and _is_buffer(spec)]
                 if names and (_is_for_models(found, context) or network.reached(*found.backends)[0]):
