@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from llm_policies.promql import is_of_each_pod
 
 
@@ -121,3 +123,12 @@ def test_a_hostile_query_takes_no_time(query: str) -> None:
     began = time.process_time()
     is_of_each_pod(query)
     assert time.process_time() - began < 1
+
+
+WORDS = [*"(){}[],+-'\"#@ ", "sum", "by", "topk", "vllm:x", "or", "offset"]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=30), st.text())
+def test_any_text_is_read(words: list[str], text: str) -> None:
+    assert is_of_each_pod(" ".join(words)) in (True, False)
+    assert is_of_each_pod(text) in (True, False)
