@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from itertools import product
 
+from cpu_time import cpu_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm_policies.metrics_adapter import AdapterRule
@@ -44,18 +44,16 @@ def test_numbers_without_end_take_no_time() -> None:
     pools = {"a": Pool(nodes=10**12, gpus=7), "b": Pool(nodes=1, gpus=10**9)}
     both = frozenset(pools)
     wanted: Demands = Counter({Demand(3, both): 10**12, Demand(2, both): 10**11, Demand(10**8 + 1, both): 9})
-    began = time.process_time()
-    assert fit(wanted, pools)
-    assert not fit(wanted + Counter({Demand(3, both): 10**13}), pools)
-    many: Demands = Counter({Demand(gpus, frozenset({"c"})): 7 for gpus in (3, 5, 7)})
-    fit(many, {"c": Pool(nodes=15, gpus=8)})
-    assert time.process_time() - began < 1
+    with cpu_seconds(10):
+        assert fit(wanted, pools)
+        assert not fit(wanted + Counter({Demand(3, both): 10**13}), pools)
+        many: Demands = Counter({Demand(gpus, frozenset({"c"})): 7 for gpus in (3, 5, 7)})
+        fit(many, {"c": Pool(nodes=15, gpus=8)})
 
 
 def test_a_pattern_of_an_adapters_rule_cannot_stall() -> None:
     patterns = ("(a+)+$", "(a|a)*$", ".*.*.*.*x", "a" * 300, "(" * 150, "[", "(?P<n>a){1,9}{1,9}")
-    began = time.process_time()
-    for pattern in patterns:
-        rule = {"seriesQuery": f'{{__name__=~"{pattern}"}}', "name": {"matches": pattern, "as": "$1"}}
-        AdapterRule(Value(rule, "rules[0]"), is_external=False).serves("a" * 253)
-    assert time.process_time() - began < 1
+    with cpu_seconds(10):
+        for pattern in patterns:
+            rule = {"seriesQuery": f'{{__name__=~"{pattern}"}}', "name": {"matches": pattern, "as": "$1"}}
+            AdapterRule(Value(rule, "rules[0]"), is_external=False).serves("a" * 253)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from cpu_time import cpu_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_policies.promql import is_of_each_pod
@@ -120,9 +119,8 @@ def test_one_value_or_none_that_can_be_told(query: str) -> None:
     "query", ['\\"' * 2000, "{" * 4000, "[" * 4000, "(" * 4000, "+" * 4000, "by(" * 1300, "x@" * 2000]
 )
 def test_a_hostile_query_takes_no_time(query: str) -> None:
-    began = time.process_time()
-    is_of_each_pod(query)
-    assert time.process_time() - began < 1
+    with cpu_seconds(10):
+        is_of_each_pod(query)
 
 
 WORDS = [*"(){}[],+-'\"#@ ", "sum", "by", "topk", "vllm:x", "or", "offset"]
