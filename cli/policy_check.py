@@ -11,10 +11,10 @@ from typing import Literal
 
 from llm_policies.environment import Environment, PackSettingsError, read_environment
 from llm_policies.judging import Finding, judge, judge_stack
-from llm_policies.objects import Object, Stack, of_manifest
+from llm_policies.objects import POD_BEARING, Object, Stack, of_manifest, plain_text
 from llm_policies.pack import RULES
 from llm_policies.rule import Rule
-from llm_policies.values import Doubt, Value
+from llm_policies.values import Doubt
 
 from cli.levels import read_levels
 from cli.manifests import Found, Manifest, Skipped, Unreadable
@@ -207,8 +207,8 @@ def _makers(objects: Sequence[Object]) -> dict[int, Object]:
 
     Of several the first: a Pod's is its Deployment, and not the ReplicaSet between them.
     """
-    workloads = [item for item in objects if item.pods]
-    by_uid = {uid: item for item in workloads if (uid := _text(item.properties, "metadata", "uid"))}
+    workloads = [item for item in objects if item.kind in POD_BEARING]
+    by_uid = {uid: item for item in workloads if (uid := plain_text(item.properties, "metadata", "uid"))}
     found: dict[int, Object] = {}
     for item in workloads:
         chain = [item]
@@ -224,7 +224,9 @@ def _maker(item: Object, by_uid: Mapping[str, Object]) -> Object | None:
         owners = item.properties.get("metadata", "ownerReferences").items()
     except Doubt:
         return None
-    return next((by_uid[uid] for owner in owners if (uid := _text(owner, "uid")) in by_uid and uid is not None), None)
+    return next(
+        (by_uid[uid] for owner in owners if (uid := plain_text(owner, "uid")) in by_uid and uid is not None), None
+    )
 
 
 def _once(findings: Iterable[Finding], makers: Mapping[int, Object]) -> Iterator[Finding]:
@@ -236,13 +238,6 @@ def _once(findings: Iterable[Finding], makers: Mapping[int, Object]) -> Iterator
         same = maker and (id(maker), one.rule.name, one.message.replace(f"'{one.item.name}'", f"'{maker.name}'"))
         if same not in told:
             yield one
-
-
-def _text(value: Value, *keys: str) -> str | None:
-    try:
-        return value.get(*keys).text()
-    except Doubt:
-        return None
 
 
 def _located(finding: Finding, lines: Lines) -> Located:

@@ -87,7 +87,7 @@ class Object:
     @cached_property
     def name(self) -> str:
         """Its name, or `(unnamed)` while it has none, or one that is not known yet."""
-        return _plain(self.properties, "metadata", "name") or "(unnamed)"
+        return plain_text(self.properties, "metadata", "name") or "(unnamed)"
 
     @cached_property
     def namespace(self) -> str:
@@ -185,8 +185,8 @@ def texts(value: Value) -> dict[str, str]:
     return {key: text for key, item in value.pairs() if not item.is_unknown and (text := item.text()) is not None}
 
 
-def _plain(value: Value, *keys: str) -> str | None:
-    """The text below `keys`, or None: names are for messages, and are judged elsewhere."""
+def plain_text(value: Value, *keys: str) -> str | None:
+    """The text below `keys`, or None where none can be read: what names an object is judged elsewhere."""
     try:
         return value.get(*keys).text()
     except Doubt:

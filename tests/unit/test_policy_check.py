@@ -220,6 +220,23 @@ def test_what_an_object_alone_has_is_told_whatever_made_it() -> None:
     assert {name for name, _ in of} == {"chat", "chat-a", "own", "a", "b", "d"}, "also what makes no pods"
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"spec": 5},
+        {"spec": [1]},
+        {"spec": {"template": 5}},
+        {"metadata": 5},
+        {"metadata": {"name": "a", "uid": 7, "ownerReferences": 5}},
+        {"metadata": {"name": "a", "uid": "7", "ownerReferences": [5, {"uid": [1]}, {"uid": "7"}]}},
+    ],
+)
+def test_an_object_of_wrong_types_is_told_beside_others(odd: Raw) -> None:
+    objects = [{"apiVersion": "apps/v1", "kind": "Deployment", **odd}, owned("Deployment", "chat", "1", None)]
+    checked = found_in(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    assert {id(one.finding.item) for one in checked.findings} == {id(item) for item, _, _ in checked.objects}
+
+
 def test_what_of_the_environment_is_of_no_use_is_noted() -> None:
     def excepted(rule: str, of: str) -> Raw:
         return {"rule": rule, "object": of, "reason": "it loads the driver", "owner": "ops", "until": "2026-11-20"}
