@@ -149,7 +149,7 @@ def test_what_disable_means_is_only_known_to_servers() -> None:
     assert line.startswith("nodes.a.k3s: disable ['traefik'] on an agent: only servers deploy these.")
 
 
-@pytest.mark.parametrize("path", ["~/.ssh/id_ed25519", "/home/me/.ssh/key", "./a.pem", "$HOME/.ssh/id_rsa", "id_ed25519"])
+@pytest.mark.parametrize("path", ["~/.ssh/id_ed25519", "/srv/ssh/key", "./a.pem", "$HOME/.ssh/id_rsa", "id_ed25519"])
 def test_a_path_in_the_place_of_a_key_is_no_secret_that_is_out(path: str) -> None:
     [line] = told(remote(ssh={"privateKey": path}))
     assert line == (
